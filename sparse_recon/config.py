@@ -1,0 +1,329 @@
+"""Parameters, once: frozen dataclasses from which ROS descriptors, command help and README tables are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sparse_recon.errors import ConfigError
+
+
+def doc(
+    text: str, *, unit: str = "", low: float | None = None, high: float | None = None, live: bool = True
+) -> dict[str, Any]:
+    """Metadata of a parameter: what it does, its unit, its closed range, and whether a running session takes it."""
+    return {"text": text, "unit": unit, "low": low, "high": high, "live": live}
+
+
+class Checked:
+    """Base of parameter groups: every value is checked when the group is made, and never repaired."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for f in fields(self):  # type: ignore[arg-type]
+            if f.metadata:
+                object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata))
+
+
+@dataclass(frozen=True)
+class DepthConfig(Checked):
+    """How depth images are read."""
+
+    near_m: float = field(default=0.15, metadata=doc("Nearer depth is invalid.", unit="m", low=0.01, high=10.0))
+    far_m: float = field(default=3.0, metadata=doc("Farther depth is invalid.", unit="m", low=0.05, high=100.0))
+    sigma_base_m: float = field(
+        default=0.0012,
+        metadata=doc("Depth noise at 0.4 m (1 standard deviation).", unit="m", low=0.0, high=0.1),
+    )
+    sigma_quadratic: float = field(
+        default=0.0019,
+        metadata=doc(
+            "Growth of depth noise: sigma = base + quadratic * (z - 0.4 m)^2 (Nguyen 2012).",
+            unit="1/m",
+            high=1.0,
+            low=0.0,
+        ),
+    )
+    pose_sigma_m: float = field(
+        default=0.001,
+        metadata=doc("Camera pose noise, added to the depth noise in quadrature.", unit="m", low=0.0, high=0.1),
+    )
+    edge_jump_m: float = field(
+        default=0.02,
+        metadata=doc(
+            "Depth pixels whose neighbours jump by more than this are flying pixels and dropped; 0 keeps all.",
+            unit="m",
+            low=0.0,
+            high=1.0,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class SegmentConfig(Checked):
+    """How objects are found when neither mask nor box is given."""
+
+    plane_tolerance_m: float = field(
+        default=0.008,
+        metadata=doc("Points this close to the support plane belong to it.", unit="m", low=0.001, high=0.1),
+    )
+    plane_tilt_deg: float = field(
+        default=20.0,
+        metadata=doc("A support plane may tilt this much against the up direction.", unit="deg", low=0.0, high=90.0),
+    )
+    voxel_size_m: float = field(
+        default=0.005, metadata=doc("Grid on which points are clustered.", unit="m", low=0.001, high=0.1)
+    )
+    cluster_gap_m: float = field(
+        default=0.015, metadata=doc("Clusters nearer than this are one object.", unit="m", low=0.001, high=0.5)
+    )
+    min_points: int = field(
+        default=120,
+        metadata=doc("Fewer depth pixels than this in all frames together are no object.", low=1, high=100000),
+    )
+    min_size_m: float = field(default=0.01, metadata=doc("Smaller clusters are noise.", unit="m", low=0.001, high=1.0))
+    max_size_m: float = field(
+        default=0.6,
+        metadata=doc("Larger clusters are furniture, and larger requests are refused.", unit="m", low=0.05, high=5.0),
+    )
+    max_height_m: float = field(
+        default=0.6, metadata=doc("Points higher above the support plane are ignored.", unit="m", low=0.05, high=5.0)
+    )
+
+
+@dataclass(frozen=True)
+class KeyframeConfig(Checked):
+    """Which of many frames are kept and used."""
+
+    max_views: int = field(default=8, metadata=doc("Frames used for one completion.", low=1, high=64))
+    min_gain: float = field(
+        default=0.01,
+        metadata=doc("A further frame must add this share of newly seen surface directions.", low=0.0, high=1.0),
+    )
+    frame_budget_bytes: int = field(
+        default=400_000_000,
+        metadata=doc(
+            "Memory for stored frames; the least useful one goes first.", unit="bytes", low=4_000_000, high=2**40
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class EvidenceConfig(Checked):
+    """What the chosen views prove about space."""
+
+    grid: int = field(default=64, metadata=doc("Voxels along the edge of the completion cube.", low=32, high=160))
+    fine_voxel_m: float = field(
+        default=0.0015,
+        metadata=doc(
+            "Wished voxel edge of the final surface; grows for objects that do not fit fine_grid.",
+            unit="m",
+            low=0.0005,
+            high=0.05,
+        ),
+    )
+    fine_grid: int = field(
+        default=144, metadata=doc("Most voxels along the edge of the final surface.", low=48, high=320)
+    )
+    cube_margin: float = field(
+        default=1.25, metadata=doc("Edge of the cube over the extent of the observed object.", low=1.05, high=3.0)
+    )
+    slack_sigma: float = field(
+        default=1.5, metadata=doc("Free space ends this many depth sigmas before the seen surface.", low=0.0, high=5.0)
+    )
+    slack_voxels: float = field(default=0.5, metadata=doc("... and this many voxels before it.", low=0.0, high=3.0))
+    truncation_voxels: float = field(
+        default=3.0, metadata=doc("Truncation of the observed signed distance.", low=1.5, high=10.0)
+    )
+    soft_conflict: float = field(
+        default=0.08,
+        metadata=doc(
+            "Share of observed surface seen empty by another view above which bounds turn soft.", low=0.0, high=1.0
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class CarveConfig(Checked):
+    """The completer without weights."""
+
+    extrude: bool = field(default=True, metadata=doc("Fill from the seen surface down to the support plane."))
+    symmetry: bool = field(
+        default=True, metadata=doc("Use a mirror plane or axis of symmetry that the evidence confirms.")
+    )
+    symmetry_max_violation: float = field(
+        default=0.02,
+        metadata=doc(
+            "A symmetry is refused when this share of reflected points falls into known-free space.", low=0.0, high=1.0
+        ),
+    )
+    symmetry_min_support: float = field(
+        default=0.25,
+        metadata=doc("... or when fewer reflected points than this meet observed surface.", low=0.0, high=1.0),
+    )
+
+
+@dataclass(frozen=True)
+class FusionConfig(Checked):
+    """From evidence and imagination to one surface."""
+
+    max_faces: int = field(
+        default=20_000, metadata=doc("Triangles of a published mesh at most.", low=100, high=2_000_000)
+    )
+    simplify_tolerance_m: float = field(
+        default=0.0003, metadata=doc("Largest shift of the surface by decimation.", unit="m", low=0.0, high=0.01)
+    )
+    point_spacing_m: float = field(
+        default=0.002, metadata=doc("Mean distance between published points.", unit="m", low=0.0003, high=0.1)
+    )
+    max_points: int = field(
+        default=60_000, metadata=doc("Published points of one object at most.", low=100, high=5_000_000)
+    )
+    min_component: float = field(
+        default=0.02, metadata=doc("Loose parts below this share of the volume are dropped.", low=0.0, high=1.0)
+    )
+    conservative_quantile: float = field(
+        default=0.9,
+        metadata=doc("The collision mesh covers the true surface with this probability.", low=0.5, high=0.999),
+    )
+    conservative_max_m: float = field(
+        default=0.02, metadata=doc("The collision mesh grows at most this much.", unit="m", low=0.0, high=0.2)
+    )
+    convex_parts: bool = field(
+        default=False, metadata=doc("Also decompose the collision mesh into convex parts (CoACD).")
+    )
+    convex_concavity: float = field(
+        default=0.08, metadata=doc("Concavity that a convex part may keep (CoACD threshold).", low=0.01, high=1.0)
+    )
+
+
+@dataclass(frozen=True)
+class SessionConfig(Checked):
+    """All parameters of a completion session."""
+
+    world_frame: str = field(
+        default="",
+        metadata=doc("Frame in which objects are completed; empty: the root of the transform tree.", live=False),
+    )
+    up_world: tuple[float, float, float] = field(
+        default=(0.0, 0.0, 1.0),
+        metadata=doc("Up direction in the world frame (REP 103: +z); 0 0 0: from the support plane."),
+    )
+    model: str = field(default="carve", metadata=doc("Name of the completer.", live=False))
+    seed: int = field(default=0, metadata=doc("Seed of everything random.", low=0, high=2**31 - 1))
+    max_objects: int = field(
+        default=16, metadata=doc("Objects completed per pass when nothing is named.", low=1, high=256)
+    )
+    depth: DepthConfig = field(default_factory=DepthConfig)
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    carve: CarveConfig = field(default_factory=CarveConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth.near_m >= self.depth.far_m:
+            raise ConfigError(
+                f"depth.near_m ({self.depth.near_m:g} m) must be smaller than depth.far_m ({self.depth.far_m:g} m)"
+            )
+        if self.segment.min_size_m >= self.segment.max_size_m:
+            raise ConfigError(
+                f"segment.min_size_m ({self.segment.min_size_m:g} m) must be smaller than "
+                f"segment.max_size_m ({self.segment.max_size_m:g} m)"
+            )
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter as tables, descriptors and help show it."""
+
+    name: str
+    kind: str  # bool, int, float, str or float[3]
+    default: Any
+    text: str
+    unit: str
+    low: float | None
+    high: float | None
+    live: bool
+
+
+def parameters(config_type: type = SessionConfig) -> Iterator[Parameter]:
+    """Yield every parameter of a config type, groups as `group.name`, in the order of definition."""
+    hints = typing.get_type_hints(config_type)
+    for f in fields(config_type):
+        if dataclasses.is_dataclass(hints[f.name]):
+            for p in parameters(typing.cast(type, hints[f.name])):
+                yield dataclasses.replace(p, name=f"{f.name}.{p.name}")
+        elif f.metadata:
+            kind = "float[3]" if hints[f.name] not in (bool, int, float, str) else hints[f.name].__name__
+            yield Parameter(f.name, kind, f.default, **f.metadata)
+
+
+def load_config(values: Mapping[str, Any], base: SessionConfig | None = None) -> SessionConfig:
+    """Make a config from nested or dotted values, as YAML files and ROS parameters give them.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or a value has the wrong type or lies outside its range. Nothing is repaired.
+    """
+    return typing.cast(SessionConfig, _replaced(base or SessionConfig(), _nested(values), ""))
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        group, _, rest = str(name).partition(".")
+        if rest or isinstance(value, Mapping):
+            inner = _nested({rest: value} if rest else value)
+            if not isinstance(nested.setdefault(group, {}), dict):
+                raise ConfigError(f"{group} is given both as a value and as a group")
+            nested[group].update(inner)
+        else:
+            nested[group] = value
+    return nested
+
+
+def _replaced(config: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    known = {f.name for f in fields(config)}
+    changes = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(
+                f"unknown parameter {prefix}{name}; {prefix or 'the top level '}accepts {', '.join(sorted(known))}"
+            )
+        current = getattr(config, name)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{prefix}{name} is a group of parameters, got {value!r}")
+            value = _replaced(current, value, f"{prefix}{name}.")
+        changes[name] = value
+    try:
+        return dataclasses.replace(config, **changes)
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error.message}") from None
+
+
+def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any, Any]) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if typing.get_origin(hint) is tuple:
+        if (
+            not isinstance(value, (tuple, list))
+            or len(value) != 3
+            or not all(isinstance(v, (int, float)) for v in value)
+        ):
+            raise ConfigError(f"{name} must be three numbers, got {value!r}")
+        return tuple(float(v) for v in value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
+    low, high = meta["low"], meta["high"]
+    if low is not None and not low <= value <= high:
+        unit = f" {meta['unit']}" if meta["unit"] else ""
+        raise ConfigError(f"{name} is {value!r}{unit}, accepted is {low:g} to {high:g}{unit}")
+    return value

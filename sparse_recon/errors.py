@@ -1,0 +1,139 @@
+"""One family of errors; every error carries a stable code that actions, diagnostics and exit codes reuse."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """Stable numbers; `action/CompleteObject.action` repeats them as constants and a test compares the two."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    CANCELLED = 3
+    DEADLINE = 4
+    MEMORY_BUDGET = 5
+    DEPENDENCY_MISSING = 6
+    CONFIG_INVALID = 7
+
+    FRAME_INVALID = 100
+    ENCODING_UNSUPPORTED = 101
+    INTRINSICS_INVALID = 102
+    SIZE_MISMATCH = 103
+    DEPTH_EMPTY = 104
+    STAMP_INVALID = 105
+    STAMP_ORDER = 106
+    DISTORTION_UNSUPPORTED = 107
+
+    TF_FRAME_UNKNOWN = 200
+    TF_NOT_CONNECTED = 201
+    TF_EXTRAPOLATION = 202
+    TF_GAP = 203
+
+    NO_FRAMES = 300
+    OBJECT_NOT_FOUND = 301
+    OBJECT_TOO_SMALL = 302
+    OBJECT_TOO_LARGE = 303
+    OBJECT_NOT_IN_VIEW = 304
+    EVIDENCE_CONTRADICTS = 305
+
+    MODEL_UNKNOWN = 400
+    MODEL_WEIGHTS_MISSING = 401
+    MODEL_FAILED = 402
+
+    MESH_INVALID = 500
+
+    INPUT_MISSING = 600
+    BAG_UNREADABLE = 601
+    TOPIC_UNKNOWN = 602
+    TOPIC_AMBIGUOUS = 603
+    OUTPUT_UNWRITABLE = 604
+    DISK_FULL = 605
+
+
+class SparseReconError(Exception):
+    """Base of all errors that a user, a sensor or a file can cause.
+
+    Parameters
+    ----------
+    code : the stable code.
+    message : what was wrong, what was found, what is accepted, what to do next.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class InputError(SparseReconError):
+    """A frame, argument or message that cannot be used as it is."""
+
+
+class ConfigError(SparseReconError):
+    """A parameter outside its range, of the wrong type, or unknown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.CONFIG_INVALID, message)
+
+
+class TransformError(SparseReconError):
+    """A pose that the transform tree cannot give at the stamp that was asked for."""
+
+
+class EvidenceError(SparseReconError):
+    """Too little, or contradictory, evidence to complete an object: a normal answer, not a crash."""
+
+
+class ModelError(SparseReconError):
+    """A completer that is unknown, cannot load, or failed."""
+
+
+class MeshError(SparseReconError):
+    """A surface that failed its checks and must not be published."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.MESH_INVALID, message)
+
+
+class FileError(SparseReconError):
+    """A bag, folder or file that cannot be read or written."""
+
+
+class DependencyError(SparseReconError):
+    """An optional library is needed now and cannot be imported."""
+
+    def __init__(self, library: str, needed_for: str, install: str) -> None:
+        super().__init__(
+            ErrorCode.DEPENDENCY_MISSING,
+            f"{library} is needed for {needed_for} and cannot be imported; install it with: {install}",
+        )
+
+
+class CancelledError(SparseReconError):
+    """The caller asked to stop, or the deadline passed before anything valid existed."""
+
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+_USAGE_CODES = {
+    ErrorCode.USAGE,
+    ErrorCode.CONFIG_INVALID,
+    ErrorCode.MODEL_UNKNOWN,
+    ErrorCode.INPUT_MISSING,
+    ErrorCode.TOPIC_UNKNOWN,
+    ErrorCode.TOPIC_AMBIGUOUS,
+}
+
+
+def exit_code(error: SparseReconError) -> int:
+    """Exit code of a command that ended with `error`: 2 bad usage, 3 refused for lack of evidence, 1 otherwise."""
+    if isinstance(error, EvidenceError):
+        return EXIT_REFUSED
+    if error.code in _USAGE_CODES:
+        return EXIT_USAGE
+    return EXIT_FAILED

@@ -1,0 +1,324 @@
+"""The nouns of the package: frozen records with shapes, units and frames, checked where they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from sparse_recon.errors import ErrorCode, InputError
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+UInt8 = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
+Bool = npt.NDArray[np.bool_]
+
+
+class Provenance(IntEnum):
+    """Where a completed point comes from; the numbers are those of `msg/CompletedObject`."""
+
+    OBSERVED = 1
+    INFERRED = 2
+
+
+@dataclass(frozen=True, eq=False)
+class CameraIntrinsics:
+    """Pinhole camera without distortion.
+
+    Attributes
+    ----------
+    width, height : image size in pixels.
+    K : (3, 3) float64 intrinsics in pixels, pixel centres at integer coordinates (OpenCV, REP 103 optical frame).
+    """
+
+    width: int
+    height: int
+    K: Float64
+
+    def __post_init__(self) -> None:
+        K = np.asarray(self.K, dtype=np.float64)
+        if K.shape != (3, 3) or not np.all(np.isfinite(K)):
+            raise InputError(
+                ErrorCode.INTRINSICS_INVALID, f"K must be a finite 3x3 matrix, got shape {K.shape}: check CameraInfo.k"
+            )
+        if self.width < 1 or self.height < 1:
+            raise InputError(
+                ErrorCode.INTRINSICS_INVALID,
+                f"image size must be positive, got {self.width}x{self.height}: check CameraInfo width and height",
+            )
+        if K[0, 0] <= 0 or K[1, 1] <= 0:
+            raise InputError(
+                ErrorCode.INTRINSICS_INVALID,
+                f"focal lengths must be > 0 px, got fx={K[0, 0]:g} fy={K[1, 1]:g}: the camera is not calibrated "
+                "(K of zeros means so in sensor_msgs/CameraInfo); publish a calibrated CameraInfo",
+            )
+        object.__setattr__(self, "K", K)
+
+    @property
+    def fx(self) -> float:
+        return float(self.K[0, 0])
+
+    @property
+    def fy(self) -> float:
+        return float(self.K[1, 1])
+
+    @property
+    def cx(self) -> float:
+        return float(self.K[0, 2])
+
+    @property
+    def cy(self) -> float:
+        return float(self.K[1, 2])
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One camera image of the world.
+
+    Attributes
+    ----------
+    rgb : (H, W, 3) uint8, sRGB.
+    depth_m : (H, W) float32, metres along optical z, NaN where invalid (REP 117, REP 118); None for a colour camera.
+    labels : (H, W) int32, 0 background, > 0 object labels; None when nobody segmented the image.
+    intrinsics : undistorted pinhole camera of all three images.
+    T_world_cam : (4, 4) float64, maps points of the optical frame (x right, y down, z forward) into the world frame.
+    stamp_ns : source stamp in nanoseconds.
+    camera : name of the camera, for messages and diagnostics.
+    """
+
+    rgb: UInt8
+    depth_m: Float32 | None
+    intrinsics: CameraIntrinsics
+    T_world_cam: Float64
+    stamp_ns: int
+    labels: Int32 | None = None
+    camera: str = "camera"
+
+    def __post_init__(self) -> None:
+        size = (self.intrinsics.height, self.intrinsics.width)
+        if self.rgb.dtype != np.uint8 or self.rgb.shape != (*size, 3):
+            raise InputError(
+                ErrorCode.SIZE_MISMATCH,
+                f"{self.camera}: colour must be uint8 {(*size, 3)} as the camera info says, "
+                f"got {self.rgb.dtype} {self.rgb.shape}",
+            )
+        for name, image in (("depth", self.depth_m), ("label image", self.labels)):
+            if image is not None and image.shape != size:
+                raise InputError(
+                    ErrorCode.SIZE_MISMATCH,
+                    f"{self.camera}: {name} is {image.shape[1]}x{image.shape[0]} and camera info says "
+                    f"{size[1]}x{size[0]}: register it to the colour camera first",
+                )
+        check_pose(self.T_world_cam, f"{self.camera}: T_world_cam")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the images."""
+        return sum(image.nbytes for image in (self.rgb, self.depth_m, self.labels) if image is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class OrientedBox:
+    """Box in the world frame: `T_world_box` puts its centre and axes, `size_m` (3,) its full edge lengths."""
+
+    T_world_box: Float64
+    size_m: Float64
+
+    def __post_init__(self) -> None:
+        check_pose(self.T_world_box, "T_world_box")
+        size = np.asarray(self.size_m, dtype=np.float64)
+        if size.shape != (3,) or not np.all(np.isfinite(size)) or np.any(size <= 0):
+            raise InputError(ErrorCode.USAGE, f"box size must be three positive metres, got {size.tolist()}")
+        object.__setattr__(self, "size_m", size)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectFrame:
+    """The metric, gravity-aligned cube in which one object is completed.
+
+    Attributes
+    ----------
+    T_world_obj : (4, 4) float64, origin in the cube's centre, +z up (REP 103).
+    half_side_m : half edge of the cube.
+    support_z_m : height of the support plane in the object frame; None when the object stands on nothing known.
+    """
+
+    T_world_obj: Float64
+    half_side_m: float
+    support_z_m: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectView:
+    """One frame, cropped to an object.
+
+    Attributes
+    ----------
+    frame : the cropped frame (its intrinsics are those of the crop).
+    mask : (H, W) bool, pixels of the object.
+    occluder : (H, W) bool, pixels of something else that may hide the object: nothing behind them is known.
+    sigma_m : (H, W) float32, standard deviation of the depth.
+    """
+
+    frame: Frame
+    mask: Bool
+    occluder: Bool
+    sigma_m: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectViews:
+    """The chosen views of ONE object and the cube they share."""
+
+    object_id: str
+    views: tuple[ObjectView, ...]
+    object_frame: ObjectFrame
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedView:
+    """A frame nobody took.
+
+    Attributes
+    ----------
+    frame : colour and depth like a camera's; the world frame of its pose is the observed views' one.
+    mask : (H, W) bool, pixels of the object.
+    confidence : (H, W) float32 in [0, 1], probability that the depth is within 5 mm.
+    model, seed : what imagined it.
+    """
+
+    frame: Frame
+    mask: Bool
+    confidence: Float32
+    model: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceField:
+    """A signed distance volume over an object's cube, as a completer imagines or fusion blends it.
+
+    Attributes
+    ----------
+    sdf_m : (N, N, N) float32, metres, negative inside; index order x, y, z; voxel centres at
+        `-half_side_m + (i + 0.5) * 2 * half_side_m / N` of the object frame.
+    sigma_m : (N, N, N) float32, expected absolute error of the surface near that voxel.
+    """
+
+    sdf_m: Float32
+    sigma_m: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class Completion:
+    """What a completer hands over: imagined views, or directly the field that they would be rendered from."""
+
+    model: str
+    seed: int
+    views: tuple[GeneratedView, ...] = ()
+    surface: SurfaceField | None = None
+    diagnostics: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TriangleMesh:
+    """Triangles in the world frame: vertices (V, 3) float32 metres, faces (F, 3) int32, counter-clockwise outside."""
+
+    vertices_world: Float32
+    faces: Int32
+    watertight: bool = False
+
+
+@dataclass(frozen=True)
+class QualityRecord:
+    """How a completion came about and how far to trust it (mirrors `msg/CompletionQuality`).
+
+    Attributes
+    ----------
+    views_used : number of observed frames in the evidence.
+    observed_fraction : share of the completed surface that some camera saw.
+    free_space_violation : share of surface voxels that stand in space seen to be empty.
+    mean_confidence : mean of the per-point confidence.
+    radius90_m : 90 % of the inferred surface is expected within this distance of the truth.
+    scale_residual : relative misfit of the imagined scale against observed depth; 0 where scale is measured.
+    nominal_watertight, conservative_watertight : closed, manifold and consistently wound.
+    evidence_soft : observations contradicted each other (bad masks, poses, a moved object); bounds were softened.
+    timings_s : seconds by stage.
+    peak_memory_bytes : peak resident memory of the process.
+    input_hash : sha256 over the chosen frames, the request and the parameters.
+    warnings : sentences for people.
+    """
+
+    views_used: int
+    observed_fraction: float
+    free_space_violation: float
+    mean_confidence: float
+    radius90_m: float
+    scale_residual: float
+    nominal_watertight: bool
+    conservative_watertight: bool
+    evidence_soft: bool
+    timings_s: Mapping[str, float]
+    peak_memory_bytes: int
+    input_hash: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class CompletedObject:
+    """The completed object, in the world frame.
+
+    Attributes
+    ----------
+    object_id : stable name within the session.
+    frame_id : name of the world frame.
+    stamp_ns : stamp of the newest frame used.
+    points_world, normals_world : (N, 3) float32, metres; outward unit normals.
+    colors : (N, 3) uint8 sRGB; grey where nobody saw the colour.
+    confidence : (N,) float32 in [0, 1], calibrated probability that the point is within 5 mm of the true surface.
+    provenance : (N,) uint8 of `Provenance`.
+    observed_points_world : (M, 3) float32, the measured points of the object, before any completion.
+    nominal : best estimate of the surface; conservative : grown by its uncertainty, for collision checking.
+    vertex_confidence : (V,) float32 of the nominal mesh.
+    box : oriented box around the nominal mesh.
+    """
+
+    object_id: str
+    frame_id: str
+    stamp_ns: int
+    model: str
+    seed: int
+    points_world: Float32
+    normals_world: Float32
+    colors: UInt8
+    confidence: Float32
+    provenance: UInt8
+    observed_points_world: Float32
+    nominal: TriangleMesh
+    conservative: TriangleMesh
+    vertex_confidence: Float32
+    box: OrientedBox
+    quality: QualityRecord
+
+
+def check_pose(T: Float64, name: str) -> None:
+    """Refuse anything but a rigid (4, 4) transform.
+
+    Raises
+    ------
+    InputError
+        If the shape is wrong, values are not finite, or the rotation is not orthonormal to 1e-3.
+    """
+    T = np.asarray(T)
+    if T.shape != (4, 4) or not np.all(np.isfinite(T)):
+        raise InputError(ErrorCode.FRAME_INVALID, f"{name} must be a finite 4x4 matrix, got shape {T.shape}")
+    R = T[:3, :3]
+    if np.abs(R.T @ R - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0 or np.abs(T[3] - (0, 0, 0, 1)).max() > 1e-9:
+        raise InputError(
+            ErrorCode.FRAME_INVALID,
+            f"{name} is not a rigid transform (rotation must be orthonormal, last row 0 0 0 1): {T.tolist()}",
+        )
