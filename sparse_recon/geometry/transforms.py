@@ -1,0 +1,261 @@
+"""Timestamped transforms between named frames: interpolated at the stamp that is asked for, never extrapolated.
+
+Between two samples the translation is linear and the rotation spherical-linear, as in tf2, so that replay and robot
+agree. pytransform3d's `NumpyTimeseriesTransform` is not used: its screw interpolation differs from tf2, its float
+seconds lose nanoseconds, and each new sample rebuilds the whole series.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from typing import NamedTuple
+
+import numpy as np
+
+from sparse_recon.errors import ErrorCode, InputError, TransformError
+from sparse_recon.geometry.poses import inverse, pose
+from sparse_recon.types import Float64, check_pose
+
+
+class _Sample(NamedTuple):
+    stamp_ns: int
+    T: Float64  # (4, 4) T_parent_child
+
+
+class _Link:
+    """What is known about one child frame and its only parent."""
+
+    def __init__(self, parent: str, static: bool) -> None:
+        self.parent = parent
+        self.static = static
+        self.samples: list[_Sample] = []
+
+    def put(self, sample: _Sample, history_ns: float) -> None:
+        at = bisect_left(self.samples, sample.stamp_ns, key=_stamp)
+        if self.static:
+            self.samples = [sample]
+        elif at < len(self.samples) and self.samples[at].stamp_ns == sample.stamp_ns:
+            self.samples[at] = sample
+        else:
+            insort(self.samples, sample, key=_stamp)
+            del self.samples[: bisect_left(self.samples, self.samples[-1].stamp_ns - history_ns, key=_stamp)]
+
+
+class TransformTree:
+    """Frames that hang below each other, each with a bounded history.
+
+    Parameters
+    ----------
+    history_s : samples of a link older than its newest one by more than this are forgotten.
+    max_gap_s : nothing is interpolated between two samples farther apart than this.
+    """
+
+    def __init__(self, *, history_s: float = 30.0, max_gap_s: float = 1.0) -> None:
+        self._history_ns = history_s * 1e9
+        self._max_gap_ns = max_gap_s * 1e9
+        self._links: dict[str, _Link] = {}
+
+    def add(self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool = False) -> None:
+        """Take one transform; a stamp seen before is replaced, and a child with a new parent forgets the old one.
+
+        Parameters
+        ----------
+        parent, child : frame names; a leading slash is ignored.
+        stamp_ns : of the transform; meaningless for a static one.
+        T_parent_child : (4, 4), maps points of the child frame into the parent frame.
+        static : holds at all times.
+
+        Raises
+        ------
+        InputError
+            If the matrix is not rigid, a name is empty, or the frame would be its own ancestor.
+        """
+        parent, child = _bare(parent), _bare(child)
+        if not parent or not child:
+            raise InputError(
+                ErrorCode.FRAME_INVALID, f"a transform needs two frame names, got parent {parent!r} and child {child!r}"
+            )
+        check_pose(T_parent_child, f"transform {parent} -> {child}")
+        if child in self._chain(parent):
+            raise InputError(
+                ErrorCode.FRAME_INVALID,
+                f"transform {parent} -> {child} closes a loop: {parent} already hangs below {child}; "
+                "two nodes publish opposite transforms",
+            )
+        link = self._links.get(child)
+        if link is None or link.parent != parent or link.static != static:
+            link = self._links[child] = _Link(parent, static)
+        link.put(_Sample(int(stamp_ns), np.array(T_parent_child, dtype=np.float64)), self._history_ns)
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Float64:
+        """Return `T_target_source` (4, 4) at a stamp.
+
+        Raises
+        ------
+        TransformError
+            TF_FRAME_UNKNOWN if a frame never appeared, TF_NOT_CONNECTED if the two have no common ancestor,
+            TF_EXTRAPOLATION if the stamp lies outside the samples of a link, TF_GAP if they are too far apart there.
+        """
+        target, source = _bare(target), _bare(source)
+        if target == source:
+            return np.eye(4)
+        up_source, up_target = self._chain(source), self._chain(target)
+        for name in (source, target):
+            self._require(name)
+        common = next((name for name in up_source if name in up_target), None)
+        if common is None:
+            raise TransformError(
+                ErrorCode.TF_NOT_CONNECTED,
+                f"no path from {source!r} to {target!r}: {source!r} hangs below root {up_source[-1]!r}, {target!r} "
+                f"below root {up_target[-1]!r}; publish the transform between these two",
+            )
+        T_common_source = self._product(up_source[: up_source.index(common)], stamp_ns)
+        T_common_target = self._product(up_target[: up_target.index(common)], stamp_ns)
+        return inverse(T_common_target) @ T_common_source
+
+    def root(self, frame: str | None = None) -> str:
+        """Return the topmost frame above `frame`, or the only root there is.
+
+        Raises
+        ------
+        TransformError
+            TF_FRAME_UNKNOWN if there are no transforms or `frame` is unknown; TF_NOT_CONNECTED if roots are several.
+        """
+        if frame is not None:
+            self._require(_bare(frame))
+            return self._chain(_bare(frame))[-1]
+        roots = sorted({link.parent for link in self._links.values()} - self._links.keys())
+        if not roots:
+            raise TransformError(
+                ErrorCode.TF_FRAME_UNKNOWN,
+                "no transforms have arrived, so there is no root frame; publish /tf or name world_frame",
+            )
+        if len(roots) > 1:
+            raise TransformError(
+                ErrorCode.TF_NOT_CONNECTED,
+                f"the transforms form {len(roots)} trees with roots {', '.join(roots)}; name one as world_frame",
+            )
+        return roots[0]
+
+    def frames(self) -> frozenset[str]:
+        """Return the names of all frames seen."""
+        return frozenset(self._links) | {link.parent for link in self._links.values()}
+
+    def newest_ns(self, child: str) -> int | None:
+        """Return the stamp of the newest sample that moves `child`; None for static and unknown frames."""
+        link = self._links.get(_bare(child))
+        return None if link is None or link.static else link.samples[-1].stamp_ns
+
+    def covers(self, target: str, source: str, stamp_ns: int) -> bool:
+        """Return False while a later sample may still answer `lookup`: the newest one of some link is too old."""
+        up_source, up_target = self._chain(_bare(source)), self._chain(_bare(target))
+        moving = [self._links[name] for name in set(up_source) ^ set(up_target) if name in self._links]
+        return all(link.static or link.samples[-1].stamp_ns >= stamp_ns for link in moving)
+
+    def clear_after(self, stamp_ns: int) -> None:
+        """Forget moving transforms newer than a stamp: time has jumped back to it. Static ones stay."""
+        for child, link in list(self._links.items()):
+            if not link.static:
+                del link.samples[bisect_left(link.samples, stamp_ns + 1, key=_stamp) :]
+                if not link.samples:
+                    del self._links[child]
+
+    def clear(self) -> None:
+        """Forget all moving transforms; static ones stay."""
+        self._links = {child: link for child, link in self._links.items() if link.static}
+
+    def _require(self, name: str) -> None:
+        if name not in self.frames():
+            known = ", ".join(sorted(self.frames())) or "none"
+            raise TransformError(
+                ErrorCode.TF_FRAME_UNKNOWN,
+                f"frame {name!r} does not appear in any transform; known frames: {known}; check frame_id and /tf",
+            )
+
+    def _chain(self, name: str) -> list[str]:
+        chain = [name]
+        while chain[-1] in self._links:
+            chain.append(self._links[chain[-1]].parent)
+        return chain
+
+    def _product(self, children: list[str], stamp_ns: int) -> Float64:
+        T = np.eye(4)
+        for child in children:
+            T = self._at(child, stamp_ns) @ T
+        return T
+
+    def _at(self, child: str, stamp_ns: int) -> Float64:
+        link = self._links[child]
+        if link.static:
+            return link.samples[0].T
+        at = bisect_left(link.samples, stamp_ns, key=_stamp)
+        if at < len(link.samples) and link.samples[at].stamp_ns == stamp_ns:
+            return link.samples[at].T
+        if at in (0, len(link.samples)):
+            self._refuse_outside(child, link, stamp_ns, before=at == 0)
+        earlier, later = link.samples[at - 1], link.samples[at]
+        gap_ns = later.stamp_ns - earlier.stamp_ns
+        if gap_ns > self._max_gap_ns:
+            raise TransformError(
+                ErrorCode.TF_GAP,
+                f"transform {link.parent} -> {child} has a gap of {gap_ns * 1e-9:.3f} s around the stamp "
+                f"{stamp_ns * 1e-9:.3f} s; gaps up to {self._max_gap_ns * 1e-9:.3f} s are interpolated",
+            )
+        return interpolated(earlier.T, later.T, (stamp_ns - earlier.stamp_ns) / gap_ns)
+
+    def _refuse_outside(self, child: str, link: _Link, stamp_ns: int, before: bool) -> None:
+        edge_ns = link.samples[0 if before else -1].stamp_ns
+        side, end = ("before", "oldest") if before else ("after", "newest")
+        raise TransformError(
+            ErrorCode.TF_EXTRAPOLATION,
+            f"stamp {stamp_ns * 1e-9:.3f} s lies {abs(stamp_ns - edge_ns) * 1e-9:.3f} s {side} the {end} transform "
+            f"{link.parent} -> {child} at {edge_ns * 1e-9:.3f} s; nothing is extrapolated: check clocks and /tf rate",
+        )
+
+
+def interpolated(T_a: Float64, T_b: Float64, fraction: float) -> Float64:
+    """Return the transform at `fraction` in [0, 1] from `T_a` to `T_b`: linear translation, shortest rotation (slerp).
+
+    Both are (4, 4); the rotation follows R_a exp(fraction log(R_a^T R_b)).
+    """
+    from scipy.spatial.transform import Rotation
+
+    step = Rotation.from_matrix(T_a[:3, :3].T @ T_b[:3, :3]).as_rotvec()
+    R = T_a[:3, :3] @ Rotation.from_rotvec(fraction * step).as_matrix()
+    return pose(R, (1.0 - fraction) * T_a[:3, 3] + fraction * T_b[:3, 3])
+
+
+def pose_from_quaternion(quat_xyzw: tuple[float, float, float, float], translation_m: tuple[float, ...]) -> Float64:
+    """Return the (4, 4) transform of a ROS quaternion and translation.
+
+    Raises
+    ------
+    InputError
+        If the quaternion's length differs from 1 by more than 1 %: most often it was never filled in.
+    """
+    x, y, z, w = quat_xyzw
+    length = math.sqrt(x * x + y * y + z * z + w * w)
+    if not 0.99 < length < 1.01:
+        raise InputError(
+            ErrorCode.FRAME_INVALID,
+            f"quaternion xyzw ({x:g}, {y:g}, {z:g}, {w:g}) has length {length:g}, accepted is 1: "
+            "the publisher left the rotation empty",
+        )
+    x, y, z, w = x / length, y / length, z / length, w / length
+    R = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    return pose(R, translation_m)
+
+
+def _stamp(sample: _Sample) -> int:
+    return sample.stamp_ns
+
+
+def _bare(frame: str) -> str:
+    return frame.lstrip("/")
