@@ -285,6 +285,7 @@ class CompletedObject:
     nominal : best estimate of the surface; conservative : grown by its uncertainty, for collision checking.
     vertex_confidence : (V,) float32 of the nominal mesh.
     box : oriented box around the nominal mesh.
+    collision_parts : convex parts that cover the conservative mesh; empty unless `fusion.convex_parts`.
     """
 
     object_id: str
@@ -303,6 +304,7 @@ class CompletedObject:
     vertex_confidence: Float32
     box: OrientedBox
     quality: QualityRecord
+    collision_parts: tuple[TriangleMesh, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
