@@ -1,0 +1,272 @@
+"""Image messages into arrays: colour, depth in metres, labels. Everything is decided by the encoding (REP 118).
+
+cv_bridge and rosbags-image are not used: the one does not import beside NumPy 2, the other ignores row padding.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.observe.rvl import decode_rvl
+from sparse_recon.types import Float32, Int32, UInt8
+
+ByteData = bytes | bytearray | memoryview | array | UInt8
+MAX_PIXELS = 64_000_000  # a compressed header alone must not make us allocate more than this
+
+
+@dataclass(frozen=True, eq=False)
+class RawImage:
+    """The fields of sensor_msgs/Image; `step` is bytes per row."""
+
+    encoding: str
+    width: int
+    height: int
+    step: int
+    is_bigendian: bool
+    data: ByteData
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedImage:
+    """The fields of sensor_msgs/CompressedImage."""
+
+    format: str
+    data: ByteData
+
+
+Image = RawImage | CompressedImage
+
+_COLOR = {
+    "rgb8": 3,
+    "bgr8": 3,
+    "rgba8": 4,
+    "bgra8": 4,
+    "8UC3": 3,
+    "8UC4": 4,
+    "mono8": 1,
+    "8UC1": 1,
+    "yuv422": 2,
+    "uyvy": 2,
+    "yuv422_yuy2": 2,
+    "yuyv": 2,
+    "bayer_rggb8": 1,
+    "bayer_bggr8": 1,
+    "bayer_gbrg8": 1,
+    "bayer_grbg8": 1,
+}
+# OpenCV names a Bayer pattern by its second row and column, ROS by its first.
+_CV_CODE = {
+    "rgba8": "RGBA2RGB",
+    "bgr8": "BGR2RGB",
+    "8UC3": "BGR2RGB",
+    "bgra8": "BGRA2RGB",
+    "8UC4": "BGRA2RGB",
+    "mono8": "GRAY2RGB",
+    "8UC1": "GRAY2RGB",
+    "yuv422": "YUV2RGB_UYVY",
+    "uyvy": "YUV2RGB_UYVY",
+    "yuv422_yuy2": "YUV2RGB_YUYV",
+    "yuyv": "YUV2RGB_YUYV",
+    "bayer_rggb8": "BayerBG2RGB",
+    "bayer_bggr8": "BayerRG2RGB",
+    "bayer_gbrg8": "BayerGR2RGB",
+    "bayer_grbg8": "BayerGB2RGB",
+}
+_DEPTH = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
+_T = TypeVar("_T")
+_LABELS = {"mono8": np.uint8, "8UC1": np.uint8, "16UC1": np.uint16, "mono16": np.uint16, "32SC1": np.int32}
+
+
+def color_image(image: Image) -> UInt8:
+    """Return (H, W, 3) uint8 sRGB of a colour or grey image.
+
+    Raises
+    ------
+    InputError
+        ENCODING_UNSUPPORTED, or SIZE_MISMATCH where header and data contradict each other.
+    """
+    import cv2
+
+    if isinstance(image, CompressedImage):
+        bgr = _decoded(image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        # compressed_image_transport names the channel order in the file after the word "compressed".
+        swapped = "rgb" in image.format.partition("compressed")[2]
+        return cast(UInt8, bgr if swapped else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    channels = _accepted(image.encoding, _COLOR, "colour")
+    pixels = cast(UInt8, _pixels(image, np.dtype(np.uint8), channels))
+    if image.encoding == "rgb8":
+        return np.array(pixels)
+    if channels == 2 and image.width % 2:
+        raise InputError(ErrorCode.SIZE_MISMATCH, f"{image.encoding} needs an even width, got {image.width} px")
+    return cast(UInt8, cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{_CV_CODE[image.encoding]}")))
+
+
+def depth_image(image: Image, near_m: float, far_m: float) -> Float32:
+    """Return (H, W) float32 metres along optical z; 0, NaN, Inf and what lies outside [near_m, far_m] is NaN.
+
+    16UC1 and mono16 are millimetres, 32FC1 is metres (REP 118); compressedDepth as image_transport writes it.
+
+    Raises
+    ------
+    InputError
+        ENCODING_UNSUPPORTED, or SIZE_MISMATCH where header and data contradict each other.
+    """
+    if isinstance(image, RawImage):
+        dtype = _accepted(image.encoding, _DEPTH, "depth")
+        depth = _pixels(image, np.dtype(dtype), 1)
+    else:
+        depth = _compressed_depth(image)
+    depth_m = depth * np.float32(1e-3) if depth.dtype.kind == "u" else depth.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        depth_m[~((depth_m >= np.float32(near_m)) & (depth_m <= np.float32(far_m)))] = np.nan
+    return depth_m
+
+
+def label_image(image: Image) -> Int32:
+    """Return (H, W) int32 labels, 0 background.
+
+    Raises
+    ------
+    InputError
+        ENCODING_UNSUPPORTED, or SIZE_MISMATCH where header and data contradict each other.
+    """
+    if isinstance(image, RawImage):
+        dtype = _accepted(image.encoding, _LABELS, "label")
+        return _pixels(image, np.dtype(dtype), 1).astype(np.int32)
+    import cv2
+
+    labels = _decoded(image, cv2.IMREAD_UNCHANGED)
+    if labels.ndim != 2 or not _is_png(image):
+        raise InputError(
+            ErrorCode.ENCODING_UNSUPPORTED,
+            f"label image of format {image.format!r} is coloured or lossy; accepted are raw images and grey png",
+        )
+    return labels.astype(np.int32)
+
+
+def _is_png(image: CompressedImage) -> bool:
+    """Return whether the file inside is a PNG, whatever the format field says."""
+    return _bytes(image.data)[:8] == _PNG
+
+
+def _compressed_depth(image: CompressedImage) -> npt.NDArray[np.generic]:
+    """Return millimetres (uint16) or metres (float32), 0 or NaN where invalid."""
+    import cv2
+
+    data = _bytes(image.data)
+    if "compressedDepth" not in image.format:
+        depth = _decoded(image, cv2.IMREAD_UNCHANGED)
+        return _sixteen_bit(depth, image.format)
+    if len(data) <= _DEPTH_HEADER.size:
+        raise InputError(
+            ErrorCode.SIZE_MISMATCH, f"compressedDepth of {len(data)} bytes is shorter than its 12-byte header"
+        )
+    _, depth_a, depth_b = _DEPTH_HEADER.unpack_from(data)
+    payload = data[_DEPTH_HEADER.size :]
+    encoding = image.format.partition(";")[0].strip()
+    _accepted(encoding, _DEPTH, "compressed depth")
+    if "rvl" in image.format.lower():
+        raw = decode_rvl(payload, MAX_PIXELS)
+    else:
+        raw = _sixteen_bit(_decoded(CompressedImage(image.format, payload), cv2.IMREAD_UNCHANGED), image.format)
+    if encoding != "32FC1":
+        return raw
+    # compressed_depth_image_transport quantises inverse depth: raw = a / z + b, 0 for invalid.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(raw > 0, np.float32(depth_a) / (raw.astype(np.float32) - np.float32(depth_b)), np.nan)
+
+
+def _pixels(image: RawImage, dtype: np.dtype[np.generic], channels: int) -> npt.NDArray[np.generic]:
+    """View the bytes as (H, W) or (H, W, C) in native byte order; sizes are compared before anything is allocated."""
+    data = _bytes(image.data)
+    row_bytes = image.width * channels * dtype.itemsize
+    needed = image.step * (image.height - 1) + row_bytes
+    if image.width < 1 or image.height < 1 or image.step < row_bytes or len(data) < needed:
+        raise InputError(
+            ErrorCode.SIZE_MISMATCH,
+            f"image header says {image.width}x{image.height} {image.encoding} with {image.step} bytes a row, "
+            f"which needs rows of {row_bytes} and {max(needed, 0)} bytes in all; the message has {len(data)}: "
+            "it was cut, or the driver fills in width, height or step wrongly",
+        )
+    shape = (image.height, image.width, channels)[: 3 if channels > 1 else 2]
+    strides = (image.step, channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
+    dtype = dtype.newbyteorder(">" if image.is_bigendian else "<")
+    view = np.ndarray(shape, dtype, data, 0, strides)
+    return view.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _decoded(image: CompressedImage, flags: int) -> npt.NDArray[np.integer]:
+    """Decode a PNG or JPEG whose header promises a sane size."""
+    import cv2
+
+    data = np.frombuffer(image.data, np.uint8)
+    size = _stated_size(_bytes(image.data))
+    if size is None:
+        raise InputError(
+            ErrorCode.ENCODING_UNSUPPORTED,
+            f"compressed image of format {image.format!r} starts with {data[:4].tobytes()!r}; "
+            "accepted are PNG and JPEG",
+        )
+    if not 0 < size[0] * size[1] <= MAX_PIXELS:
+        raise InputError(
+            ErrorCode.SIZE_MISMATCH,
+            f"compressed image states {size[0]}x{size[1]} pixels, accepted are 1 to {MAX_PIXELS}",
+        )
+    decoded = cv2.imdecode(data, flags)
+    if decoded is None:
+        raise InputError(
+            ErrorCode.SIZE_MISMATCH,
+            f"compressed image of {data.size} bytes, format {image.format!r}, is cut or damaged",
+        )
+    return cast("npt.NDArray[np.integer]", decoded)
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEPTH_HEADER = struct.Struct("<iff")  # ConfigHeader of compressed_depth_image_transport: format, a, b
+
+
+def _stated_size(head: memoryview) -> tuple[int, int] | None:
+    """Return the (width, height) that a PNG or JPEG states; (0, 0) when its header is cut; None for other files."""
+    if head[:8] == _PNG:
+        return struct.unpack_from(">II", head, 16) if len(head) >= 24 else (0, 0)
+    if head[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 <= len(head) and head[at] == 0xFF:
+        marker = head[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", head, at + 5)
+            return width, height
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return 0, 0
+
+
+def _sixteen_bit(image: npt.NDArray[np.generic], format_: str) -> npt.NDArray[np.uint16]:
+    if image.dtype != np.uint16 or image.ndim != 2:
+        raise InputError(
+            ErrorCode.ENCODING_UNSUPPORTED,
+            f"compressed depth of format {format_!r} holds {image.dtype} {image.shape}; accepted is one channel of "
+            "16 bits: use the compressedDepth transport",
+        )
+    return image.astype(np.uint16, copy=False)
+
+
+def _bytes(data: ByteData) -> memoryview:
+    return memoryview(cast(Any, data)).cast("B")
+
+
+def _accepted(encoding: str, table: Mapping[str, _T], kind: str) -> _T:
+    if encoding not in table:
+        raise InputError(
+            ErrorCode.ENCODING_UNSUPPORTED,
+            f"{kind} image has encoding {encoding!r}; accepted are {', '.join(sorted(table))}",
+        )
+    return table[encoding]
