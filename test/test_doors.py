@@ -1,0 +1,64 @@
+"""The doors between the rooms stay shut, and the core imports without heavy or optional libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OPTIONAL = ("rclpy", "torch", "open3d", "diffusers", "transformers", "gsplat", "rerun", "viser", "matplotlib", "coacd")
+CORE = ("config", "errors", "types", "messages", "resources", "geometry", "observe", "evidence", "complete", "fuse")
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+from importlib.abc import MetaPathFinder
+
+class Blocked(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ImportError(f"{{name}} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+import sparse_recon
+for room in {rooms!r}:
+    module = importlib.import_module("sparse_recon." + room)
+    for found in pkgutil.walk_packages(getattr(module, "__path__", []), module.__name__ + "."):
+        importlib.import_module(found.name)
+print(" ".join(sorted(name for name in sys.modules if name.startswith("sparse_recon"))))
+"""
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_imports_keep_to_the_doors():
+    pytest.importorskip("importlinter", reason="import-linter is not installed: pip install .[dev]")
+    command = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_core_imports_without_optional_libraries():
+    rooms = [room for room in (*CORE, "session", "simulate") if any((ROOT / "sparse_recon").glob(f"{room}*"))]
+    loaded = run_python(IMPORT_ALL.format(blocked=OPTIONAL, rooms=rooms)).split()
+    assert set(f"sparse_recon.{room}" for room in CORE) <= set(loaded)
+
+
+def test_import_of_the_package_is_light():
+    loaded = set(run_python("import sys, sparse_recon; print(*{n.partition('.')[0] for n in sys.modules})").split())
+    heavy = {*OPTIONAL, "scipy", "cv2", "rosbags", "manifold3d", "pytransform3d", "trimesh"}
+    assert not loaded & heavy
+
+
+def test_import_of_the_core_is_light():
+    rooms = ", ".join(f"sparse_recon.{room}" for room in CORE)
+    loaded = set(run_python(f"import sys, {rooms}; print(*{{n.partition('.')[0] for n in sys.modules}})").split())
+    assert not loaded & {*OPTIONAL, "cv2", "rosbags", "trimesh", "skimage"}
