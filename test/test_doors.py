@@ -49,7 +49,7 @@ def test_imports_keep_to_the_doors():
 def test_core_imports_without_optional_libraries():
     rooms = [room for room in (*CORE, "session", "simulate") if any((ROOT / "sparse_recon").glob(f"{room}*"))]
     loaded = run_python(IMPORT_ALL.format(blocked=OPTIONAL, rooms=rooms)).split()
-    assert set(f"sparse_recon.{room}" for room in CORE) <= set(loaded)
+    assert {f"sparse_recon.{room}" for room in CORE} <= set(loaded)
 
 
 def test_import_of_the_package_is_light():
