@@ -220,7 +220,10 @@ def _decoded(image: CompressedImage, flags: int) -> npt.NDArray[np.integer]:
             ErrorCode.SIZE_MISMATCH,
             f"compressed image states {size[0]}x{size[1]} pixels, accepted are 1 to {MAX_PIXELS}",
         )
-    decoded = cv2.imdecode(data, flags)
+    try:
+        decoded = cv2.imdecode(data, flags)
+    except cv2.error:
+        decoded = None
     if decoded is None:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,

@@ -1,0 +1,202 @@
+"""CameraInfo into pinhole cameras: distortion removed once per camera, depth brought into the colour camera."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.geometry.cameras import cropped, scaled, unproject_depth
+from sparse_recon.geometry.poses import transform_points
+from sparse_recon.types import CameraIntrinsics, Float32, Float64
+
+_Pixels = TypeVar("_Pixels", bound=np.generic)
+
+_MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+
+
+@dataclass(frozen=True, eq=False)
+class CameraInfo:
+    """The fields of sensor_msgs/CameraInfo that matter.
+
+    Attributes
+    ----------
+    width, height : of the full sensor image, pixels.
+    K : 9 numbers, row major, or (3, 3); of the full, raw image.
+    D : distortion coefficients; empty for none.
+    distortion_model : plumb_bob, rational_polynomial or equidistant; anything if D is empty or zero.
+    P : 12 numbers, row major, or (3, 4); empty if unknown. Describes the rectified image.
+    binning : (x, y) pixels that were put into one; 0 and 1 are none.
+    roi : (x, y, width, height) in full-resolution pixels; zero size is the full image.
+    """
+
+    width: int
+    height: int
+    K: npt.ArrayLike
+    D: npt.ArrayLike = ()
+    distortion_model: str = "plumb_bob"
+    P: npt.ArrayLike = ()
+    binning: tuple[int, int] = (1, 1)
+    roi: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def same_as(self, other: CameraInfo) -> bool:
+        """Return whether both describe the same camera, so that maps can be kept."""
+        numbers = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("K", "D", "P"))
+        rest = ("width", "height", "distortion_model", "binning", "roi")
+        return numbers and all(getattr(self, name) == getattr(other, name) for name in rest)
+
+
+class PinholeCamera:
+    """A calibrated camera that turns its raw images into those of `intrinsics`, a pinhole camera of the same size.
+
+    Parameters
+    ----------
+    info : calibration as the driver publishes it.
+    name : of the camera, for messages.
+    rectified : the images are rectified already: `P` describes them, and nothing is done to the pixels.
+
+    Raises
+    ------
+    InputError
+        INTRINSICS_INVALID for K of zeros or an impossible ROI, DISTORTION_UNSUPPORTED for other models.
+    """
+
+    def __init__(self, info: CameraInfo, name: str = "camera", *, rectified: bool = False) -> None:
+        self.name = name
+        self._D = np.zeros(0) if rectified else _coefficients(info, name)
+        self._equidistant = info.distortion_model == "equidistant"
+        K = np.asarray(info.P, np.float64).reshape(-1) if rectified else np.zeros(0)
+        K = K.reshape(3, 4)[:, :3] if K.size == 12 and K[0] > 0 else np.asarray(info.K, np.float64)
+        if K.size != 9:
+            raise InputError(ErrorCode.INTRINSICS_INVALID, f"{name}: K has {K.size} numbers, a camera has 9")
+        self.intrinsics = _as_delivered(
+            CameraIntrinsics(int(info.width), int(info.height), K.reshape(3, 3)), info, name
+        )
+
+    @cached_property
+    def _maps(self) -> tuple[Any, Any] | None:
+        """Return where each pixel of the pinhole image lies in the raw one; None for the identity."""
+        if not np.any(self._D):
+            return None
+        import cv2
+
+        K, size = self.intrinsics.K, (self.intrinsics.width, self.intrinsics.height)
+        if self._equidistant:
+            return cv2.fisheye.initUndistortRectifyMap(K, self._D[:4], np.eye(3), K, size, cv2.CV_32FC1)
+        return cv2.initUndistortRectifyMap(K, self._D, None, K, size, cv2.CV_32FC1)
+
+    def undistorted(self, image: npt.NDArray[_Pixels], *, smooth: bool) -> npt.NDArray[_Pixels]:
+        """Return the pinhole image.
+
+        Parameters
+        ----------
+        image : (H, W) or (H, W, C) as the camera took it.
+        smooth : bilinear, for colour; else the nearest pixel, for depth and labels. Outside is NaN or 0.
+
+        Raises
+        ------
+        InputError
+            SIZE_MISMATCH if the image has not the size that the camera info says.
+        """
+        height, width = image.shape[:2]
+        if (width, height) != (self.intrinsics.width, self.intrinsics.height):
+            raise InputError(
+                ErrorCode.SIZE_MISMATCH,
+                f"{self.name}: image is {width}x{height} and camera info says {self.intrinsics.width}x"
+                f"{self.intrinsics.height}; publish the camera info of this very stream",
+            )
+        if self._maps is None:
+            return image
+        import cv2
+
+        outside = np.nan if image.dtype.kind == "f" else 0
+        how = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
+        # OpenCV remaps no int32: float64 holds every label exactly.
+        source: npt.NDArray[Any] = image.astype(np.float64) if image.dtype == np.int32 else image
+        out = cv2.remap(source, *self._maps, how, borderMode=cv2.BORDER_CONSTANT, borderValue=outside)
+        return out.astype(image.dtype, copy=False)
+
+
+def resampled(image: npt.NDArray[_Pixels], camera: CameraIntrinsics, wanted: CameraIntrinsics) -> npt.NDArray[_Pixels]:
+    """Return (H, W) nearest pixels of `image`, as `wanted` sees them from the same optical centre and direction.
+
+    Pixels that `camera` does not see are NaN, or 0 in images of integers.
+    """
+    u = np.rint((np.arange(wanted.width) - wanted.cx) / wanted.fx * camera.fx + camera.cx).astype(np.int64)
+    v = np.rint((np.arange(wanted.height) - wanted.cy) / wanted.fy * camera.fy + camera.cy).astype(np.int64)
+    out = image[np.clip(v, 0, camera.height - 1)[:, None], np.clip(u, 0, camera.width - 1)[None, :]]
+    outside = ((v < 0) | (v >= camera.height))[:, None] | ((u < 0) | (u >= camera.width))[None, :]
+    out[outside] = np.nan if image.dtype.kind == "f" else 0
+    return out
+
+
+def registered_depth(
+    depth_m: Float32, camera: CameraIntrinsics, wanted: CameraIntrinsics, T_wanted_camera: Float64
+) -> Float32:
+    """Return the depth image that another camera would have taken of the same surface.
+
+    Every depth pixel is carried over as a square of its own footprint; where several fall on one pixel, the nearest
+    stays (z-buffer). What only the other camera sees is NaN.
+
+    Parameters
+    ----------
+    depth_m : (H, W) float32, metres along z of `camera`, NaN invalid.
+    camera, wanted : intrinsics of the depth camera, and of the (colour) camera that it is registered to.
+    T_wanted_camera : (4, 4), maps points of the depth camera into the wanted one.
+
+    Returns
+    -------
+    (H', W') float32 of the size of `wanted`, metres along its z.
+    """
+    points = transform_points(T_wanted_camera, unproject_depth(depth_m, camera))
+    points = points[points[:, 2] > 1e-3]
+    points = points[np.argsort(-points[:, 2], kind="stable")]  # nearest last: the last one written stays
+    z = points[:, 2]
+    u = points[:, 0] / z * np.float32(wanted.fx) + np.float32(wanted.cx)
+    v = points[:, 1] / z * np.float32(wanted.fy) + np.float32(wanted.cy)
+    across, down = (max(1, math.ceil(a / b - 0.01)) for a, b in ((wanted.fx, camera.fx), (wanted.fy, camera.fy)))
+    du, dv = np.meshgrid(np.arange(across), np.arange(down))
+    columns = np.rint(u - (across - 1) / 2).astype(np.int64)[:, None] + du.ravel()
+    rows = np.rint(v - (down - 1) / 2).astype(np.int64)[:, None] + dv.ravel()
+    inside = (columns >= 0) & (columns < wanted.width) & (rows >= 0) & (rows < wanted.height)
+    out = np.full((wanted.height, wanted.width), np.nan, dtype=np.float32)
+    out[rows[inside], columns[inside]] = np.broadcast_to(z[:, None], inside.shape)[inside]
+    return out
+
+
+def _coefficients(info: CameraInfo, name: str) -> Float64:
+    D = np.asarray(info.D, dtype=np.float64).reshape(-1)
+    if not np.any(D):
+        return np.zeros(0)
+    counts = _MODELS.get(info.distortion_model, ())
+    if len(D) not in counts or not np.all(np.isfinite(D)):
+        accepted = ", ".join(f"{model} ({' or '.join(map(str, n))} numbers)" for model, n in _MODELS.items())
+        raise InputError(
+            ErrorCode.DISTORTION_UNSUPPORTED,
+            f"{name}: distortion model {info.distortion_model!r} with {len(D)} coefficients {D.tolist()}; "
+            f"accepted are {accepted}, all finite, or none",
+        )
+    return D
+
+
+def _as_delivered(full: CameraIntrinsics, info: CameraInfo, name: str) -> CameraIntrinsics:
+    """Return the camera of the image after region of interest and binning, which CameraInfo gives for the sensor."""
+    x, y, width, height = (int(v) for v in info.roi)
+    camera = full
+    if width and height:
+        if x < 0 or y < 0 or x + width > full.width or y + height > full.height:
+            raise InputError(
+                ErrorCode.INTRINSICS_INVALID,
+                f"{name}: region of interest {width}x{height} at ({x}, {y}) leaves the "
+                f"{full.width}x{full.height} sensor; check CameraInfo.roi",
+            )
+        camera = cropped(full, x, y, width, height)
+    bin_x, bin_y = (max(1, int(v)) for v in info.binning)
+    if bin_x == bin_y == 1:
+        return camera
+    return scaled(camera, max(1, camera.width // bin_x), max(1, camera.height // bin_y))
