@@ -1,0 +1,261 @@
+"""From decoded messages of any number of cameras to `Frame`s in stamp order, with bounded memory."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sparse_recon.config import DepthConfig
+from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError
+from sparse_recon.geometry.transforms import TransformTree
+from sparse_recon.observe.camera_streams import AssemblyLimits, CameraInput, CameraStreams
+from sparse_recon.observe.images import Image, color_image, depth_image, label_image
+from sparse_recon.observe.matching import Stamped, Unmatched
+from sparse_recon.observe.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
+from sparse_recon.types import Float32, Float64, Frame, Int32
+
+Stream = Literal["color", "depth", "labels"]
+_WORTH_WAITING = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An input that gave no frame, and why."""
+
+    code: ErrorCode
+    message: str
+    camera: str
+    stamp_ns: int
+
+
+@dataclass(frozen=True, order=True)
+class _Candidate:
+    stamp_ns: int
+    camera: str
+    number: int
+    parts: dict[str, Stamped]
+
+
+class FrameAssembler:
+    """Matches images, camera infos and transforms; what cannot become a frame is counted with its reason.
+
+    `push_*` take messages as they come and return a `Rejection` or None; `poll` returns the frames that became
+    complete, in stamp order. Neither raises for anything that is in a message. After a jump back in time everything
+    starts anew and `restarts` grows.
+
+    Parameters
+    ----------
+    cameras : what each camera sends.
+    world_frame : frame of `Frame.T_world_cam`; empty for the root above the first camera.
+    depth : range of valid depth.
+    limits : patience.
+    transforms : where poses come from; a tree of its own by default.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[CameraStreams],
+        *,
+        world_frame: str = "",
+        depth: DepthConfig | None = None,
+        limits: AssemblyLimits | None = None,
+        transforms: TransformTree | None = None,
+    ) -> None:
+        self._limits = limits or AssemblyLimits()
+        self._depth = depth or DepthConfig()
+        self._cameras = {streams.name: CameraInput(streams, self._limits) for streams in cameras}
+        self._asked_world = world_frame
+        self.transforms = transforms or TransformTree(
+            history_s=self._limits.history_s, max_gap_s=self._limits.max_gap_s
+        )
+        self.world_frame = world_frame
+        self.rejections: deque[Rejection] = deque(maxlen=256)
+        self.counts: Counter[ErrorCode] = Counter()
+        self.frames_made = 0
+        self.restarts = 0
+        self._waiting: list[_Candidate] = []
+        self._newest_ns = 0
+        self._last_emitted_ns = 0
+        self._number = 0
+
+    def push_image(self, stream: Stream, camera: str, stamp_ns: int, frame_id: str, image: Image) -> Rejection | None:
+        """Take a colour, depth or label image; it is decoded only when its frame is complete."""
+        if camera not in self._cameras:
+            known = ", ".join(self._cameras)
+            return self._reject(ErrorCode.USAGE, f"no camera is named {camera!r}; there are {known}", camera, stamp_ns)
+        if stamp_ns <= 0:
+            text = f"{camera}: {stream} image has the stamp {stamp_ns} ns; the driver must fill in header.stamp"
+            return self._reject(ErrorCode.STAMP_INVALID, text, camera, stamp_ns)
+        last_ns = self._cameras[camera].matcher.newest_ns(stream)
+        if last_ns is not None and stamp_ns <= last_ns:
+            behind_s = (last_ns - stamp_ns) * 1e-9
+            if behind_s <= self._limits.jump_back_s:
+                what = "repeats the stamp" if stamp_ns == last_ns else f"is {behind_s:.6f} s older than the one"
+                text = f"{camera}: {stream} image at {stamp_ns * 1e-9:.6f} s {what} before it; stamps must grow"
+                return self._reject(ErrorCode.STAMP_ORDER, text, camera, stamp_ns)
+            self._restart()
+        self._newest_ns = max(self._newest_ns, stamp_ns)
+        self._cameras[camera].matcher.push(stream, Stamped(stamp_ns, frame_id, image))
+        return None
+
+    def push_info(
+        self, stream: Literal["color", "depth"], camera: str, stamp_ns: int, info: CameraInfo
+    ) -> Rejection | None:
+        """Take a camera info; an equal one costs nothing."""
+        try:
+            entry = self._cameras[camera]
+            (entry.color if stream == "color" else entry.depth).put(stamp_ns, info, camera)
+        except InputError as error:
+            return self._reject(error.code, error.message, camera, stamp_ns)
+        except KeyError:
+            return self._reject(ErrorCode.USAGE, f"no camera is named {camera!r}", camera, stamp_ns)
+        return None
+
+    def push_transform(
+        self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool = False
+    ) -> Rejection | None:
+        """Take one transform of /tf or, with `static`, of /tf_static."""
+        newest_ns = self.transforms.newest_ns(child)
+        if not static and newest_ns is not None and newest_ns - stamp_ns > self._limits.jump_back_s * 1e9:
+            self._restart()
+        try:
+            self.transforms.add(parent, child, stamp_ns, T_parent_child, static)
+        except SparseReconError as error:
+            return self._reject(error.code, error.message, "", stamp_ns)
+        return None
+
+    def poll(self) -> list[Frame]:
+        """Return the frames that are complete now."""
+        return list(self._complete(finish=False))
+
+    def flush(self) -> list[Frame]:
+        """Return the frames that can be made without any further message; the others are rejected."""
+        return list(self._complete(finish=True))
+
+    @property
+    def pending(self) -> int:
+        """Frames that wait for a transform, a camera info or an earlier frame."""
+        return len(self._waiting)
+
+    def _complete(self, finish: bool) -> Iterator[Frame]:
+        self._collect(finish)
+        while self._waiting:
+            head = self._waiting[0]
+            late = finish or len(self._waiting) > self._limits.max_pending
+            if not late and self._earlier_may_come(head.stamp_ns):
+                return
+            late = late or self._newest_ns - head.stamp_ns > self._limits.wait_s * 1e9
+            try:
+                frame = self._frame(head, self._cameras[head.camera], late)
+            except (InputError, TransformError) as error:
+                self._reject(error.code, error.message, head.camera, head.stamp_ns)
+            else:
+                if frame is None:
+                    return
+                self.frames_made += 1
+                self._last_emitted_ns = frame.stamp_ns
+                yield frame
+            del self._waiting[0]
+
+    def _collect(self, finish: bool) -> None:
+        for name, camera in self._cameras.items():
+            for match in camera.matcher.decided(finish=finish):
+                if isinstance(match, Unmatched):
+                    stamp_ns = match.message.stamp_ns
+                    text = (
+                        f"{name}: no {match.stream} image within {self._limits.tolerance_s:g} s of the colour image at "
+                        f"{stamp_ns * 1e-9:.6f} s; check that both are published and share a clock"
+                    )
+                    self._reject(ErrorCode.STAMP_INVALID, text, name, stamp_ns)
+                elif match["color"].stamp_ns < self._last_emitted_ns:
+                    stamp_ns = match["color"].stamp_ns
+                    text = (
+                        f"{name}: frame at {stamp_ns * 1e-9:.6f} s came after a newer one of another camera was "
+                        "used; check that the cameras share a clock"
+                    )
+                    self._reject(ErrorCode.STAMP_ORDER, text, name, stamp_ns)
+                else:
+                    self._number += 1
+                    insort(self._waiting, _Candidate(match["color"].stamp_ns, name, self._number, match))
+
+    def _earlier_may_come(self, stamp_ns: int) -> bool:
+        if self._newest_ns - stamp_ns > self._limits.order_s * 1e9:
+            return False
+        newest = [camera.matcher.newest_ns("color") for camera in self._cameras.values()]
+        return any(ns is not None and ns < stamp_ns for ns in newest)
+
+    def _frame(self, candidate: _Candidate, camera: CameraInput, late: bool) -> Frame | None:
+        """Return the frame, or None while waiting may help."""
+        color = candidate.parts["color"]
+        pinhole, depth_pinhole = camera.color.at(color.stamp_ns), camera.depth.at(color.stamp_ns)
+        if pinhole is None or depth_pinhole is None:
+            if late:
+                problem = (camera.depth if pinhole else camera.color).problem
+                raise InputError(ErrorCode.INTRINSICS_INVALID, f"{candidate.camera}: no usable camera info: {problem}")
+            return None
+        depth = candidate.parts.get("depth")
+        T_color_depth = np.eye(4)
+        try:
+            T_world_cam = self._pose(color)
+            if depth is not None and camera.streams.depth_info and depth.frame_id != color.frame_id:
+                T_color_depth = self.transforms.lookup(color.frame_id, depth.frame_id, depth.stamp_ns)
+        except TransformError as error:
+            if late or error.code not in _WORTH_WAITING or self._hopeless(color, error):
+                raise
+            return None
+        rgb = pinhole.undistorted(color_image(color.content), smooth=True)
+        labels: Int32 | None = None
+        if "labels" in candidate.parts:
+            labels = pinhole.undistorted(label_image(candidate.parts["labels"].content), smooth=False)
+        depth_m = None if depth is None else self._depth_on_color(depth, depth_pinhole, pinhole, T_color_depth)
+        return Frame(rgb, depth_m, pinhole.intrinsics, T_world_cam, color.stamp_ns, labels, candidate.camera)
+
+    def _pose(self, color: Stamped) -> Float64:
+        if not self.world_frame:
+            self.world_frame = self.transforms.root(color.frame_id)
+        return self.transforms.lookup(self.world_frame, color.frame_id, color.stamp_ns)
+
+    def _hopeless(self, color: Stamped, error: TransformError) -> bool:
+        """Return whether the stamp lies before the transforms, where nothing newer helps."""
+        covered = self.transforms.covers(self.world_frame, color.frame_id, color.stamp_ns)
+        return error.code is ErrorCode.TF_EXTRAPOLATION and covered
+
+    def _depth_on_color(
+        self, depth: Stamped, camera: PinholeCamera, color: PinholeCamera, T_color_depth: Float64
+    ) -> Float32:
+        depth_m = camera.undistorted(depth_image(depth.content, self._depth.near_m, self._depth.far_m), smooth=False)
+        if not np.any(np.isfinite(depth_m)):
+            raise InputError(
+                ErrorCode.DEPTH_EMPTY,
+                f"{color.name}: depth image at {depth.stamp_ns * 1e-9:.6f} s has no pixel within "
+                f"{self._depth.near_m:g} to {self._depth.far_m:g} m; check the sensor, depth.near_m and depth.far_m",
+            )
+        same_view = np.allclose(T_color_depth, np.eye(4), atol=1e-9)
+        if not same_view:
+            return registered_depth(depth_m, camera.intrinsics, color.intrinsics, T_color_depth)
+        if depth_m.shape != (color.intrinsics.height, color.intrinsics.width) or not np.allclose(
+            camera.intrinsics.K, color.intrinsics.K, rtol=1e-6
+        ):
+            return resampled(depth_m, camera.intrinsics, color.intrinsics)
+        return depth_m
+
+    def _restart(self) -> None:
+        """Begin anew after a jump back in time; static transforms and calibrations stay."""
+        self.restarts += 1
+        self._waiting.clear()
+        self._newest_ns = self._last_emitted_ns = 0
+        self.world_frame = self._asked_world
+        self.transforms.clear()
+        for camera in self._cameras.values():
+            camera.restart()
+
+    def _reject(self, code: ErrorCode, message: str, camera: str, stamp_ns: int) -> Rejection:
+        rejection = Rejection(code, message, camera, stamp_ns)
+        self.rejections.append(rejection)
+        self.counts[code] += 1
+        return rejection

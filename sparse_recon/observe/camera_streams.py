@@ -1,0 +1,99 @@
+"""What one camera sends: its streams, the patience with them, and its calibrations over time."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from sparse_recon.errors import InputError
+from sparse_recon.observe.matching import StampMatcher
+from sparse_recon.observe.undistort import CameraInfo, PinholeCamera
+
+
+@dataclass(frozen=True)
+class CameraStreams:
+    """Which streams a camera has.
+
+    Attributes
+    ----------
+    name : of the camera, as `Frame.camera`.
+    depth, labels : a frame needs such an image.
+    depth_info : the depth camera has a camera info of its own; else it shares that of the colour camera.
+    rectified, depth_rectified : images are rectified already, so that `P` of the camera info holds.
+    """
+
+    name: str
+    depth: bool = True
+    labels: bool = False
+    depth_info: bool = False
+    rectified: bool = False
+    depth_rectified: bool = False
+
+
+@dataclass(frozen=True)
+class AssemblyLimits:
+    """Patience of a `FrameAssembler`.
+
+    Attributes
+    ----------
+    tolerance_s : colour, depth and labels of one frame may be this far apart.
+    wait_s : a frame waits for its transform and camera info until images newer by this much have come.
+    order_s : a frame waits this long for an earlier one of another camera.
+    jump_back_s : a stamp this far behind its stream is a jump back in time (a looping bag), not a stray message.
+    max_pending : messages kept per stream, and frames waiting.
+    max_gap_s, history_s : of the transform tree.
+    """
+
+    tolerance_s: float = 0.02
+    wait_s: float = 5.0
+    order_s: float = 0.5
+    jump_back_s: float = 1.0
+    max_pending: int = 48
+    max_gap_s: float = 1.0
+    history_s: float = 30.0
+
+
+class Calibration:
+    """The camera infos of one stream; maps are kept as long as the calibration stays the same."""
+
+    def __init__(self, rectified: bool) -> None:
+        self._rectified = rectified
+        self._known: deque[tuple[int, CameraInfo, PinholeCamera]] = deque(maxlen=4)
+        self.problem = "no camera info has arrived"
+
+    def put(self, stamp_ns: int, info: CameraInfo, name: str) -> None:
+        """Take a camera info; raises InputError as `PinholeCamera` does."""
+        if self._known and self._known[-1][1].same_as(info):
+            return
+        try:
+            self._known.append((stamp_ns, info, PinholeCamera(info, name, rectified=self._rectified)))
+        except InputError as error:
+            self.problem = error.message
+            raise
+
+    def at(self, stamp_ns: int) -> PinholeCamera | None:
+        """Return the camera in force at a stamp: the newest one before it, else the first one after it."""
+        before = [camera for since_ns, _, camera in self._known if since_ns <= stamp_ns]
+        return before[-1] if before else self._known[0][2] if self._known else None
+
+    def restart(self) -> None:
+        """Keep the last calibration, for a time that begins anew."""
+        self._known = deque(((0, info, camera) for _, info, camera in list(self._known)[-1:]), maxlen=4)
+
+
+class CameraInput:
+    """The messages of one camera that are not yet frames."""
+
+    def __init__(self, streams: CameraStreams, limits: AssemblyLimits) -> None:
+        self.streams = streams
+        self._limits = limits
+        self.color = Calibration(streams.rectified)
+        self.depth = Calibration(streams.depth_rectified) if streams.depth_info else self.color
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all messages; calibrations stay."""
+        names = ["color", *(["depth"] * self.streams.depth), *(["labels"] * self.streams.labels)]
+        self.matcher = StampMatcher(names, round(self._limits.tolerance_s * 1e9), self._limits.max_pending)
+        self.color.restart()
+        self.depth.restart()

@@ -1,0 +1,327 @@
+"""Frame assembly from message streams: order, waiting, drops with reasons, time that jumps."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from sparse_recon.errors import ErrorCode
+from sparse_recon.geometry.poses import pose
+from sparse_recon.observe.assemble import FrameAssembler, Rejection
+from sparse_recon.observe.camera_streams import AssemblyLimits, CameraStreams
+from sparse_recon.observe.images import RawImage
+from sparse_recon.observe.undistort import CameraInfo
+from sparse_recon.types import Frame
+
+W, H = 8, 6
+MS = 1_000_000
+T0 = 1_700_000_000_000 * MS
+INFO = CameraInfo(W, H, [10.0, 0, 3.5, 0, 10.0, 2.5, 0, 0, 1])
+
+
+def color(value: int = 100) -> RawImage:
+    return RawImage("rgb8", W, H, W * 3, False, bytes([value]) * (W * H * 3))
+
+
+def depth(millimetres: int = 500, width: int = W, height: int = H) -> RawImage:
+    return RawImage("16UC1", width, height, width * 2, False, np.full(width * height, millimetres, np.uint16).tobytes())
+
+
+class Rig:
+    """Pushes what a small robot sends, one helper a message."""
+
+    def __init__(self, *cameras: CameraStreams, **limits: float) -> None:
+        self.assembler = FrameAssembler(cameras or [CameraStreams("cam")], limits=AssemblyLimits(**limits))
+        self.frames: list[Frame] = []
+
+    def info(self, camera: str = "cam", info: CameraInfo = INFO, stream: str = "color") -> Rejection | None:
+        return self._then(self.assembler.push_info(stream, camera, 0, info))
+
+    def tf(self, ms: int, x: float = 0.0, child: str = "cam_optical") -> Rejection | None:
+        T = pose(np.eye(3), (x, 0.0, 0.0))
+        return self._then(self.assembler.push_transform("world", child, T0 + ms * MS, T))
+
+    def color(self, ms: float, camera: str = "cam", image: RawImage | None = None) -> Rejection | None:
+        return self._image("color", ms, camera, image or color())
+
+    def depth(self, ms: float, camera: str = "cam", image: RawImage | None = None) -> Rejection | None:
+        return self._image("depth", ms, camera, image or depth())
+
+    def both(self, ms: float, camera: str = "cam") -> None:
+        self.color(ms, camera)
+        self.depth(ms, camera)
+
+    def _image(self, stream: str, ms: float, camera: str, image: RawImage) -> Rejection | None:
+        stamp_ns = T0 + round(ms * MS)
+        return self._then(self.assembler.push_image(stream, camera, stamp_ns, f"{camera}_optical", image))
+
+    def _then(self, rejection: Rejection | None) -> Rejection | None:
+        self.frames += self.assembler.poll()
+        return rejection
+
+    def finish(self) -> list[float]:
+        self.frames += self.assembler.flush()
+        return self.stamps_ms()
+
+    def stamps_ms(self) -> list[float]:
+        return [(frame.stamp_ns - T0) / MS for frame in self.frames]
+
+    def last(self) -> Rejection:
+        return self.assembler.rejections[-1]
+
+
+def test_frame_holds_images_pose_and_intrinsics():
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.tf(100, x=1.0)
+    rig.both(25)
+    (frame,) = rig.frames
+    assert frame.rgb.shape == (H, W, 3) and frame.rgb[0, 0].tolist() == [100] * 3
+    assert frame.depth_m is not None and frame.depth_m[0, 0] == pytest.approx(0.5)
+    assert frame.T_world_cam[:3, 3] == pytest.approx([0.25, 0, 0])
+    assert (frame.camera, frame.intrinsics.fx, rig.assembler.world_frame) == ("cam", 10.0, "world")
+
+
+def test_frame_waits_for_the_transform_after_it():
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.both(50)
+    assert rig.frames == [] and rig.assembler.pending == 1
+    rig.tf(100)
+    assert rig.stamps_ms() == [50]
+
+
+@pytest.mark.parametrize("first", ["info", "tf", "images"])
+def test_order_of_arrival_does_not_matter(first: str):
+    rig = Rig()
+    steps = {"info": rig.info, "tf": lambda: (rig.tf(0), rig.tf(100)), "images": lambda: rig.both(50)}
+    for name in [first, *(s for s in steps if s != first)]:
+        steps[name]()
+    assert rig.stamps_ms() == [50]
+
+
+def test_depth_of_double_rate_is_matched_to_the_nearest():
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.tf(1000)
+    for k in range(1, 60):
+        rig.depth(k * 16.6 + 3, image=depth(200 + k))
+        if k % 2 == 0:
+            rig.color(k * 16.6)
+    rig.finish()
+    assert len(rig.frames) == 29
+    got = [round(float(f.depth_m[0, 0]) * 1000) - 200 for f in rig.frames]
+    assert got == list(range(2, 59, 2))
+
+
+def test_exact_partner_is_not_stolen_by_an_earlier_image():
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.tf(1000)
+    for ms in (100, 117, 133):
+        rig.color(ms)
+    rig.depth(100)
+    rig.depth(133)
+    rig.depth(166)
+    assert rig.stamps_ms() == [100, 133]
+    assert rig.last().code is ErrorCode.STAMP_INVALID and "no depth image within 0.02 s" in rig.last().message
+
+
+def test_stamps_beyond_the_tolerance_are_dropped_with_a_reason():
+    rig = Rig()
+    rig.info()
+    rig.color(100)
+    rig.depth(150)
+    assert rig.finish() == [] and "share a clock" in rig.last().message
+
+
+def test_two_cameras_come_out_in_stamp_order():
+    rig = Rig(CameraStreams("cam"), CameraStreams("arm"))
+    for camera in ("cam", "arm"):
+        rig.info(camera)
+        for ms in (0, 1000, 2000):
+            rig.tf(ms, child=f"{camera}_optical")
+    for k in range(10):
+        rig.both(100 * k + 50, "arm")  # 30 ms newer, delivered first
+        rig.both(100 * k + 20, "cam")
+    assert len(rig.finish()) >= 19
+    assert rig.stamps_ms() == sorted(rig.stamps_ms())
+
+
+def test_stamp_zero_is_refused():
+    rejection = Rig().color(-T0 / MS)
+    assert rejection is not None and rejection.code is ErrorCode.STAMP_INVALID and "header.stamp" in rejection.message
+
+
+@pytest.mark.parametrize(("ms", "word"), [(100, "repeats"), (60, "0.040000 s older")])
+def test_duplicate_and_backward_stamps_are_refused_and_nothing_is_lost(ms: float, word: str):
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.tf(1000)
+    rig.both(100)
+    rejection = rig.color(ms)
+    assert rejection is not None and rejection.code is ErrorCode.STAMP_ORDER and word in rejection.message
+    rig.both(200)
+    assert rig.stamps_ms() == [100, 200] and rig.assembler.restarts == 0
+
+
+@pytest.mark.parametrize("tf_first", [True, False])
+def test_looping_bag_gives_the_same_frames_again(tf_first: bool):
+    rig = Rig()
+    rig.info()
+    for _ in range(3):
+        for k in range(30):
+            for what in [rig.tf, rig.both] if tf_first else [rig.both, rig.tf]:
+                what(100 * k + (1 if what == rig.tf else 2))
+    stamps = rig.finish()
+    third = len(stamps) // 3
+    assert rig.assembler.restarts == 2
+    assert third == 29 and stamps[:third] == stamps[third : 2 * third] == stamps[2 * third :]
+
+
+def test_no_transform_at_all_names_the_frame():
+    rig = Rig()
+    rig.info()
+    rig.both(100)
+    assert rig.finish() == []
+    assert rig.last().code is ErrorCode.TF_FRAME_UNKNOWN and "cam_optical" in rig.last().message
+
+
+def test_waiting_for_a_transform_ends():
+    rig = Rig(wait_s=1.0)
+    rig.info()
+    for k in range(1, 30):
+        rig.both(100 * k)
+    assert rig.assembler.counts[ErrorCode.TF_FRAME_UNKNOWN] == 18 and rig.assembler.pending == 11
+
+
+def test_frames_before_the_first_transform_do_not_hold_up_the_others():
+    rig = Rig()
+    rig.info()
+    rig.tf(500)
+    rig.tf(1000)
+    rig.both(100)
+    rig.both(600)
+    assert rig.stamps_ms() == [600]
+    assert rig.last().code is ErrorCode.TF_EXTRAPOLATION and "before the oldest" in rig.last().message
+
+
+def test_gap_in_the_transforms():
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.both(1000)
+    rig.tf(2500)
+    assert rig.finish() == [] and rig.last().code is ErrorCode.TF_GAP
+
+
+def test_zero_K_is_refused_and_named_by_the_frames_too():
+    rig = Rig()
+    rejection = rig.info(info=CameraInfo(W, H, [0.0] * 9))
+    assert rejection is not None and rejection.code is ErrorCode.INTRINSICS_INVALID
+    rig.tf(0)
+    rig.tf(200)
+    rig.both(100)
+    assert rig.finish() == [] and "not calibrated" in rig.last().message
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        (RawImage("16UC1", W, H, W * 2, False, bytes(W * H * 2)), ErrorCode.DEPTH_EMPTY),
+        (RawImage("32FC1", W, H, W * 4, False, np.full(W * H, np.nan, np.float32).tobytes()), ErrorCode.DEPTH_EMPTY),
+        (RawImage("rgb8", W, H, W * 3, False, bytes(W * H * 3)), ErrorCode.ENCODING_UNSUPPORTED),
+        (RawImage("16UC1", W, H, W * 2, False, bytes(W * H)), ErrorCode.SIZE_MISMATCH),
+        (depth(width=W * 2), ErrorCode.SIZE_MISMATCH),
+    ],
+)
+def test_bad_depth_costs_only_its_own_frame(image: RawImage, code: ErrorCode):
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.tf(1000)
+    rig.both(100)
+    rig.color(200)
+    rig.depth(200, image=image)
+    rig.both(300)
+    assert rig.stamps_ms() == [100, 300] and rig.assembler.counts == {code: 1}
+
+
+def test_depth_of_another_size_with_its_own_info_is_resampled():
+    rig = Rig(CameraStreams("cam", depth_info=True))
+    rig.info()
+    rig.info(info=CameraInfo(2 * W, 2 * H, [20.0, 0, 7.5, 0, 20.0, 5.5, 0, 0, 1]), stream="depth")
+    rig.tf(0)
+    rig.tf(1000)
+    rig.color(100)
+    rig.depth(100, image=depth(width=2 * W, height=2 * H))
+    (frame,) = rig.frames
+    assert frame.depth_m is not None and np.all(frame.depth_m == np.float32(0.5))
+
+
+def test_depth_of_another_frame_is_registered():
+    rig = Rig(CameraStreams("cam", depth_info=True))
+    rig.info()
+    rig.info(stream="depth")
+    rig.tf(0)
+    rig.tf(1000)
+    T = pose(np.eye(3), (0.1, 0.0, 0.0))
+    assert rig.assembler.push_transform("cam_optical", "depth_optical", 0, T, static=True) is None
+    rig.color(100)
+    rig.assembler.push_image("depth", "cam", T0 + 100 * MS, "depth_optical", depth())
+    (frame,) = rig.assembler.poll()
+    assert frame.depth_m is not None
+    assert np.isnan(frame.depth_m[:, :2]).all() and np.isfinite(frame.depth_m[:, 2:]).all()  # 0.1 m * 10 px / 0.5 m
+
+
+def test_labels_reach_the_frame():
+    rig = Rig(CameraStreams("cam", labels=True))
+    rig.info()
+    rig.tf(0)
+    rig.tf(1000)
+    rig.both(100)
+    assert rig.frames == []
+    rig._image("labels", 100, "cam", RawImage("mono8", W, H, W, False, bytes([7]) * (W * H)))
+    assert rig.frames[0].labels is not None and rig.frames[0].labels[0, 0] == 7
+
+
+def test_unknown_camera_is_named():
+    rejection = Rig().color(100, camera="left")
+    assert rejection is not None and rejection.code is ErrorCode.USAGE and "cam" in rejection.message
+
+
+def test_endless_stream_without_partners_stays_bounded():
+    rig = Rig(max_pending=10, wait_s=1e6)
+    rig.info()
+    for k in range(1, 200):
+        rig.color(33 * k)
+    assert sum(rig.assembler.counts.values()) == 199 - 10
+    for k in range(1, 200):
+        rig.both(10_000 + 33 * k)
+    assert rig.assembler.pending <= 11
+
+
+def test_nothing_that_is_pushed_raises():
+    rng = random.Random(5)
+    rig = Rig(CameraStreams("cam", labels=True), max_pending=5)
+    numbers = [0, -5, 10, 10.0, 1e9, float("nan"), 2**40]
+    for _ in range(600):
+        data = rng.randbytes(rng.choice([0, 5, W * H * 2, W * H * 3]))
+        encoding = rng.choice(["rgb8", "16UC1", "32FC1", "", "mono8", "yuv422", "weird"])
+        image = RawImage(encoding, rng.choice([0, W, 2**32 - 1]), H, rng.choice([0, W * 3, W * 2]), False, data)
+        stream = rng.choice(["color", "depth", "labels"])
+        rig.assembler.push_image(stream, "cam", T0 + rng.randrange(3000) * MS, "cam_optical", image)
+        K = [rng.choice(numbers) for _ in range(rng.choice([9, 9, 3]))]
+        rig.assembler.push_info("color", "cam", 0, CameraInfo(rng.choice([0, W]), H, K, [rng.choice(numbers)] * 5))
+        T = np.diag([rng.choice([1.0, -1.0, float("nan")]), 1, 1, 1])
+        rig.assembler.push_transform(rng.choice("abc"), rng.choice("abc"), rng.randrange(3000) * MS, T)
+        rig.assembler.poll()
+    rig.assembler.flush()
+    assert sum(rig.assembler.counts.values()) > 500
