@@ -1,0 +1,94 @@
+"""Plain field dicts to rclpy messages and back, with the casts that rclpy needs.
+
+Field checks of rclpy are off by default, and then an int in a float field, a NumPy scalar or a NumPy bool arrives as
+another number without any error. So every leaf is cast here, whatever `sparse_recon.messages` holds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from array import array
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache, partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from sparse_recon.errors import ErrorCode, InputError
+
+Message = TypeVar("Message", bound=Hashable)
+
+
+def to_message(message_type: type[Message], fields: Mapping[str, Any]) -> Message:
+    """Make a message of nested fields.
+
+    Parameters
+    ----------
+    message_type : generated class, for example `sparse_recon.msg.CompletedObject`.
+    fields : exactly the fields of that type; lists of numbers as arrays, lists of messages as lists of dicts.
+
+    Raises
+    ------
+    InputError
+        If a field is missing or unknown.
+    """
+    casts = _casts(message_type)
+    if fields.keys() != casts.keys():
+        missing, unknown = sorted(casts.keys() - fields.keys()), sorted(fields.keys() - casts.keys())
+        raise InputError(ErrorCode.USAGE, f"{message_type.__name__}: fields missing {missing}, unknown {unknown}")
+    message = message_type()
+    for name, cast in casts.items():
+        setattr(message, name, cast(fields[name]))
+    return message
+
+
+def from_message(message: Any) -> dict[str, Any]:
+    """Return the nested fields of a message; arrays of numbers share memory with it where that is possible."""
+    return {name: _plain(getattr(message, name)) for name in type(message).get_fields_and_field_types()}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "get_fields_and_field_types"):
+        return from_message(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return np.asarray(value) if isinstance(value, array) else value
+
+
+@cache
+def _casts(message_type: Any) -> dict[str, Callable[[Any], Any]]:
+    blank = message_type()
+    names = message_type.get_fields_and_field_types()
+    return {name: _cast(getattr(blank, name), slot) for name, slot in zip(names, message_type.SLOT_TYPES, strict=True)}
+
+
+def _cast(default: Any, slot: Any) -> Callable[[Any], Any]:
+    """Choose the cast by the field's default value; `slot` is its rosidl type and names the element of a list."""
+    if isinstance(default, (bool, int, float, str)):
+        return type(default)
+    if isinstance(default, array):
+        return partial(_to_array, default.typecode)
+    if isinstance(default, np.ndarray):
+        return partial(_to_ndarray, default.dtype)
+    if isinstance(default, list):
+        element = slot.value_type
+        if not hasattr(element, "namespaces"):
+            return partial(_to_list, bool if getattr(element, "typename", "") == "boolean" else str)
+        module = importlib.import_module(".".join(element.namespaces))
+        return partial(_to_list, partial(to_message, getattr(module, element.name)))
+    return partial(to_message, type(default))
+
+
+def _to_array(typecode: str, values: Any) -> array[Any]:
+    flat = np.ascontiguousarray(values, dtype=typecode).ravel()
+    result = array(typecode)
+    result.frombytes(flat.view(np.uint8))  # type: ignore[arg-type]
+    return result
+
+
+def _to_ndarray(dtype: Any, values: Any) -> Any:
+    return np.ascontiguousarray(values, dtype=dtype).ravel()
+
+
+def _to_list(cast: Callable[[Any], Any], values: Any) -> list[Any]:
+    return [cast(value) for value in values]
