@@ -38,7 +38,10 @@ def to_message(message_type: type[Message], fields: Mapping[str, Any]) -> Messag
         raise InputError(ErrorCode.USAGE, f"{message_type.__name__}: fields missing {missing}, unknown {unknown}")
     message = message_type()
     for name, cast in casts.items():
-        setattr(message, name, cast(fields[name]))
+        if cast is None:
+            _fill(getattr(message, name), fields[name])
+        else:
+            setattr(message, name, cast(fields[name]))
     return message
 
 
@@ -56,18 +59,21 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _casts(message_type: Any) -> dict[str, Callable[[Any], Any]]:
+def _casts(message_type: Any) -> dict[str, Callable[[Any], Any] | None]:
     blank = message_type()
     names = message_type.get_fields_and_field_types()
     return {name: _cast(getattr(blank, name), slot) for name, slot in zip(names, message_type.SLOT_TYPES, strict=True)}
 
 
-def _cast(default: Any, slot: Any) -> Callable[[Any], Any]:
-    """Choose the cast by the field's default value; `slot` is its rosidl type and names the element of a list."""
+def _cast(default: Any, slot: Any) -> Callable[[Any], Any] | None:
+    """Choose the cast by the field's default value, None for an array that is filled in place.
+
+    `slot` is the rosidl type of the field and names the element of a list.
+    """
+    if isinstance(default, array):
+        return None
     if isinstance(default, (bool, int, float, str)):
         return type(default)
-    if isinstance(default, array):
-        return partial(_to_array, default.typecode)
     if isinstance(default, np.ndarray):
         return partial(_to_ndarray, default.dtype)
     if isinstance(default, list):
@@ -79,11 +85,11 @@ def _cast(default: Any, slot: Any) -> Callable[[Any], Any]:
     return partial(to_message, type(default))
 
 
-def _to_array(typecode: str, values: Any) -> array[Any]:
-    flat = np.ascontiguousarray(values, dtype=typecode).ravel()
-    result = array(typecode)
-    result.frombytes(flat.view(np.uint8))  # type: ignore[arg-type]
-    return result
+def _fill(target: array[Any], values: Any) -> None:
+    """Replace the numbers of a message's own array: its setter would copy them again, or check one by one."""
+    flat = np.ascontiguousarray(values, dtype=target.typecode).ravel()
+    del target[:]
+    target.frombytes(flat.view(np.uint8))  # type: ignore[arg-type]
 
 
 def _to_ndarray(dtype: Any, values: Any) -> Any:
