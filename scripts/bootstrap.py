@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""Set up everything that `make demo` and `make test` need: system libraries, .venv, wheels, built interfaces.
+
+Needs only Python >= 3.10. Writes only inside the checkout (.venv and ws/), apt packages aside. A step whose inputs have
+not changed since it last succeeded is skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+WS = ROOT / "ws"
+PYTHON = VENV / "bin" / "python"
+TORCH = "torch==2.13.0"
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+ROS_PYTHONS = ((3, 10), (3, 13))  # CPython versions with ROS wheels
+
+# What open3d, OpenCV and the ROS wheels load, by the Debian and Ubuntu package that has it.
+LIBRARIES = {
+    "libusb-1.0.so.0": "libusb-1.0-0",
+    "libGL.so.1": "libgl1",
+    "libEGL.so.1": "libegl1",
+    "libgomp.so.1": "libgomp1",
+}
+COMMANDS = {"cmake": "cmake", "gcc": "gcc", "g++": "g++", "make": "make"}
+
+# Interface packages that no wheel brings, built only where the wheels are used.
+OVERLAY = (ROOT / "scripts" / "overlay" / "tf2_msgs",)
+
+
+class SetupError(Exception):
+    """A step failed; the text says what to do."""
+
+
+def main() -> int:
+    """Run the steps that are due, one line each."""
+    WS.mkdir(exist_ok=True)
+    steps: list[tuple[str, str, Callable[[], None]]] = [
+        ("system packages", digest([str(sorted({**LIBRARIES, **COMMANDS}))]), install_system_packages),
+        ("virtual environment", digest([sys.executable, platform.python_version()]), make_venv),
+        ("Python wheels", digest([read("pyproject.toml")]), install_wheels),
+    ]
+    if ros_refusal():
+        print(f"ROS parts are left out: {ros_refusal()}", flush=True)
+    else:
+        steps += [
+            ("ROS 2 wheels", digest([read("pyproject.toml")]), install_ros_wheels),
+            ("interfaces and overlay (colcon)", digest(overlay_inputs()), build_overlay),
+        ]
+    if needs_torch():
+        steps.append(("torch", digest([TORCH, str(has_nvidia_gpu())]), install_torch))
+    try:
+        run_steps(steps)
+        write_environment()
+    except SetupError as error:
+        print(f"\nset-up stopped: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_steps(steps: list[tuple[str, str, Callable[[], None]]]) -> None:
+    """Run each step whose stamp is missing or older than its inputs; a step that ran makes all later ones due."""
+    chain = ""
+    for number, (name, inputs, step) in enumerate(steps, 1):
+        chain = digest([chain, inputs])
+        stamp = WS / "stamps" / re.sub(r"\W+", "-", name)
+        if stamp.is_file() and stamp.read_text() == chain and (number < 3 or PYTHON.exists()):
+            continue
+        print(f"[{number}/{len(steps)}] {name} ...", end="", flush=True)
+        started = time.monotonic()
+        step()
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(chain)
+        print(f" {time.monotonic() - started:.0f} s", flush=True)
+
+
+def install_system_packages() -> None:
+    """Install missing libraries and tools by apt, as root or through sudo that asks no password."""
+    missing = missing_packages()
+    if not missing:
+        return
+    install = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
+    if shutil.which("apt-get") is None:
+        raise SetupError(f"this machine lacks {', '.join(missing)} (Debian names) and has no apt-get; install them")
+    if os.geteuid() == 0:
+        prefix = []
+    elif (
+        shutil.which("sudo")
+        and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+    ):
+        prefix = ["sudo", "-n"]
+    else:
+        raise SetupError(f"install what is missing, then run this again: sudo {install}")
+    environment = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive"]
+    run("apt", [*environment, "apt-get", "update"])
+    run("apt", [*environment, *install.split()])
+    if missing_packages():
+        raise SetupError(f"still missing after apt-get install: {', '.join(missing_packages())}")
+
+
+def missing_packages() -> list[str]:
+    """Debian packages whose library, command, header or Python module is not here."""
+    ldconfig = shutil.which("ldconfig") or "/sbin/ldconfig"
+    known = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=False).stdout
+    missing = [package for library, package in LIBRARIES.items() if f"\t{library} " not in known]
+    missing += [package for command, package in COMMANDS.items() if shutil.which(command) is None]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        missing.append(f"python{version}-dev")
+    if subprocess.run([sys.executable, "-c", "import venv, ensurepip"], capture_output=True, check=False).returncode:
+        missing.append(f"python{version}-venv")
+    return missing
+
+
+def make_venv() -> None:
+    """Make .venv, or keep it when it is there and of this Python."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not (VENV / "lib" / f"python{version}").is_dir():
+        run("venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
+
+
+def install_wheels() -> None:
+    """Install this package in place with what its core and its tests need."""
+    pip("wheels", ["--editable", f"{ROOT}[dev]"])
+
+
+def install_ros_wheels() -> None:
+    """Install ROS 2 from wheels and point its CMake files, which name their build machine, at this Python."""
+    pip("ros", ["--editable", f"{ROOT}[dev,ros,ros-build]"])
+    code = "import numpy, sysconfig; print(sysconfig.get_path('include'), numpy.get_include(), sep='\\n')"
+    include, numpy_include = subprocess.check_output([PYTHON, "-c", code], text=True).split()
+    for path in (VENV / "share").rglob("*.cmake"):
+        old = path.read_text()
+        new = re.sub(r"/opt/python/[\w-]+/lib/python3\.\d+/site-packages/numpy/_core/include", numpy_include, old)
+        new = re.sub(r"/opt/python/[\w-]+/include/python3\.\d+", include, new)
+        if new != old:
+            path.write_text(new)
+
+
+def install_torch() -> None:
+    """Install torch: the CUDA build where an NVIDIA GPU answers, else a CPU build, from local wheels if pip has one."""
+    if not has_nvidia_gpu():
+        local = ["--no-index", "--no-deps", TORCH]
+        if subprocess.run([PYTHON, "-m", "pip", "install", "-q", *local], capture_output=True, check=False).returncode:
+            pip("torch", ["--no-deps", "--index-url", TORCH_CPU_INDEX, TORCH])
+    pip("torch", [TORCH])
+
+
+def build_overlay() -> None:
+    """Build this package and the overlay packages into ws/install; the Python modules there are links to these."""
+    environment = {
+        **os.environ,
+        "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}",
+        "AMENT_PREFIX_PATH": str(VENV),
+        "CMAKE_PREFIX_PATH": str(VENV),
+        "LD_LIBRARY_PATH": library_path(),
+        "COLCON_HOME": str(WS / "colcon"),
+    }
+    folders = ["--build-base", str(WS / "build"), "--install-base", str(WS / "install"), "--merge-install"]
+    options = ["--symlink-install", "--executor", "parallel", "--cmake-args", "-DBUILD_TESTING=OFF"]
+    colcon = [str(PYTHON), "-m", "colcon", "--log-base", str(WS / "log" / "colcon"), "build"]
+    run("colcon", [*colcon, "--paths", str(ROOT), *map(str, OVERLAY), *folders, *options], environment)
+
+
+def overlay_inputs() -> Iterable[str]:
+    """All that colcon reads: texts of the definitions, names of the files that it links."""
+    for pattern in ("package.xml", "CMakeLists.txt", "msg/*", "srv/*", "action/*", "scripts/overlay/*/*.*"):
+        yield from (path.name + path.read_text() for path in sorted(ROOT.glob(pattern)))
+    for folder in ("sparse_recon", "config", "launch", "models", "scripts"):
+        yield from (str(path) for path in sorted((ROOT / folder).rglob("*")) if "__pycache__" not in path.parts)
+
+
+def write_environment() -> None:
+    """Write ws/env.sh, which the Makefile and people source; all that programs write by the way goes to ws/."""
+    variables = {"VIRTUAL_ENV": VENV, "MPLCONFIGDIR": WS / "matplotlib"}
+    if not ros_refusal():
+        install = WS / "install"
+        variables |= {
+            "AMENT_PREFIX_PATH": f"{install}:{VENV}",
+            "LD_LIBRARY_PATH": f"{install / 'lib'}:{library_path()}",
+            "PYTHONPATH": next(install.glob("lib/python3*/site-packages")),
+            "ROS_HOME": WS / "ros",
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",  # the library path is complete: no second start of Python
+        }
+    lines = ["export PATH=" + shlex.quote(str(VENV / "bin")) + ':"$PATH"']
+    lines += [f"export {name}={shlex.quote(str(value))}" for name, value in variables.items()]
+    (WS / "env.sh").write_text("\n".join(lines) + "\n")
+
+
+def library_path() -> str:
+    """LD_LIBRARY_PATH of the ROS wheels: the environment's lib and the libraries bundled with each wheel."""
+    bundled = sorted(VENV.glob("lib/python3*/site-packages/ros_*.libs"))
+    return ":".join(str(folder) for folder in (VENV / "lib", *bundled))
+
+
+def ros_refusal() -> str:
+    """Why the ROS wheels cannot be used here; empty where they can."""
+    if platform.machine() != "x86_64" or sys.platform != "linux":
+        return f"ROS wheels exist for Linux on x86-64 only, this is {sys.platform} on {platform.machine()}"
+    if not ROS_PYTHONS[0] <= sys.version_info[:2] <= ROS_PYTHONS[1] or platform.python_implementation() != "CPython":
+        return f"ROS wheels exist for CPython 3.10 to 3.13, this is {platform.python_version()}; make PYTHON=python3.12"
+    return ""
+
+
+def needs_torch() -> bool:
+    """Whether anything in the tree imports torch; until then its hundreds of megabytes are not fetched."""
+    pattern = re.compile(r"^\s*(import|from) torch\b", re.MULTILINE)
+    files = [*(ROOT / "sparse_recon").rglob("*.py"), *(ROOT / "test").rglob("*.py")]
+    return any(pattern.search(path.read_text()) for path in files)
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the NVIDIA driver answers."""
+    command = shutil.which("nvidia-smi")
+    return command is not None and subprocess.run([command, "-L"], capture_output=True, check=False).returncode == 0
+
+
+def pip(log: str, arguments: list[str]) -> None:
+    """Install with the environment's pip; the user's own pip configuration is honoured, no cache is written."""
+    run(log, [str(PYTHON), "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", *arguments])
+
+
+def run(log: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run a command with its output in ws/log; when it fails, show the end of that and stop."""
+    path = WS / "log" / f"{log}.log"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("ab") as output:
+        start = output.tell()
+        done = subprocess.run(
+            command, cwd=WS, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+        )
+    if done.returncode:
+        text = path.read_bytes()[start:].decode(errors="replace")
+        raise SetupError(f"{shlex.join(command)} ended with {done.returncode}; all of it in {path}\n{text[-3000:]}")
+
+
+def digest(parts: Iterable[str]) -> str:
+    """Hash texts to one name."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def read(name: str) -> str:
+    """Return the text of a file of the checkout."""
+    return (ROOT / name).read_text()
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 10):  # noqa: UP036 (it may be started by an older one)
+        sys.exit(f"Python 3.10 or newer is needed, this is {platform.python_version()}: make PYTHON=python3.11")
+    sys.exit(main())
