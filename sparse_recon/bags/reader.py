@@ -1,0 +1,286 @@
+"""ROS 2 recordings read without ROS: decoded messages, and the frames in them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sparse_recon.bags.storage import open_storage
+from sparse_recon.bags.topics import (
+    COMPRESSED,
+    CameraTopics,
+    guess_cameras,
+    is_rectified,
+    named_cameras,
+    transform_topics,
+)
+from sparse_recon.config import SessionConfig
+from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
+from sparse_recon.geometry.transforms import TransformTree, pose_from_quaternion
+from sparse_recon.observe.assemble import FrameAssembler, Rejection
+from sparse_recon.observe.camera_streams import AssemblyLimits, CameraStreams
+from sparse_recon.observe.images import CompressedImage, Image, RawImage
+from sparse_recon.observe.undistort import CameraInfo
+from sparse_recon.types import Frame
+
+log = logging.getLogger(__name__)
+
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_TOPOLOGY_MESSAGES = 500  # transforms read ahead to learn which frame is the root
+
+
+class Bag:
+    """An open recording.
+
+    Parameters
+    ----------
+    path : folder with metadata.yaml, or a single .mcap or .db3 file, also compressed, also damaged.
+
+    Attributes
+    ----------
+    types : message type of each topic.
+    damage : empty, or after reading: why it ended early.
+
+    Raises
+    ------
+    FileError
+        INPUT_MISSING or BAG_UNREADABLE.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._storage = open_storage(self.path)
+        self.types = {channel.topic: channel.msgtype for channel in self._storage.channels}
+        self.counts = {channel.topic: channel.count for channel in self._storage.channels}
+        self._definitions = {c.msgtype: c for c in self._storage.channels}
+        self._stores: dict[str, Any] = {}
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
+        """Yield (topic, log time in ns, message) in the order of recording; a message that cannot be decoded is None.
+
+        Messages have the attributes of their definition; arrays are NumPy arrays.
+        """
+        for topic, log_ns, data in self._storage.messages(topics):
+            try:
+                message = self._decoded(data, self.types[topic])
+            except Exception as error:  # damaged bytes make the generated decoders raise anything
+                log.warning("a message on %s at %.3f s cannot be decoded: %s", topic, log_ns * 1e-9, error)
+                message = None
+            yield topic, log_ns, message
+
+    @property
+    def damage(self) -> str:
+        return self._storage.damage
+
+    def close(self) -> None:
+        """Release files and temporary copies."""
+        self._storage.close()
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _decoded(self, data: bytes, msgtype: str) -> Any:
+        if data[:4] == _ZSTD:  # message compression, in a file without its metadata; CDR starts with a zero
+            from backports import zstd
+
+            data = zstd.decompress(data)
+        if msgtype not in self._stores:
+            self._stores[msgtype] = self._store(msgtype)
+        return self._stores[msgtype].deserialize_cdr(data, msgtype)
+
+    def _store(self, msgtype: str) -> Any:
+        """Return a type store with the definition that the recording carries, else that of ROS 2 Jazzy."""
+        from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+        channel = self._definitions[msgtype]
+        if channel.definition and channel.definition_format == "ros2msg":
+            store = get_typestore(Stores.EMPTY)
+            store.register(get_types_from_msg(channel.definition, msgtype))
+            return store
+        if channel.definition and channel.definition_format == "ros2idl":
+            store = get_typestore(Stores.EMPTY)
+            parts = channel.definition.split("=" * 80 + "\n")
+            texts = [part.split("\n", 1)[1] if part.startswith("IDL: ") else part for part in parts if part.strip()]
+            for text in texts:
+                store.register(get_types_from_idl(text))
+            return store
+        return get_typestore(Stores.ROS2_JAZZY)
+
+
+class FrameReader:
+    """The frames of a recording, in stamp order and with bounded memory.
+
+    Parameters
+    ----------
+    bag : the open recording.
+    cameras : topics; none for a guess from names and types.
+    config : `world_frame` and `depth` are used.
+    limits : patience of the frame assembler.
+
+    Attributes
+    ----------
+    cameras : the topics that are read.
+    rejections : the last inputs that gave no frame; `counts` counts all by code.
+
+    Raises
+    ------
+    FileError
+        TOPIC_UNKNOWN or TOPIC_AMBIGUOUS.
+    TransformError
+        TF_FRAME_UNKNOWN if the recording has no transforms and no `world_frame` was named.
+    """
+
+    def __init__(
+        self,
+        bag: Bag,
+        cameras: Sequence[CameraTopics] = (),
+        *,
+        config: SessionConfig | None = None,
+        limits: AssemblyLimits | None = None,
+    ) -> None:
+        config = config or SessionConfig()
+        self._bag = bag
+        self.cameras = named_cameras(cameras, bag.types) if cameras else guess_cameras(bag.types)
+        self._transforms = transform_topics(bag.types)
+        if not self._transforms and not config.world_frame:
+            raise TransformError(
+                ErrorCode.TF_FRAME_UNKNOWN,
+                f"{bag.path} has no transforms (/tf, /tf_static), so the pose of the camera is unknown; record them, "
+                "or if the camera stood still, set world_frame to its optical frame",
+            )
+        streams = [_streams(camera) for camera in self.cameras]
+        world_frame = config.world_frame or self._only_root()
+        self._assembler = FrameAssembler(streams, world_frame=world_frame, depth=config.depth, limits=limits)
+        self._roles = {
+            topic: (role, camera.name)
+            for camera in self.cameras
+            for role in ("color", "depth", "labels", "info", "depth_info")
+            if (topic := getattr(camera, role))
+        }
+        self.messages_read = 0
+        self._first_ns = self._last_ns = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames; after the last one that can be read, raise FileError BAG_UNREADABLE if it is damaged."""
+        static = [topic for topic in self._transforms if topic.endswith("tf_static")]
+        for topic, _, message in self._bag.messages(static):
+            self._push(topic, message)
+        for topic, log_ns, message in self._bag.messages({*self._roles, *self._transforms} - set(static)):
+            self.messages_read += 1
+            self._first_ns = self._first_ns or log_ns
+            self._last_ns = log_ns
+            self._push(topic, message)
+            yield from self._assembler.poll()
+        yield from self._assembler.flush()
+        if self._bag.damage:
+            raise FileError(
+                ErrorCode.BAG_UNREADABLE,
+                f"{self._bag.path} is damaged: {self._bag.damage}; {self.messages_read} messages over "
+                f"{(self._last_ns - self._first_ns) * 1e-9:.2f} s were read and {self._assembler.frames_made} frames "
+                "made of them; all of them were used",
+            )
+
+    @property
+    def world_frame(self) -> str:
+        """Frame of the poses; known from the first frame on."""
+        return self._assembler.world_frame
+
+    @property
+    def rejections(self) -> Sequence[Rejection]:
+        return tuple(self._assembler.rejections)
+
+    @property
+    def counts(self) -> Counter[ErrorCode]:
+        return self._assembler.counts
+
+    @property
+    def expected_frames(self) -> int:
+        """Colour images in the recording; -1 if it does not say."""
+        counts = [self._bag.counts[camera.color] for camera in self.cameras]
+        return sum(counts) if min(counts) >= 0 else -1
+
+    def _push(self, topic: str, message: Any) -> None:
+        if message is None:
+            return
+        if topic in self._transforms:
+            for item in message.transforms:
+                _push_transform(self._assembler, item, topic.endswith("tf_static"))
+            return
+        role, camera = self._roles[topic]
+        stamp_ns, frame_id = _stamp_ns(message.header), message.header.frame_id
+        if role == "info" or role == "depth_info":
+            self._assembler.push_info("color" if role == "info" else "depth", camera, stamp_ns, _info(message))
+        else:
+            image = _image(message, self._bag.types[topic])
+            self._assembler.push_image(role, camera, stamp_ns, frame_id, image)  # type: ignore[arg-type]
+
+    def _only_root(self) -> str:
+        """Return the root above everything, read ahead: the map may hang itself above the robot only later."""
+        tree = TransformTree()
+        for topic in self._transforms:
+            for _, _, message in islice(self._bag.messages([topic]), _TOPOLOGY_MESSAGES):
+                for item in message.transforms if message is not None else ():
+                    _push_transform(tree, item, True)
+        try:
+            return tree.root()
+        except TransformError:
+            return ""
+
+
+def _push_transform(target: FrameAssembler | TransformTree, item: Any, static: bool) -> None:
+    t, q = item.transform.translation, item.transform.rotation
+    names = (item.header.frame_id, item.child_frame_id)
+    try:
+        T = pose_from_quaternion((q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
+        if isinstance(target, TransformTree):
+            target.add(*names, _stamp_ns(item.header), T, static)
+        else:
+            target.push_transform(*names, _stamp_ns(item.header), T, static)
+    except SparseReconError as error:
+        log.warning("transform %s -> %s is left out: %s", *names, error.message)
+
+
+def _streams(camera: CameraTopics) -> CameraStreams:
+    return CameraStreams(
+        camera.name,
+        depth=bool(camera.depth),
+        labels=bool(camera.labels),
+        depth_info=bool(camera.depth_info),
+        rectified=is_rectified(camera.color),
+        depth_rectified=is_rectified(camera.depth),
+    )
+
+
+def _stamp_ns(header: Any) -> int:
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def _image(message: Any, msgtype: str) -> Image:
+    if msgtype == COMPRESSED:
+        return CompressedImage(message.format, message.data)
+    size = (int(message.width), int(message.height), int(message.step))
+    return RawImage(message.encoding, *size, bool(message.is_bigendian), message.data)
+
+
+def _info(message: Any) -> CameraInfo:
+    roi = message.roi
+    return CameraInfo(
+        int(message.width),
+        int(message.height),
+        message.k,
+        message.d,
+        message.distortion_model,
+        message.p,
+        (int(message.binning_x), int(message.binning_y)),
+        (int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)),
+    )

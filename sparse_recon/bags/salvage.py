@@ -1,0 +1,212 @@
+"""Damaged recordings: everything readable up to the damage, from an MCAP or SQLite file that a stock reader refuses.
+
+A recorder that was killed leaves an MCAP file without footer, often in the middle of a chunk, or an SQLite file
+whose last pages are missing (https://mcap.dev/spec).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sparse_recon.errors import ErrorCode, FileError
+
+_MAGIC = b"\x89MCAP0\r\n"
+_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A topic of a recording, with the text of its message definition where the recording carries it."""
+
+    topic: str
+    msgtype: str
+    definition: str
+    definition_format: str  # ros2msg, ros2idl or empty
+    count: int
+
+
+class _Cut(Exception):
+    """The file ends, or makes no sense, from here on."""
+
+
+class SalvagedMcap:
+    """An MCAP file read from its start, without its index; chunks that are cut are read as far as they go.
+
+    Raises
+    ------
+    FileError
+        BAG_UNREADABLE if not even one topic can be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damage = ""
+        self._schemas: dict[int, tuple[str, str, str]] = {}
+        self._topics: dict[int, tuple[str, int]] = {}
+        counts = Counter(number for number, _, _ in self._all_messages())
+        self.channels = tuple(
+            Channel(topic, name, text, form, counts[number])
+            for number, (topic, schema) in self._topics.items()
+            for name, form, text in [self._schemas.get(schema, ("", "", ""))]
+        )
+        if not self.channels:
+            raise _unreadable(path, self.damage or "it holds no topics")
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+        """Yield (topic, log time in ns, data) in the order of the file; `damage` says afterwards why it ended."""
+        for number, log_ns, data in self._all_messages():
+            topic = self._topics[number][0] if number in self._topics else ""
+            if topic in topics:
+                yield topic, log_ns, bytes(data)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _all_messages(self) -> Iterator[tuple[int, int, memoryview]]:
+        with self.path.open("rb") as file:
+            try:
+                if file.read(8) != _MAGIC:
+                    raise _Cut("it does not start like an MCAP file")
+                for opcode, content in self._records(file):
+                    if opcode == _SCHEMA:
+                        self._put_schema(content)
+                    elif opcode == _CHANNEL:
+                        self._put_channel(content)
+                    elif opcode == _MESSAGE:
+                        number, _, log_ns = struct.unpack_from("<HIQ", content)
+                        yield number, log_ns, content[22:]
+            except (_Cut, struct.error, IndexError, UnicodeDecodeError) as cut:
+                self.damage = f"{cut} (byte {file.tell()} of {self.path.stat().st_size})"
+
+    def _records(self, file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
+        while True:
+            head = file.read(9)
+            if head[:1] and head[0] in (_DATA_END, _FOOTER):
+                raise _Cut("its index is missing or damaged")
+            if len(head) < 9:
+                raise _Cut("it ends without a footer")
+            opcode, size = struct.unpack("<BQ", head)
+            left = self.path.stat().st_size - file.tell()
+            content = memoryview(file.read(min(size, left)))
+            if opcode == _CHUNK:
+                yield from _chunk_records(content)
+            elif not 1 <= opcode <= 0x0F:
+                raise _Cut("an unknown record follows")
+            elif size <= left:
+                yield opcode, content
+            if size > left:
+                raise _Cut("it ends within a record")
+
+    def _put_schema(self, content: memoryview) -> None:
+        (number,) = struct.unpack_from("<H", content)
+        name, at = _text(content, 2)
+        form, at = _text(content, at)
+        self._schemas[number] = (name, form, _text(content, at)[0])
+
+    def _put_channel(self, content: memoryview) -> None:
+        number, schema = struct.unpack_from("<HH", content)
+        self._topics[number] = (_text(content, 4)[0], schema)
+
+
+class SalvagedSqlite:
+    """An SQLite recording read row by row until the first page that is missing.
+
+    Raises
+    ------
+    FileError
+        BAG_UNREADABLE if not even its list of topics can be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damage = ""
+        # Without a write-ahead log nothing can change the file, and SQLite must not try to lock a read-only folder.
+        has_log = path.with_name(f"{path.name}-wal").exists()
+        self._database = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}", uri=True
+        )
+        try:
+            topics = self._database.execute("SELECT id, name, type FROM topics ORDER BY id").fetchall()
+        except sqlite3.Error as error:
+            self._database.close()
+            raise _unreadable(path, str(error)) from error
+        self._topics = {number: name for number, name, _ in topics}
+        texts = self._definitions()
+        self.channels = tuple(Channel(name, kind, *texts.get(kind, ("", "")), -1) for _, name, kind in topics)
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+        """Yield (topic, log time in ns, data) in the order of recording; `damage` says afterwards why it ended."""
+        try:
+            for number, log_ns, data in self._database.execute("SELECT topic_id, timestamp, data FROM messages"):
+                if self._topics.get(number) in topics:
+                    yield self._topics[number], log_ns, data
+        except sqlite3.Error as error:
+            self.damage = str(error)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _definitions(self) -> dict[str, tuple[str, str]]:
+        query = "SELECT topic_type, encoded_message_definition, encoding FROM message_definitions"
+        try:
+            return {kind: (text, form) for kind, text, form in self._database.execute(query)}
+        except sqlite3.Error:  # recordings before Iron carry none
+            return {}
+
+
+def _chunk_records(content: memoryview) -> Iterator[tuple[int, memoryview]]:
+    compression, at = _text(content, 28)
+    stated = struct.unpack_from("<Q", content, at)[0]
+    data = memoryview(_decompressed(compression, content[at + 8 : at + 8 + stated]))
+    at = 0
+    while at + 9 <= len(data):
+        opcode, size = struct.unpack_from("<BQ", data, at)
+        if at + 9 + size > len(data):
+            raise _Cut("it ends within a chunk")
+        yield opcode, data[at + 9 : at + 9 + size]
+        at += 9 + size
+
+
+def _decompressed(compression: str, data: memoryview) -> bytes | memoryview:
+    """Return the chunk's records, or as much of them as the cut data give."""
+    if not compression:
+        return data
+    decompressor: Any
+    if compression == "zstd":
+        from backports import zstd
+
+        decompressor = zstd.ZstdDecompressor()
+    elif compression == "lz4":
+        from lz4.frame import LZ4FrameDecompressor
+
+        decompressor = LZ4FrameDecompressor()
+    else:
+        raise _Cut(f"a chunk is compressed with {compression!r}; accepted are zstd and lz4")
+    out = bytearray()
+    try:
+        for start in range(0, len(data), 1 << 16):
+            out += decompressor.decompress(bytes(data[start : start + (1 << 16)]))
+    except Exception as error:  # each library has errors of its own; what came before stays
+        if not out:
+            raise _Cut(f"a chunk cannot be decompressed: {error}") from error
+    return bytes(out)
+
+
+def _text(content: memoryview, at: int) -> tuple[str, int]:
+    (size,) = struct.unpack_from("<I", content, at)
+    if at + 4 + size > len(content):
+        raise _Cut("it ends within a record")
+    return bytes(content[at + 4 : at + 4 + size]).decode(), at + 4 + size
+
+
+def _unreadable(path: Path, why: str) -> FileError:
+    return FileError(
+        ErrorCode.BAG_UNREADABLE, f"{path} cannot be read: {why}; nothing could be saved from it, record it again"
+    )

@@ -1,0 +1,168 @@
+"""Recordings on disk: folders, single files and compressed files, sound or damaged, behind one small interface."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+from sparse_recon.bags.salvage import Channel, SalvagedMcap, SalvagedSqlite
+from sparse_recon.errors import ErrorCode, FileError
+
+_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+
+
+class Storage(Protocol):
+    """A recording that is open. `damage` is empty, or says after reading why it ended too early."""
+
+    channels: tuple[Channel, ...]
+    damage: str
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+        """Yield (topic, log time in ns, serialised message) of the topics, in the order of recording."""
+
+    def close(self) -> None:
+        """Release files."""
+
+
+def open_storage(path: Path) -> Storage:
+    """Open a rosbag2 folder or one of its files.
+
+    Parameters
+    ----------
+    path : folder with metadata.yaml, folder of storage files without it (the recorder was killed), or a file
+        ending in .mcap, .db3, .mcap.zstd or .db3.zstd.
+
+    Raises
+    ------
+    FileError
+        INPUT_MISSING if nothing is there, BAG_UNREADABLE if it is no ROS 2 bag or nothing of it can be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileError(ErrorCode.INPUT_MISSING, f"{path} does not exist; name a ROS 2 bag folder, .mcap or .db3 file")
+    if path.is_file():
+        return _opened_file(path)
+    if (path / "metadata.yaml").is_file():
+        try:
+            return _Sound(path)
+        except Exception as error:  # rosbags raises errors of many libraries on damaged input
+            why = str(error)
+    else:
+        why = "metadata.yaml is missing"
+    files = sorted((f for f in path.iterdir() if f.name.endswith(_SUFFIXES)), key=_natural)
+    if not files:
+        raise FileError(
+            ErrorCode.BAG_UNREADABLE,
+            f"{path} is not a readable ROS 2 bag: {why}, and no {', '.join(_SUFFIXES)} file lies in it",
+        )
+    return _Several([_opened_file(file) for file in files], why)
+
+
+class _Sound:
+    """A folder or file that the rosbags library reads."""
+
+    def __init__(self, path: Path) -> None:
+        from rosbags.interfaces import MessageDefinitionFormat as Format
+        from rosbags.rosbag2 import Reader
+
+        self.damage = ""
+        self._reader = Reader(path)
+        self._reader.open()
+        forms = {Format.MSG: "ros2msg", Format.IDL: "ros2idl"}
+        self.channels = tuple(
+            Channel(c.topic, c.msgtype, c.msgdef.data, forms.get(c.msgdef.format, ""), c.msgcount)
+            for c in self._reader.connections
+        )
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+        wanted = [c for c in self._reader.connections if c.topic in topics]
+        if not wanted:
+            return
+        try:
+            for connection, log_ns, data in self._reader.messages(connections=wanted):
+                yield connection.topic, log_ns, data
+        except GeneratorExit:
+            raise
+        except Exception as error:  # rosbags raises errors of many libraries on damaged input
+            self.damage = str(error) or type(error).__name__
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class _Several:
+    """The files of a folder whose metadata cannot be used, one after the other."""
+
+    def __init__(self, parts: Sequence[Storage], damage: str) -> None:
+        self._parts = parts
+        self._own_damage = self.damage = damage
+        merged: dict[str, Channel] = {}
+        for channel in (c for part in parts for c in part.channels):
+            merged.setdefault(channel.topic, channel)
+        self.channels = tuple(merged.values())
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+        for part in self._parts:
+            yield from part.messages(topics)
+        self.damage = "; ".join([self._own_damage, *(part.damage for part in self._parts if part.damage)])
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.close()
+
+
+class _Unpacked:
+    """A file that was decompressed as a whole into a temporary folder."""
+
+    def __init__(self, path: Path) -> None:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparse_recon_bag_")))
+            self.damage = _decompress_file(path, folder / path.stem)
+            self._inner = _opened_file(folder / path.stem)
+            stack.callback(self._inner.close)
+            self.channels = self._inner.channels
+            self._stack = stack.pop_all()
+
+    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+        yield from self._inner.messages(topics)
+        self.damage = self.damage or self._inner.damage
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _opened_file(path: Path) -> Storage:
+    if path.suffix == ".zstd":
+        return _Unpacked(path)
+    if path.suffix not in (".mcap", ".db3"):
+        hint = "; convert it with: rosbags-convert --src FILE --dst FOLDER" if path.suffix == ".bag" else ""
+        raise FileError(
+            ErrorCode.BAG_UNREADABLE, f"{path} is not a ROS 2 recording; accepted are {', '.join(_SUFFIXES)}{hint}"
+        )
+    try:
+        return _Sound(path)
+    except Exception:  # rosbags raises errors of many libraries on damaged input
+        return SalvagedMcap(path) if path.suffix == ".mcap" else SalvagedSqlite(path)
+
+
+def _decompress_file(source: Path, target: Path) -> str:
+    """Write what can be decompressed; return why it ended early, or nothing."""
+    from backports import zstd
+
+    with source.open("rb") as packed, target.open("wb") as out:
+        decompressor: Any = zstd.ZstdDecompressor()
+        try:
+            while not decompressor.eof and (data := packed.read(1 << 20)):
+                out.write(decompressor.decompress(data))
+        except zstd.ZstdError as error:
+            return str(error)
+    return "" if decompressor.eof else "the compressed file was cut"
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Order `bag_10.mcap` after `bag_9.mcap`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,196 @@
+"""Which topics of a recording are the colour, depth, camera info and label streams of which camera."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sparse_recon.errors import ErrorCode, FileError
+
+IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
+
+_TRANSPORTS = ("compressed", "compressedDepth")
+# Words in a topic name that tell the kind of its images; the first kind that fits a part of the name wins.
+_KINDS = {
+    "labels": ("label", "labels", "mask", "masks", "segmentation", "segmented", "instance", "instances"),
+    "depth": ("depth", "stereo"),
+    "other": ("infra", "infra1", "infra2", "ir", "confidence", "disparity", "theora", "ffmpeg", "mono", "fisheye"),
+    "color": ("color", "colour", "rgb"),
+}
+
+
+@dataclass(frozen=True)
+class CameraTopics:
+    """The topics of one camera; empty where it has none."""
+
+    name: str
+    color: str
+    info: str
+    depth: str = ""
+    depth_info: str = ""
+    labels: str = ""
+
+
+def guess_cameras(types: Mapping[str, str]) -> tuple[CameraTopics, ...]:
+    """Guess the RGB-D cameras of a recording from the names and types of its topics.
+
+    Parameters
+    ----------
+    types : message type of each topic.
+
+    Raises
+    ------
+    FileError
+        TOPIC_UNKNOWN if there is no camera with colour, camera info and depth; TOPIC_AMBIGUOUS if several topics
+        could be the same stream. Both list what the recording has.
+    """
+    colors = _by_camera(types, "color")
+    depths = _by_camera(types, "depth")
+    if len(colors) == len(depths) == 1:  # /rgb/image and /depth/image share no name
+        depths = dict(zip(colors, depths.values(), strict=True))
+    labels = _by_camera(types, "labels")
+    cameras = []
+    for key in colors.keys() & depths.keys():
+        color = _best(colors[key], f"colour of camera {_name(key)}", types)
+        depth = _best(depths[key], f"depth of camera {_name(key)}", types)
+        named = CameraTopics(_name(key), color, "", depth)
+        if key in labels:
+            named = replace(named, labels=_best(labels[key], f"labels of camera {_name(key)}", types))
+        cameras.append(_with_infos(named, types))
+    if not cameras:
+        raise FileError(
+            ErrorCode.TOPIC_UNKNOWN,
+            "no camera with colour, depth and camera info was found; images must be "
+            f"{IMAGE} or {COMPRESSED}. {describe(types)}. Name them with --topics color=... depth=... info=...",
+        )
+    return tuple(sorted(cameras, key=lambda camera: camera.name))
+
+
+def named_cameras(wanted: Sequence[CameraTopics], types: Mapping[str, str]) -> tuple[CameraTopics, ...]:
+    """Check topics that a person named; camera infos that were not named are those beside the images.
+
+    Raises
+    ------
+    FileError
+        TOPIC_UNKNOWN if a topic is not in the recording, has another type, or a camera info is missing.
+    """
+    for camera in wanted:
+        for role in ("color", "depth", "labels", "info", "depth_info"):
+            topic = getattr(camera, role)
+            accepted = (INFO,) if role.endswith("info") else (IMAGE, COMPRESSED)
+            if not topic and role != "color":
+                continue
+            if topic not in types:
+                near = difflib.get_close_matches(topic, types, 1, 0.6)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                raise FileError(
+                    ErrorCode.TOPIC_UNKNOWN, f"{role} topic {topic!r} is not in the recording.{hint} {describe(types)}"
+                )
+            if types[topic] not in accepted:
+                raise FileError(
+                    ErrorCode.TOPIC_UNKNOWN,
+                    f"{role} topic {topic} has type {types[topic]}; accepted are {' and '.join(accepted)}",
+                )
+    return tuple(_with_infos(camera, types) for camera in wanted)
+
+
+def transform_topics(types: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the topics of transforms: /tf and /tf_static, or else those of a robot's namespace."""
+    found = [topic for topic, kind in types.items() if kind == TRANSFORMS]
+    standard = [topic for topic in found if topic in ("/tf", "/tf_static")]
+    return tuple(sorted(standard or found))
+
+
+def is_rectified(topic: str) -> bool:
+    """Return whether the name says that the images are rectified, as image_proc and most drivers name them."""
+    return "rect" in topic
+
+
+def describe(types: Mapping[str, str]) -> str:
+    """Return one sentence with all topics and their types."""
+    if not types:
+        return "The recording has no topics"
+    shown = [f"{topic} ({kind})" for topic, kind in sorted(types.items())]
+    rest = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
+    return f"The recording has {', '.join(shown[:20])}{rest}"
+
+
+def _by_camera(types: Mapping[str, str], role: str) -> dict[tuple[str, ...], list[str]]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for topic, kind in types.items():
+        if kind in (IMAGE, COMPRESSED) and _role(topic) == role:
+            groups.setdefault(_key(topic), []).append(topic)
+    return groups
+
+
+def _tokens(topic: str) -> list[str]:
+    tokens = topic.strip("/").split("/")
+    return tokens[:-1] if tokens[-1] in _TRANSPORTS else tokens
+
+
+def _role(topic: str) -> str:
+    """Return the kind of images: the last part of the name that says one decides."""
+    if topic.endswith("compressedDepth"):
+        return "depth"
+    kinds = [kind for token in _tokens(topic) if (kind := _kind(token))]
+    return kinds[-1] if kinds else "color"
+
+
+def _kind(token: str) -> str:
+    words = token.lower().split("_")
+    return next((kind for kind, marks in _KINDS.items() if any(word in marks for word in words)), "")
+
+
+def _key(topic: str) -> tuple[str, ...]:
+    """Return what the names of one camera's streams share: the parts before those that say the kind of image."""
+    tokens = _tokens(topic)[:-1]
+    while tokens and _kind(tokens[-1]):
+        tokens.pop()
+    return tuple(tokens)
+
+
+def _name(key: tuple[str, ...]) -> str:
+    return "/".join(key) or "camera"
+
+
+def _best(topics: Sequence[str], what: str, types: Mapping[str, str]) -> str:
+    """Return the topic that is registered to colour, rectified and lossless, in this order of importance."""
+
+    def rank(topic: str) -> tuple[bool, bool, bool]:
+        registered = any(mark in topic for mark in ("aligned", "registered", "_to_rgb", "_to_color"))
+        return registered, is_rectified(topic), types[topic] == IMAGE
+
+    best = max(map(rank, topics))
+    found = sorted(topic for topic in topics if rank(topic) == best)
+    if len(found) > 1:
+        raise FileError(
+            ErrorCode.TOPIC_AMBIGUOUS,
+            f"{what} could be {' or '.join(found)}; name it with --topics color=... depth=... info=...",
+        )
+    return found[0]
+
+
+def _with_infos(camera: CameraTopics, types: Mapping[str, str]) -> CameraTopics:
+    info = camera.info or _info_beside(camera.color, types)
+    if not info:
+        raise FileError(
+            ErrorCode.TOPIC_UNKNOWN,
+            f"no {INFO} lies beside {camera.color} (expected {_sibling(camera.color)}); "
+            f"{describe(types)}. Name it with --topics ... info=...",
+        )
+    depth_info = camera.depth_info or (_info_beside(camera.depth, types) if camera.depth else "")
+    return replace(camera, info=info, depth_info="" if depth_info == info else depth_info)
+
+
+def _info_beside(image: str, types: Mapping[str, str]) -> str:
+    sibling = _sibling(image)
+    if types.get(sibling) == INFO:
+        return sibling
+    nested = "/" + "/".join([*_tokens(image), "camera_info"])
+    return nested if types.get(nested) == INFO else ""
+
+
+def _sibling(image: str) -> str:
+    return "/" + "/".join([*_tokens(image)[:-1], "camera_info"])
