@@ -68,7 +68,7 @@ class SegmentConfig(Checked):
     """How objects are found when neither mask nor box is given."""
 
     plane_tolerance_m: float = field(
-        default=0.008,
+        default=0.006,
         metadata=doc("Points this close to the support plane belong to it.", unit="m", low=0.001, high=0.1),
     )
     plane_tilt_deg: float = field(
@@ -127,7 +127,7 @@ class EvidenceConfig(Checked):
         ),
     )
     fine_grid: int = field(
-        default=144, metadata=doc("Most voxels along the edge of the final surface.", low=48, high=320)
+        default=144, metadata=doc("Most voxels along the edge of the final surface.", low=48, high=180)
     )
     cube_margin: float = field(
         default=1.25, metadata=doc("Edge of the cube over the extent of the observed object.", low=1.05, high=3.0)
@@ -156,13 +156,13 @@ class CarveConfig(Checked):
         default=True, metadata=doc("Use a mirror plane or axis of symmetry that the evidence confirms.")
     )
     symmetry_max_violation: float = field(
-        default=0.02,
+        default=0.15,
         metadata=doc(
             "A symmetry is refused when this share of reflected points falls into known-free space.", low=0.0, high=1.0
         ),
     )
     symmetry_min_support: float = field(
-        default=0.25,
+        default=0.4,
         metadata=doc("... or when fewer reflected points than this meet observed surface.", low=0.0, high=1.0),
     )
 

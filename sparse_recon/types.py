@@ -304,6 +304,7 @@ class CompletedObject:
     vertex_confidence: Float32
     box: OrientedBox
     quality: QualityRecord
+    convex_parts: tuple[TriangleMesh, ...] = ()
     collision_parts: tuple[TriangleMesh, ...] = ()
 
 
@@ -355,9 +356,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class FrameReport:
-    """What became of a frame: kept or not, why not, and what the session now holds."""
+    """What became of a frame: kept or not, why not (with a code), and what the session now holds."""
 
     accepted: bool
+    code: ErrorCode
     reason: str
     kept_frames: int
     kept_bytes: int
