@@ -185,7 +185,7 @@ def overlay_inputs() -> Iterable[str]:
 
 def write_environment() -> None:
     """Write ws/env.sh, which the Makefile and people source; all that programs write by the way goes to ws/."""
-    variables = {"VIRTUAL_ENV": VENV, "MPLCONFIGDIR": WS / "matplotlib"}
+    variables: dict[str, str | Path] = {"VIRTUAL_ENV": VENV, "MPLCONFIGDIR": WS / "matplotlib"}
     if not ros_refusal():
         install = WS / "install"
         variables |= {

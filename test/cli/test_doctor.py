@@ -1,0 +1,49 @@
+"""The doctor names what is missing, with the line that fixes it, and its JSON can be read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from sparse_recon.cli.doctor import doctor, examine
+
+WITHOUT = """
+import sys
+for name in {blocked!r}:
+    sys.modules[name] = None
+from sparse_recon.cli.doctor import doctor
+sys.exit(doctor(json=True))
+"""
+
+
+def report_without(*blocked: str) -> tuple[int, dict[str, dict[str, str]]]:
+    code = WITHOUT.format(blocked=blocked)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_missing_core_library_fails_and_is_fixed_by_one_line():
+    code, findings = report_without("open3d")
+    assert code == 1
+    assert findings["open3d"]["state"] == "missing"
+    assert findings["open3d"]["cure"] == "pip install open3d"
+
+
+def test_missing_optional_library_is_named_and_does_not_fail():
+    code, findings = report_without("coacd", "rclpy")
+    assert code == 0
+    assert findings["coacd"]["state"] == "optional"
+    assert "convex" in findings["coacd"]["found"]
+    assert "setup" in findings["rclpy"]["cure"]
+
+
+def test_every_absent_library_has_a_cure():
+    absent = [f for f in examine() if f.state == "missing" or "does not import" in f.found]
+    assert all(finding.cure for finding in absent)
+
+
+def test_table_has_a_line_for_every_finding(capsys):
+    assert doctor() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {f.name for f in examine()} <= {line.split("  ")[0].strip() for line in lines}
