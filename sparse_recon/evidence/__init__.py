@@ -1,0 +1,10 @@
+"""What the chosen views prove about the space around one object.
+
+A room between `geometry` and `observe`/`complete`/`fuse`: completers are conditioned on evidence, fusion is bounded by
+it, and neither may import the other.
+"""
+
+from sparse_recon.evidence.bounds import Bounds
+from sparse_recon.evidence.volume import Evidence, VoxelState
+
+__all__ = ["Bounds", "Evidence", "VoxelState"]

@@ -1,0 +1,59 @@
+"""What every completer promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparse_recon.config import SessionConfig
+from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.types import Completion, ObjectViews, SurfaceField
+
+
+@dataclass(frozen=True, eq=False)
+class CompletionTask:
+    """What a completer is given: the observed views, what they prove, and its own generator.
+
+    A completer calls `on_step(step, steps, field)` after each step, at least every 0.3 s, with the best field so far or
+    None; it raises `CancelledError` when the caller wants to stop, and the completer lets that through.
+    """
+
+    views: ObjectViews
+    evidence: Evidence
+    bounds: Bounds
+    seed: int
+    generator: np.random.Generator
+    config: SessionConfig
+    on_step: Callable[[int, int, SurfaceField | None], None]
+
+
+class ViewCompleter(ABC):
+    """Imagines what nobody saw of one object.
+
+    A completer hands over imagined views (frames with a confidence), or, when it imagines a volume, the signed distance
+    field that such views would be rendered from: rendering and fusing again would only lose accuracy. Whatever it
+    hands over is projected onto the evidence by `fuse`; it need not respect the bounds itself.
+    """
+
+    name: str
+    needs_depth: bool = True
+
+    @abstractmethod
+    def complete(self, task: CompletionTask) -> Completion:
+        """Imagine the rest of the object.
+
+        The same task and seed give the same completion. No global random state is read or written.
+
+        Raises
+        ------
+        CancelledError
+            When `task.on_step` asked to stop.
+        ModelError
+            When the model failed; the message says whether a retry can help.
+        """
+
+    def release(self) -> None:  # noqa: B027 (most completers hold nothing)
+        """Give device memory back; the completer loads again on the next use."""

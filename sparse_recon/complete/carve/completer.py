@@ -1,0 +1,127 @@
+"""Hull of what was seen, carved by what was seen to be empty, refined by symmetry that the evidence confirms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparse_recon.complete.base import CompletionTask, ViewCompleter
+from sparse_recon.complete.carve.hull import hull_sdf, thinned
+from sparse_recon.complete.carve.symmetry import Axis, Mirror, SeenSpace, find_axis, find_level_mirror, find_mirror
+from sparse_recon.evidence import Evidence
+from sparse_recon.evidence.bounds import carved_sdf
+from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.types import Completion, Float32, SurfaceField
+
+MAX_SYMMETRY_POINTS = 1500
+STEPS = 4
+
+
+class CarveCompleter(ViewCompleter):
+    """The completer without weights: a baseline, and the answer when no model can be loaded."""
+
+    name = "carve"
+
+    def complete(self, task: CompletionTask) -> Completion:
+        """Return the carved hull; see `ViewCompleter.complete`."""
+        config, evidence = task.config.carve, task.evidence
+        support_z = task.views.object_frame.support_z_m if config.extrude else None
+        points = evidence.all_points_obj()
+
+        # 1. The hull of what was seen, standing on its support, less the space seen to be empty.
+        margin = expected_margin(evidence, task.bounds.soft_slack_m)
+        sdf = _carved(hull_sdf(points, support_z, evidence.grid), margin, evidence.grid)
+        task.on_step(1, STEPS, SurfaceField(sdf, self._error(task, 1.0)))
+        if not config.symmetry or len(points) < 50:
+            return Completion(self.name, task.seed, surface=SurfaceField(sdf, self._error(task, 1.0)))
+
+        # 2. Which symmetries does the evidence confirm?
+        seen = _seen_space(task, margin)
+        axis = find_axis(seen, config)
+        mirror = None if axis else find_mirror(seen, config)
+        task.on_step(2, STEPS, None)
+        level = find_level_mirror(seen, support_z, config) if support_z is not None else None
+        task.on_step(3, STEPS, None)
+
+        # 3. Seen surface and seen emptiness count on both sides of a confirmed symmetry.
+        more, margin = _both_sides(points, margin, axis, mirror, evidence.grid)
+        if level is not None:
+            hull = hull_sdf(np.concatenate([more, level.reflect(more)]), None, evidence.grid)
+        else:
+            hull = hull_sdf(more, support_z, evidence.grid)
+        sdf = _carved(hull, margin, evidence.grid)
+        confirmed = 0.6 if axis else 0.8 if mirror else 1.0
+        field = SurfaceField(sdf, self._error(task, confirmed))
+        task.on_step(STEPS, STEPS, field)
+        diagnostics: dict[str, float | str] = {
+            "symmetry": "axis" if axis else "mirror" if mirror else "none",
+            "symmetry_support": axis.support if axis else mirror.support if mirror else 0.0,
+            "level_symmetry": float(level is not None),
+        }
+        return Completion(self.name, task.seed, surface=field, diagnostics=diagnostics)
+
+    def _error(self, task: CompletionTask, factor: float) -> Float32:
+        """Expected absolute error, metres: it grows with the distance to what was measured."""
+        return (np.float32(0.001) + np.float32(0.15 * factor) * task.bounds.upper_m).astype(np.float32)
+
+
+def expected_margin(evidence: Evidence, soft_slack_m: float) -> Float32:
+    """Return how far each voxel is in front of measured surface without the safety slack, clipped to +-3 voxels.
+
+    The bounds keep their distance from the measurement; the best guess goes up to it.
+    """
+    sigmas = evidence.all_sigmas_m()
+    sigma = float(np.median(sigmas)) if len(sigmas) else 0.0
+    slack = evidence.slack_m + evidence.config.slack_sigma * sigma - soft_slack_m
+    limit = 3.0 * evidence.grid.voxel_m
+    return np.clip(evidence.free_margin_m + np.float32(slack), -limit, limit)
+
+
+def _carved(sdf: Float32, margin: Float32, grid: VoxelGrid) -> Float32:
+    free = margin > 0
+    free[[0, -1]] = free[:, [0, -1]] = free[:, :, [0, -1]] = True
+    return np.maximum(sdf, carved_sdf(free, margin, grid.voxel_m))
+
+
+def _seen_space(task: CompletionTask, margin: Float32) -> SeenSpace:
+    points = thinned(task.evidence.all_points_obj(), task.evidence.grid.voxel_m)
+    if len(points) > MAX_SYMMETRY_POINTS:
+        points = points[np.sort(task.generator.choice(len(points), MAX_SYMMETRY_POINTS, replace=False))]
+    return SeenSpace(task.evidence.grid, margin, task.bounds.upper_m, points)
+
+
+def _both_sides(
+    points: Float32, margin: Float32, axis: Axis | None, mirror: Mirror | None, grid: VoxelGrid
+) -> tuple[Float32, Float32]:
+    """Return the points with their symmetric copies, and the margin that holds wherever a copy was seen empty."""
+    if axis is not None:
+        copies = axis.revolve(thinned(points, grid.voxel_m))
+        return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(
+            margin, _ring_margin(margin, axis, grid)
+        )
+    if mirror is not None:
+        copies = mirror.reflect(points)
+        reflected = grid.sample(margin, mirror.reflect(grid.centres().reshape(-1, 3))).reshape(margin.shape)
+        # A copy is a guess: it must be clear of the surface by a voxel before it carves.
+        return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(margin, reflected)
+    return points, margin
+
+
+# A ring is empty when this share of it was seen to be empty: a handle fills little of its ring.
+RING_SHARE = 0.15
+
+
+def _ring_margin(margin: Float32, axis: Axis, grid: VoxelGrid) -> Float32:
+    """Return, for each voxel, the margin that the seen part of its ring about the axis has."""
+    from scipy.ndimage import map_coordinates
+
+    x, y, _ = grid.axes()
+    radius = np.hypot(x[:, None] - axis.centre_xy_m[0], y[None, :] - axis.centre_xy_m[1]) / grid.voxel_m
+    rings, ring = np.unique(np.rint(radius).astype(np.int64), return_inverse=True)
+    order = np.argsort(ring.ravel(), kind="stable")
+    starts = np.searchsorted(ring.ravel()[order], np.arange(1, len(rings)))
+    columns = margin.reshape(-1, grid.shape[2])[order]
+    seen = np.stack([np.quantile(block, 1.0 - RING_SHARE, axis=0) for block in np.split(columns, starts)])
+    profile = seen[np.clip(np.searchsorted(rings, np.arange(rings[-1] + 1)), 0, len(rings) - 1)]
+    r = np.broadcast_to(radius[:, :, None], grid.shape)
+    z = np.broadcast_to(np.arange(grid.shape[2]), grid.shape)
+    return map_coordinates(profile, [r, z], order=1, mode="nearest").astype(np.float32)

@@ -1,0 +1,82 @@
+"""The convex solid that the seen surface and its shadow on the support plane span."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.types import Float32, Float64
+
+if TYPE_CHECKING:
+    from scipy.spatial import ConvexHull
+
+# The hull is cut by its largest faces and by planes that touch it all round: a few hundred, however many it has.
+FACE_PLANES, TOUCHING_PLANES = 160, 200
+
+
+def hull_sdf(points_obj: Float32, support_z_m: float | None, grid: VoxelGrid) -> Float32:
+    """Return the signed distance, (X, Y, Z) float32 metres, of the hull of the points and their feet on the plane.
+
+    Inside it is exact; outside it is the distance to the farthest face plane, a lower bound. The surface seen from
+    above continues down to what carries it: most household objects stand on a face.
+    """
+    points = thinned(points_obj, 0.5 * grid.voxel_m)
+    if support_z_m is not None:
+        feet = points.copy()
+        feet[:, 2] = np.minimum(feet[:, 2], np.float32(support_z_m))
+        points = np.concatenate([points, feet])
+    planes = _hull_planes(points, grid.voxel_m)
+    x, y, z = grid.axes()
+    sdf = np.full(grid.shape, -np.inf, np.float32)
+    for nx, ny, nz, offset in planes:
+        np.maximum(sdf, (nx * x + offset)[:, None, None] + (ny * y)[None, :, None] + (nz * z)[None, None, :], out=sdf)
+    return sdf
+
+
+def thinned(points: Float32, cell_m: float) -> Float32:
+    """Return the mean point of each occupied cell, (K, 3), in the order of the cells."""
+    if len(points) == 0:
+        return points
+    cells = np.floor(points / cell_m).astype(np.int64)
+    cells -= cells.min(axis=0)
+    size = cells.max(axis=0) + 1
+    _, inverse, counts = np.unique(
+        (cells[:, 0] * size[1] + cells[:, 1]) * size[2] + cells[:, 2], return_inverse=True, return_counts=True
+    )
+    return np.stack([np.bincount(inverse.ravel(), weights=points[:, k]) / counts for k in range(3)], axis=1).astype(
+        np.float32
+    )
+
+
+def _hull_planes(points: Float32, voxel_m: float) -> Float32:
+    """Return the (K, 4) face planes of the hull, outward unit normal and offset; flat sets get some thickness."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        hull = ConvexHull(points.astype(np.float64))
+    except QhullError:  # fewer than four points, or all in one plane: a hull one voxel thick
+        corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.5 * voxel_m
+        hull = ConvexHull((points[:, None, :].astype(np.float64) + corners).reshape(-1, 3))
+    return np.concatenate([_widest_faces(hull, voxel_m), _touching_planes(hull)]).astype(np.float32)
+
+
+def _widest_faces(hull: ConvexHull, voxel_m: float) -> Float64:
+    """Return the planes (K, 4) of the largest faces; coplanar triangles share one."""
+    corner = hull.points[hull.simplices]
+    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
+    rounded = np.round(hull.equations / (1.0, 1.0, 1.0, voxel_m), 2)
+    _, first, face = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
+    total = np.bincount(face.ravel(), weights=area)
+    return hull.equations[first[np.argsort(-total, kind="stable")[:FACE_PLANES]]]
+
+
+def _touching_planes(hull: ConvexHull) -> Float64:
+    """Return planes (K, 4) that touch the hull from evenly spread directions: round hulls have no large faces."""
+    i = np.arange(TOUCHING_PLANES) + 0.5
+    z, turn = 1 - 2 * i / TOUCHING_PLANES, i * np.pi * (1 + np.sqrt(5.0))
+    r = np.sqrt(1 - z**2)
+    direction = np.stack([r * np.cos(turn), r * np.sin(turn), z], axis=1)
+    reach = (hull.points[hull.vertices] @ direction.T).max(axis=0)
+    return np.concatenate([direction, -reach[:, None]], axis=1)

@@ -1,0 +1,27 @@
+"""Completers by name, imported when they are first asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+from sparse_recon.complete.base import ViewCompleter
+from sparse_recon.errors import ErrorCode, ModelError
+
+# A new model is one folder beside this file and one line here: name -> module:class.
+COMPLETERS: dict[str, str] = {
+    "carve": "sparse_recon.complete.carve:CarveCompleter",
+}
+
+
+def create(name: str) -> ViewCompleter:
+    """Return a new completer.
+
+    Raises
+    ------
+    ModelError
+        If no completer has that name.
+    """
+    if name not in COMPLETERS:
+        raise ModelError(ErrorCode.MODEL_UNKNOWN, f"no model is named {name!r}; there are: {', '.join(COMPLETERS)}")
+    module, _, cls = COMPLETERS[name].partition(":")
+    return getattr(importlib.import_module(module), cls)()

@@ -1,0 +1,102 @@
+"""Exact limits that evidence puts on any signed distance field of the object, and the projection onto them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparse_recon.evidence.volume import Evidence, VoxelState
+from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.types import Bool, Float32
+
+# Contradictions deeper than this are not pose noise; carving keeps going beyond it.
+MAX_SOFT_SLACK_M = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Where the surface cannot be.
+
+    A solid that avoids the known-free space F has `sdf >= sdf_of_everything_but_F` everywhere, since signed distance
+    only shrinks when a solid grows. And the surface passes through every measured point, so `|sdf|` is at most the
+    distance to the nearest one.
+
+    Attributes
+    ----------
+    grid : the grid of all volumes.
+    free : (X, Y, Z) bool, voxels seen to be empty, and the border of the cube.
+    lower_m, upper_m : (X, Y, Z) float32, limits of the signed distance, metres.
+    soft_slack_m : how much the observations contradict each other beyond the sensor's noise; 0 when they agree.
+    conflict : share of measured points that another view saw to be empty.
+    """
+
+    grid: VoxelGrid
+    free: Bool
+    lower_m: Float32
+    upper_m: Float32
+    soft_slack_m: float
+    conflict: float
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Bounds:
+        """Derive the bounds from the views added so far."""
+        grid, voxel = evidence.grid, evidence.grid.voxel_m
+        points, sigmas = evidence.all_points_obj(), evidence.all_sigmas_m()
+        conflict, soft_slack_m = _contradiction(evidence, points)
+        margin = evidence.free_margin_m - np.float32(soft_slack_m)
+        free = margin > 0
+        if soft_slack_m == 0.0:
+            free |= (evidence.state & VoxelState.OUTSIDE_HULL) > 0
+        free[[0, -1]] = free[:, [0, -1]] = free[:, :, [0, -1]] = True
+        lower = carved_sdf(free, margin, voxel)
+        support_z_m = evidence.object_frame.support_z_m
+        if support_z_m is not None:
+            # Nothing of the object is below what it stands on.
+            lower = np.maximum(lower, (np.float32(support_z_m) - grid.axes()[2])[None, None, :])
+        upper = _distance_to_surface(grid, points, sigmas)
+        # A measured surface inside known-free space: noise within the slack. The point was measured, so it stays.
+        lower = np.minimum(lower, upper)
+        return cls(grid, free, np.maximum(lower, -upper), upper, soft_slack_m, conflict)
+
+    def project(self, sdf_m: Float32) -> Float32:
+        """Clip a signed distance field, (X, Y, Z) metres, into the bounds: no surface is left in known-free space."""
+        return np.clip(sdf_m, self.lower_m, self.upper_m)
+
+
+def _contradiction(evidence: Evidence, points_obj: Float32) -> tuple[float, float]:
+    """Return the share of measured points that stand in free space, and the slack that would absolve them."""
+    if len(points_obj) == 0:
+        return 0.0, 0.0
+    n = evidence.grid.nearest(points_obj)
+    depth_in_free = evidence.free_margin_m[n]
+    # Half a voxel on top of the built-in slack: the sample is taken at the voxel's centre.
+    conflict = float(np.mean(depth_in_free > 0.5 * evidence.grid.voxel_m))
+    if conflict <= evidence.config.soft_conflict:
+        return conflict, 0.0
+    quantile = float(np.quantile(depth_in_free, 1.0 - 0.5 * evidence.config.soft_conflict))
+    return conflict, float(np.clip(quantile, 0.0, MAX_SOFT_SLACK_M))
+
+
+def carved_sdf(free: Bool, margin_m: Float32, voxel_m: float) -> Float32:
+    """Signed distance, (X, Y, Z) float32 metres, of the space that is not free; `margin_m` refines it near the rim."""
+    import edt
+
+    outside = edt.edt(free, parallel=0) * np.float32(voxel_m)
+    inside = edt.edt(~free, parallel=0) * np.float32(voxel_m)
+    half = np.float32(0.5 * voxel_m)
+    sdf = np.where(free, outside - half, half - inside)
+    # Behind the rim of free space the margin knows the distance to it more finely than whole voxels do.
+    return np.where(free, sdf, np.fmax(sdf, margin_m)).astype(np.float32)
+
+
+def _distance_to_surface(grid: VoxelGrid, points_obj: Float32, sigmas_m: Float32) -> Float32:
+    import edt
+
+    if len(points_obj) == 0:
+        return np.full(grid.shape, np.float32(max(grid.shape) * grid.voxel_m))
+    empty = np.ones(grid.shape, bool)
+    empty[grid.nearest(points_obj)] = False
+    # The point is somewhere in its voxel (half a diagonal) and was measured with noise.
+    slack = 0.5 * np.sqrt(3.0) * grid.voxel_m + 1.5 * float(np.median(sigmas_m))
+    return (edt.edt(empty, parallel=0) * np.float32(grid.voxel_m) + np.float32(slack)).astype(np.float32)

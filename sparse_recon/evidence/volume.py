@@ -1,0 +1,191 @@
+"""The additive evidence volume of one object: adding a view costs the same however many came before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+import numpy as np
+import numpy.typing as npt
+
+from sparse_recon.config import EvidenceConfig
+from sparse_recon.evidence.depth_filter import carving_depth, surface_depth
+from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.geometry.poses import inverse, transform_points
+from sparse_recon.types import CameraIntrinsics, Float32, Float64, ObjectFrame, ObjectView
+
+# Depth noise at which a measurement has weight 1.
+UNIT_SIGMA_M = 0.001
+
+
+class VoxelState(IntFlag):
+    """What some view said of a voxel; flags of several views add up."""
+
+    SURFACE = 1
+    FREE = 2
+    HIDDEN_BY_SELF = 4
+    HIDDEN_BY_OTHER = 8
+    OUTSIDE_HULL = 16
+
+
+@dataclass
+class Evidence:
+    """What the views added so far say of each voxel of an object's cube.
+
+    Attributes
+    ----------
+    tsdf_sum, weight : (X, Y, Z) float32, sum of weight * truncated signed distance, and of weights 1 / variance
+        (Curless and Levoy 1996), metres, negative behind the seen surface.
+    free_margin_m : (X, Y, Z) float32, how far in front of the measured depth (less slack) the best view saw the voxel;
+        > 0 is known free.
+    state : (X, Y, Z) uint8 of `VoxelState` flags.
+    points_obj, point_sigma_m : measured surface points, (M, 3) and (M,), in the object frame, one entry per view.
+    """
+
+    object_frame: ObjectFrame
+    grid: VoxelGrid
+    config: EvidenceConfig
+    tsdf_sum: Float32
+    weight: Float32
+    free_margin_m: Float32
+    state: npt.NDArray[np.uint8]
+    points_obj: list[Float32]
+    point_colors: list[npt.NDArray[np.uint8]]
+    point_sigma_m: list[Float32]
+    view_directions_obj: list[Float64]
+
+    @classmethod
+    def empty(cls, object_frame: ObjectFrame, grid: VoxelGrid, config: EvidenceConfig) -> Evidence:
+        """Return the evidence of no view at all on a grid."""
+        shape = grid.shape
+        return cls(
+            object_frame=object_frame,
+            grid=grid,
+            config=config,
+            tsdf_sum=np.zeros(shape, np.float32),
+            weight=np.zeros(shape, np.float32),
+            free_margin_m=np.full(shape, -np.inf, np.float32),
+            state=np.zeros(shape, np.uint8),
+            points_obj=[],
+            point_colors=[],
+            point_sigma_m=[],
+            view_directions_obj=[],
+        )
+
+    @property
+    def truncation_m(self) -> float:
+        return self.config.truncation_voxels * self.grid.voxel_m
+
+    @property
+    def slack_m(self) -> float:
+        """Free space ends this much, plus `slack_sigma` depth sigmas, before the measured surface."""
+        return self.config.slack_voxels * self.grid.voxel_m
+
+    def tsdf_m(self) -> Float32:
+        """Return the fused signed distance, (X, Y, Z) float32 metres, NaN where no view measured."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self.weight > 0, self.tsdf_sum / self.weight, np.float32(np.nan))
+
+    def all_points_obj(self) -> Float32:
+        """Return all measured surface points, (M, 3) float32, object frame."""
+        return np.concatenate(self.points_obj) if self.points_obj else np.zeros((0, 3), np.float32)
+
+    def all_sigmas_m(self) -> Float32:
+        return np.concatenate(self.point_sigma_m) if self.point_sigma_m else np.zeros(0, np.float32)
+
+    def all_colors(self) -> npt.NDArray[np.uint8]:
+        return np.concatenate(self.point_colors) if self.point_colors else np.zeros((0, 3), np.uint8)
+
+    def add(self, view: ObjectView) -> None:
+        """Add what one view saw; a view without depth carves with its mask alone."""
+        T_cam_obj = inverse(view.frame.T_world_cam) @ self.object_frame.T_world_obj
+        uv, z = self._projected(T_cam_obj, view.frame.intrinsics)
+        self.view_directions_obj.append(inverse(T_cam_obj)[:3, 3])
+        if view.frame.depth_m is None:
+            self._add_silhouette(view, uv, z)
+            return
+        self._add_depth(view, view.frame.depth_m, uv, z)
+        self._add_points(view, view.frame.depth_m, inverse(T_cam_obj))
+
+    def _projected(self, T_cam_obj: Float64, intrinsics: CameraIntrinsics) -> tuple[Float32, Float32]:
+        """Return pixel coordinates (2, X*Y, Z) and depth (X*Y, Z) of all voxel centres."""
+        # The grid is regular, so each camera coordinate is a sum of three vectors, not a matrix product per voxel.
+        x, y, depth = self.grid.axes()
+        R, t = T_cam_obj[:3, :3].astype(np.float32), T_cam_obj[:3, 3].astype(np.float32)
+        cam = [
+            (
+                (R[i, 0] * x + t[i])[:, None, None] + (R[i, 1] * y)[None, :, None] + (R[i, 2] * depth)[None, None, :]
+            ).reshape(-1, len(depth))
+            for i in range(3)
+        ]
+        z = np.maximum(cam[2], np.float32(1e-3))
+        uv = np.empty((2, *z.shape), np.float32)
+        np.divide(cam[0], z, out=uv[0])
+        np.divide(cam[1], z, out=uv[1])
+        uv[0] *= np.float32(intrinsics.fx)
+        uv[0] += np.float32(intrinsics.cx)
+        uv[1] *= np.float32(intrinsics.fy)
+        uv[1] += np.float32(intrinsics.cy)
+        return uv, cam[2]
+
+    def _add_depth(self, view: ObjectView, depth_m: Float32, uv: Float32, z: Float32) -> None:
+        valid = depth_m > 0
+        sigma = np.where(valid, view.sigma_m, np.float32(0.0))
+        limit = carving_depth(depth_m, valid) - np.float32(self.config.slack_sigma) * _window_max(sigma)
+        margin = _nearest(limit, uv) - z - np.float32(self.slack_m)
+        shape = self.state.shape
+        np.fmax(self.free_margin_m, margin.reshape(shape), out=self.free_margin_m)
+
+        trunc = np.float32(self.truncation_m)
+        surface = _nearest(surface_depth(depth_m, view.mask, view.sigma_m), uv) - z
+        hit = (np.abs(surface) < trunc) & (z > 0)
+        weight = (UNIT_SIGMA_M / np.maximum(view.sigma_m, np.float32(1e-4))) ** 2
+        w = np.where(hit, _nearest(weight.astype(np.float32), uv), np.float32(0.0)).reshape(shape)
+        self.weight += w
+        self.tsdf_sum += w * np.where(hit, surface, np.float32(0.0)).reshape(shape)
+
+        code = _nearest(np.where(view.mask, 1, np.where(view.occluder | valid, 2, 0)).astype(np.float32), uv)
+        behind = _nearest(np.where(valid, depth_m, np.float32(np.nan)), uv) - z < -trunc
+        flags = (
+            np.where(hit, np.uint8(VoxelState.SURFACE), np.uint8(0))
+            | np.where(margin > 0, np.uint8(VoxelState.FREE), np.uint8(0))
+            | np.where(behind & (code == 1), np.uint8(VoxelState.HIDDEN_BY_SELF), np.uint8(0))
+            | np.where(behind & (code == 2), np.uint8(VoxelState.HIDDEN_BY_OTHER), np.uint8(0))
+        )
+        self.state |= flags.reshape(shape)
+
+    def _add_silhouette(self, view: ObjectView, uv: Float32, z: Float32) -> None:
+        import cv2
+
+        # The rim of a mask is uncertain by a pixel or two, as the rim of a depth image is.
+        grown = cv2.dilate((view.mask | view.occluder).astype(np.uint8), np.ones((5, 5), np.uint8))
+        outside = (_nearest(1.0 - grown.astype(np.float32), uv) > 0.5) & (z > 0)
+        self.state[outside.reshape(self.state.shape)] |= np.uint8(VoxelState.OUTSIDE_HULL)
+
+    def _add_points(self, view: ObjectView, depth_m: Float32, T_obj_cam: Float64) -> None:
+        depth = surface_depth(depth_m, view.mask, view.sigma_m)
+        v, u = np.nonzero(depth > 0)
+        z = depth[v, u]
+        K = view.frame.intrinsics
+        points_cam = np.stack([(u - K.cx) / K.fx * z, (v - K.cy) / K.fy * z, z], axis=1).astype(np.float32)
+        points = transform_points(T_obj_cam, points_cam).astype(np.float32)
+        keep = self.grid.inside(points)
+        self.points_obj.append(points[keep])
+        self.point_colors.append(view.frame.rgb[v, u][keep])
+        self.point_sigma_m.append(view.sigma_m[v, u][keep])
+
+
+def _nearest(image: Float32, uv: Float32) -> Float32:
+    """Sample (H, W) at (2, A, B) pixel coordinates, nearest neighbour; NaN outside the image."""
+    import cv2
+
+    sampled = cv2.remap(
+        image, uv[0], uv[1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
+    )
+    return np.asarray(sampled, np.float32)
+
+
+def _window_max(image: Float32) -> Float32:
+    import cv2
+
+    return np.asarray(cv2.dilate(image, np.ones((3, 3), np.uint8)), np.float32)

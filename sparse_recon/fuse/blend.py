@@ -1,0 +1,103 @@
+"""One fine signed distance field from measured and imagined surface, inside what the evidence allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparse_recon.config import EvidenceConfig
+from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.types import Float32, ObjectViews, SurfaceField
+
+# Measured distance is trusted fully to this share of the truncation behind the surface, then fades.
+FULL_TRUST = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class BlendedField:
+    """The final field on the fine grid.
+
+    Attributes
+    ----------
+    sdf_m : (X, Y, Z) float32, metres, negative inside, within `bounds`.
+    observed : (X, Y, Z) float32 in [0, 1], share of the measurement in each value.
+    error_m : (X, Y, Z) float32, expected absolute error of surface at that voxel.
+    """
+
+    grid: VoxelGrid
+    sdf_m: Float32
+    observed: Float32
+    error_m: Float32
+    evidence: Evidence
+    bounds: Bounds
+
+
+def fine_grid(surface: SurfaceField, coarse: VoxelGrid, points_obj: Float32, config: EvidenceConfig) -> VoxelGrid:
+    """Return the final grid: the block that holds the imagined solid and all that was measured, with a rim.
+
+    Voxels have the wished size, or larger ones where `fine_grid` of them would not span the block.
+    """
+    index = np.argwhere(surface.sdf_m < 0).astype(np.float64)
+    corners = coarse.points(index) if len(index) else np.zeros((0, 3))
+    held = np.concatenate([corners, points_obj.astype(np.float64)])
+    rim = 2.5 * coarse.voxel_m
+    low, high = held.min(axis=0) - rim, held.max(axis=0) + rim
+    voxel_m = max(config.fine_voxel_m, float((high - low).max()) / config.fine_grid)
+    return VoxelGrid.around(low, high, voxel_m)
+
+
+def fine_evidence(views: ObjectViews, grid: VoxelGrid, config: EvidenceConfig) -> Evidence:
+    """Collect the evidence of the same views on the final grid."""
+    evidence = Evidence.empty(views.object_frame, grid, config)
+    for view in views.views:
+        evidence.add(view)
+    return evidence
+
+
+def blend(surface: SurfaceField, coarse: VoxelGrid, evidence: Evidence, bounds: Bounds) -> BlendedField:
+    """Put measured surface over an imagined field, and both inside the bounds.
+
+    Parameters
+    ----------
+    surface : imagined field on the `coarse` grid.
+    evidence, bounds : of the same views on the fine grid.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    imagined = coarse.resample(surface.sdf_m, evidence.grid)
+    measured, observed = _measured(evidence)
+    sdf = observed * measured + (1.0 - observed) * imagined
+    sdf = bounds.project(sdf.astype(np.float32))
+    imagined_error = coarse.resample(surface.sigma_m, evidence.grid)
+    error = observed * _measurement_error(evidence) + (1.0 - observed) * gaussian_filter(imagined_error, 1.0)
+    return BlendedField(evidence.grid, sdf, observed, error.astype(np.float32), evidence, bounds)
+
+
+def _measured(evidence: Evidence) -> tuple[Float32, Float32]:
+    """Return the measured distance with pinholes closed, and how much it counts in [0, 1]."""
+    from scipy.ndimage import gaussian_filter
+
+    tsdf = evidence.tsdf_m()
+    trust = np.where(evidence.weight > 0, np.float32(1.0), np.float32(0.0))
+    # Normalised convolution over one voxel closes pinholes and softens the rim of what was seen.
+    density = gaussian_filter(trust, 0.8)
+    closed = gaussian_filter(np.where(trust > 0, tsdf, np.float32(0.0)), 0.8) / np.maximum(density, np.float32(1e-3))
+    inside = trust > 0
+    measured = np.where(inside, tsdf, closed)
+    observed = np.clip(2.0 * density - 0.3, 0.0, 1.0)
+    truncation = evidence.truncation_m
+    behind = np.clip((measured + truncation) / ((1.0 - FULL_TRUST) * truncation), 0.0, 1.0)
+    return measured.astype(np.float32), (observed * behind).astype(np.float32)
+
+
+def _measurement_error(evidence: Evidence) -> Float32:
+    """Expected absolute error of the averaged measurements; averaging never beats half of one measurement's noise."""
+    from sparse_recon.evidence.volume import UNIT_SIGMA_M
+
+    with np.errstate(divide="ignore"):
+        sigma = UNIT_SIGMA_M / np.sqrt(evidence.weight)
+    one = float(np.median(evidence.all_sigmas_m())) if evidence.points_obj else UNIT_SIGMA_M
+    # Mean absolute value of a normal variable: sqrt(2 / pi) sigma.
+    return (np.sqrt(2 / np.pi) * np.clip(sigma, 0.5 * one, 2.0 * one)).astype(np.float32)

@@ -1,0 +1,175 @@
+"""Measured and imagined surface become one checked object: field, meshes, points, confidence, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparse_recon.config import FusionConfig, SessionConfig
+from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.fuse.blend import BlendedField, blend, fine_evidence, fine_grid
+from sparse_recon.fuse.confidence import error_quantile, mixture_quantile, probability_within
+from sparse_recon.fuse.mesh import convex_parts, decimated, is_closed, isosurface, solid, triangles, without_crumbs
+from sparse_recon.fuse.surface_points import sample_surface, scattered, upright_box
+from sparse_recon.geometry.poses import transform_points
+from sparse_recon.types import (
+    Bool,
+    Float32,
+    Float64,
+    Int32,
+    ObjectViews,
+    OrientedBox,
+    Provenance,
+    SurfaceField,
+    TriangleMesh,
+    UInt8,
+)
+
+UNKNOWN_GREY = 128
+# A surface voxel violates free space when it lies deeper in it than this share of a voxel.
+VIOLATION_VOXELS = 0.5
+UNLIMITED = 2**31
+
+
+@dataclass(frozen=True, eq=False)
+class FusedGeometry:
+    """What fusion makes of one object; world frame, fields as in `types.CompletedObject`."""
+
+    points_world: Float32
+    normals_world: Float32
+    colors: UInt8
+    confidence: Float32
+    provenance: UInt8
+    nominal: TriangleMesh
+    conservative: TriangleMesh
+    vertex_confidence: Float32
+    box: OrientedBox
+    convex_parts: tuple[TriangleMesh, ...]
+    observed_fraction: float
+    free_space_violation: float
+    radius90_m: float
+    evidence_soft: bool
+
+
+def fuse(
+    views: ObjectViews,
+    surface: SurfaceField,
+    coarse: Evidence,
+    config: SessionConfig,
+    generator: np.random.Generator,
+    on_stage: Callable[[str], None],
+) -> FusedGeometry:
+    """Fuse an imagined field with the measured views.
+
+    Parameters
+    ----------
+    surface : imagined field on the grid of the `coarse` evidence.
+    on_stage : called with the stage's name before each stage; it may raise to cancel.
+
+    Raises
+    ------
+    MeshError
+        If no closed manifold surface comes out; nothing half valid is returned.
+    """
+    # 1. The same evidence on the fine grid, and the blend of both inside its bounds.
+    on_stage("evidence_fine")
+    grid = fine_grid(surface, coarse.grid, coarse.all_points_obj(), config.evidence)
+    evidence = fine_evidence(views, grid, config.evidence)
+    on_stage("bounds_fine")
+    bounds = Bounds.of(evidence)
+    on_stage("blend")
+    field = blend(surface, coarse.grid, evidence, bounds)
+
+    # 2. Closed surfaces: the best estimate, and one grown by its uncertainty but never into known-free space.
+    on_stage("mesh")
+    vertices, faces, violation = _closed_surface(field.sdf_m, field, config.fusion, "nominal")
+    on_stage("conservative")
+    grown = _grown(field, config.fusion)
+    hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative")
+
+    # 3. Points with confidence and provenance.
+    on_stage("points")
+    T = views.object_frame.T_world_obj
+    sampled, normals = sample_surface(
+        vertices, faces, config.fusion.point_spacing_m, config.fusion.max_points, generator
+    )
+    error, observed = _at(field, sampled)
+    parts: tuple[TriangleMesh, ...] = ()
+    if config.fusion.convex_parts:
+        on_stage("convex_parts")
+        pieces = convex_parts(hull_vertices, hull_faces, config.fusion.convex_concavity, int(generator.integers(2**31)))
+        parts = tuple(_mesh_world(v, f, T) for v, f in pieces)
+    return FusedGeometry(
+        points_world=transform_points(T, sampled).astype(np.float32),
+        normals_world=(normals @ T[:3, :3].T.astype(np.float32)).astype(np.float32),
+        colors=_colors(field, sampled, observed),
+        confidence=probability_within(error),
+        provenance=np.where(observed, np.uint8(Provenance.OBSERVED), np.uint8(Provenance.INFERRED)),
+        nominal=_mesh_world(vertices, faces, T),
+        conservative=_mesh_world(hull_vertices, hull_faces, T),
+        vertex_confidence=probability_within(_at(field, vertices)[0]),
+        box=upright_box(vertices, T),
+        convex_parts=parts,
+        observed_fraction=float(observed.mean()),
+        free_space_violation=violation,
+        radius90_m=mixture_quantile(error[~observed], 0.9),
+        evidence_soft=bounds.soft_slack_m > 0,
+    )
+
+
+def free_space_violation(vertices_obj: Float32, faces: Int32, bounds: Bounds) -> float:
+    """Return the share of voxels touched by the surface that stand in space seen to be empty.
+
+    The surface is sampled twice as finely as the grid; a voxel counts when the surface in it is more than half a
+    voxel inside the known-free space.
+    """
+    points = scattered(vertices_obj, faces, 0.5 * bounds.grid.voxel_m, 300_000)
+    points = np.concatenate([points, vertices_obj])
+    depth_in_free = bounds.grid.sample(bounds.lower_m, points)
+    index = np.ravel_multi_index(bounds.grid.nearest(points), bounds.grid.shape)
+    touched = len(np.unique(index))
+    bad = len(np.unique(index[depth_in_free > VIOLATION_VOXELS * bounds.grid.voxel_m]))
+    return bad / touched
+
+
+def _closed_surface(
+    sdf_m: Float32, field: BlendedField, config: FusionConfig, what: str
+) -> tuple[Float32, Int32, float]:
+    """Extract, clean and check; where decimation to `max_faces` would cut into free space more faces are kept."""
+    full = solid(*without_crumbs(*isosurface(sdf_m, field.grid), config.min_component), what)
+    for max_faces in (config.max_faces, UNLIMITED):
+        vertices, faces = triangles(decimated(full, config.simplify_tolerance_m, max_faces))
+        violation = free_space_violation(vertices, faces, field.bounds)
+        if violation == 0.0:
+            break
+    solid(vertices, faces, what)
+    return vertices, faces, violation
+
+
+def _grown(field: BlendedField, config: FusionConfig) -> Float32:
+    growth = np.minimum(error_quantile(field.error_m, config.conservative_quantile), config.conservative_max_m)
+    return np.maximum(field.sdf_m - growth, np.minimum(field.bounds.lower_m, field.sdf_m)).astype(np.float32)
+
+
+def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:
+    error = field.grid.sample(field.error_m, points_obj)
+    return error, field.grid.sample(field.observed, points_obj) > 0.5
+
+
+def _colors(field: BlendedField, points_obj: Float32, observed: Bool) -> UInt8:
+    """Colour of the nearest measured point; an honest grey where nobody looked."""
+    from scipy.spatial import cKDTree
+
+    colors = np.full((len(points_obj), 3), UNKNOWN_GREY, np.uint8)
+    seen = field.evidence.all_points_obj()
+    if len(seen) and observed.any():
+        _, nearest = cKDTree(seen).query(points_obj[observed])
+        colors[observed] = field.evidence.all_colors()[nearest]
+    return colors
+
+
+def _mesh_world(vertices_obj: Float32, faces: Int32, T_world_obj: Float64) -> TriangleMesh:
+    vertices = transform_points(T_world_obj, vertices_obj.astype(np.float64)).astype(np.float32)
+    return TriangleMesh(vertices, faces, is_closed(vertices, faces))

@@ -1,0 +1,154 @@
+"""Which objects there are, under names that last while frames come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparse_recon.config import SessionConfig
+from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.geometry.poses import pose, rotation_to_up
+from sparse_recon.observe.regions import BoxRegion, ClusterRegion, LabelRegion, ObjectRegion, associate_labels
+from sparse_recon.observe.segment import SceneClusters, SupportPlane, cluster_scene
+from sparse_recon.types import CompletionRequest, Float32, Float64, Frame, ObjectCandidate, OrientedBox
+
+# The scene is clustered from at most so many frames, evenly spread over those kept.
+SCENE_FRAMES = 16
+REGION_REACH_VOXELS = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class FoundObject:
+    """An object with the region that says which pixels it is, and what it stands on."""
+
+    candidate: ObjectCandidate
+    region: ObjectRegion
+    plane: SupportPlane | None
+    up_world: Float64
+
+
+class ObjectCatalog:
+    """Finds objects in frames and remembers their names; a changed set of frames is searched anew."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        self._config = config
+        self._key: tuple[tuple[str, int], ...] | None = None
+        self._found: list[FoundObject] = []
+        self._scene: SceneClusters | None = None
+        self._named: dict[str, Float64] = {}
+        self._taken: set[str] = set()
+        self._camera_up: Float64 = np.array([0.0, 0.0, 1.0])
+
+    def objects(self, frames: Sequence[Frame]) -> list[FoundObject]:
+        """Return the objects in the frames: those of the label images where there are any, else clusters."""
+        key = tuple((f.camera, f.stamp_ns) for f in frames)
+        if key != self._key:
+            self._scene = self._clusters(frames)
+            self._taken = set()
+            labelled = [f for f in frames if f.labels is not None]
+            found = self._from_labels(labelled) if labelled else self._from_clusters(self._scene)
+            self._found = found[: self._config.max_objects]
+            self._key = key
+        return self._found
+
+    def resolve(self, request: CompletionRequest, frames: Sequence[Frame]) -> FoundObject:
+        """Return the object that a request names.
+
+        Raises
+        ------
+        EvidenceError
+            If there is no such object; the message lists those there are.
+        """
+        found = self.objects(frames)
+        if request.box is not None:
+            return self._boxed(request.box)
+        if request.label is not None:
+            matches = [f for f in found if f.candidate.label == request.label]
+        elif request.object_id:
+            matches = [f for f in found if f.candidate.object_id == request.object_id]
+        else:
+            matches = found if len(found) == 1 else []
+        if not matches:
+            asked = f"label {request.label}" if request.label is not None else request.object_id or "the only object"
+            there = ", ".join(f"{f.candidate.object_id} (label {f.candidate.label})" for f in found) or "none"
+            raise EvidenceError(
+                ErrorCode.OBJECT_NOT_FOUND, f"no object matches {asked}; objects in the {len(frames)} frames: {there}"
+            )
+        return matches[0]
+
+    def up_world(self) -> Float64:
+        """Return the (3,) unit up direction: the configured one, else the support plane's normal, else the cameras'."""
+        up = np.asarray(self._config.up_world, np.float64)
+        if np.linalg.norm(up) > 0:
+            return up / np.linalg.norm(up)
+        if self._scene is not None and self._scene.plane is not None:
+            return self._scene.plane.up_world
+        return self._camera_up
+
+    def _clusters(self, frames: Sequence[Frame]) -> SceneClusters:
+        pick = np.unique(np.linspace(0, len(frames) - 1, min(SCENE_FRAMES, len(frames))).astype(int))
+        configured = np.asarray(self._config.up_world, np.float64)
+        norm = float(np.linalg.norm(configured))
+        down = np.mean([frames[i].T_world_cam[:3, 1] for i in pick], axis=0)
+        self._camera_up = -down / max(float(np.linalg.norm(down)), 1e-9)
+        up = configured / norm if norm > 0 else None
+        return cluster_scene([frames[i] for i in pick], up, self._config.segment, self._config.seed)
+
+    def _from_clusters(self, scene: SceneClusters) -> list[FoundObject]:
+        reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
+        found = []
+        for number in range(int(scene.label.max(initial=-1)) + 1):
+            own = scene.label == number
+            region = ClusterRegion(scene, number, reach_m)
+            found.append(
+                self._named_object(scene.points_world[own], int(scene.count[own].sum()), None, region, scene.plane)
+            )
+        return found
+
+    def _from_labels(self, frames: Sequence[Frame]) -> list[FoundObject]:
+        assert self._scene is not None
+        found = []
+        for labels in associate_labels(frames, self._config.segment.voxel_size_m):
+            region = LabelRegion(labels)
+            points = [p for f in frames if len(p := region.points_world(f))]
+            if not points:
+                continue
+            cloud = np.concatenate(points)
+            if len(cloud) < self._config.segment.min_points:
+                continue
+            values = [label for group in labels.values() for label in group]
+            common = max(sorted(set(values)), key=values.count)
+            found.append(self._named_object(cloud, len(cloud), common, region, self._scene.plane))
+        return found
+
+    def _named_object(
+        self, points: Float32, pixels: int, label: int | None, region: ObjectRegion, plane: SupportPlane | None
+    ) -> FoundObject:
+        up = self.up_world()
+        R = rotation_to_up(up)
+        flat = points.astype(np.float64) @ R
+        low, high = np.quantile(flat, 0.003, axis=0), np.quantile(flat, 0.997, axis=0)
+        box = OrientedBox(pose(R, R @ (0.5 * (low + high))), np.maximum(high - low, 1e-3))
+        name = self._name(box)
+        return FoundObject(ObjectCandidate(name, label, box, pixels), region, plane, up)
+
+    def _name(self, box: OrientedBox) -> str:
+        """Return the name of the object that was seen here before, or a new one."""
+        centre = box.T_world_box[:3, 3]
+        reach = 0.5 * float(box.size_m.max())
+        for name, known in sorted(self._named.items(), key=lambda item: float(np.linalg.norm(item[1] - centre))):
+            if name not in self._taken and np.linalg.norm(known - centre) < reach:
+                break
+        else:
+            name = f"object_{len(self._named)}"
+        self._named[name] = centre
+        self._taken.add(name)
+        return name
+
+    def _boxed(self, box: OrientedBox) -> FoundObject:
+        assert self._scene is not None
+        plane = self._scene.plane
+        region = BoxRegion(box, plane, self._config.segment.plane_tolerance_m)
+        return FoundObject(ObjectCandidate("box", None, box, 0), region, plane, self.up_world())

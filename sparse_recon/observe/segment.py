@@ -1,0 +1,180 @@
+"""Objects standing on a support plane, found in the points of all frames together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sparse_recon.config import SegmentConfig
+from sparse_recon.geometry.cameras import unproject_depth
+from sparse_recon.geometry.poses import rotation_to_up, transform_points
+from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
+
+# Open3D keeps one random state for the whole process; planes are fitted one at a time so that seeds hold.
+_OPEN3D_RANDOM = threading.Lock()
+RANSAC_ITERATIONS = 400
+PLANES_TRIED = 4
+MIN_PLANE_SHARE = 0.08
+
+
+@dataclass(frozen=True, eq=False)
+class SupportPlane:
+    """Plane `up_world @ p = height_m` with the unit normal pointing away from what it carries weight for."""
+
+    up_world: Float64
+    height_m: float
+
+    def heights(self, points_world: Float32) -> Float32:
+        """Return how far (..., 3) points are above the plane, metres."""
+        return (points_world @ self.up_world.astype(np.float32) - np.float32(self.height_m)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class SceneClusters:
+    """Points of the scene on a coarse grid, each with the number of its object.
+
+    Attributes
+    ----------
+    points_world : (N, 3) float32, one mean point per occupied voxel.
+    label : (N,) int32, >= 0 object, -1 support plane, -2 anything else.
+    count : (N,) int64, depth pixels in the voxel.
+    plane : the support plane; None where there is none.
+    """
+
+    points_world: Float32
+    label: npt.NDArray[np.int32]
+    count: npt.NDArray[np.int64]
+    plane: SupportPlane | None
+
+
+def scene_points(frames: Sequence[Frame], voxel_size_m: float) -> tuple[Float32, npt.NDArray[np.int64]]:
+    """Return the points of all depth frames, thinned to one (mean) point per voxel, and pixels per voxel."""
+    clouds = [
+        transform_points(f.T_world_cam, unproject_depth(f.depth_m[::2, ::2], _every_second_pixel(f.intrinsics)))
+        for f in frames
+        if f.depth_m is not None
+    ]
+    points = np.concatenate(clouds) if clouds else np.zeros((0, 3), np.float32)
+    if len(points) == 0:
+        return points.astype(np.float32), np.zeros(0, np.int64)
+    cells = np.floor(points.astype(np.float64) / voxel_size_m).astype(np.int64)
+    cells -= cells.min(axis=0)
+    size = cells.max(axis=0) + 1
+    key = (cells[:, 0] * size[1] + cells[:, 1]) * size[2] + cells[:, 2]
+    _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
+    mean = np.stack([np.bincount(inverse.ravel(), weights=points[:, k]) / count for k in range(3)], axis=1)
+    return mean.astype(np.float32), count * 4
+
+
+def find_support_plane(
+    points_world: Float32, up_world: Float64 | None, eye_world: Float64, config: SegmentConfig, seed: int
+) -> SupportPlane | None:
+    """Return the largest plane that is level to within `plane_tilt_deg`, or None (RANSAC, Open3D).
+
+    Parameters
+    ----------
+    up_world : (3,) unit vector, or None to take the largest plane whatever its tilt.
+    eye_world : (3,) mean camera position; with `up_world` None the plane's normal points to its side.
+    """
+    import open3d as o3d
+
+    rest = points_world
+    for _ in range(PLANES_TRIED):
+        if len(rest) < max(50, MIN_PLANE_SHARE * len(points_world)):
+            return None
+        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(rest.astype(np.float64)))
+        with _OPEN3D_RANDOM:
+            o3d.utility.random.seed(seed)
+            equation, inliers = cloud.segment_plane(config.plane_tolerance_m, 3, RANSAC_ITERATIONS)
+        if len(inliers) < MIN_PLANE_SHARE * len(points_world):
+            return None
+        plane = _refined(rest[inliers], np.asarray(equation), up_world, eye_world)
+        reference = up_world if up_world is not None else plane.up_world
+        if plane.up_world @ reference >= np.cos(np.deg2rad(config.plane_tilt_deg)):
+            return plane
+        rest = np.delete(rest, inliers, axis=0)
+    return None
+
+
+def cluster_scene(frames: Sequence[Frame], up_world: Float64 | None, config: SegmentConfig, seed: int) -> SceneClusters:
+    """Find what stands on the support plane: density clustering (DBSCAN, Open3D) of the points above it.
+
+    Objects are numbered from the largest to the smallest; clusters outside the size limits are no objects.
+    """
+    import open3d as o3d
+
+    points, count = scene_points(frames, config.voxel_size_m)
+    label = np.full(len(points), -2, np.int32)
+    if len(points) == 0:
+        return SceneClusters(points, label, count, None)
+    eye = np.mean([f.T_world_cam[:3, 3] for f in frames], axis=0)
+    plane = find_support_plane(points, up_world, eye, config, seed)
+    above = np.ones(len(points), bool)
+    if plane is not None:
+        height = plane.heights(points)
+        label[np.abs(height) <= config.plane_tolerance_m] = -1
+        above = (height > config.plane_tolerance_m) & (height < config.max_height_m)
+        above &= _over_plane(points, plane, label == -1, config.cluster_gap_m)
+    candidates = np.nonzero(above)[0]
+    if len(candidates) == 0:
+        return SceneClusters(points, label, count, plane)
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points[candidates].astype(np.float64)))
+    cluster = np.asarray(cloud.cluster_dbscan(eps=config.cluster_gap_m, min_points=4))
+    _number(label, candidates, cluster, points, count, config)
+    return SceneClusters(points, label, count, plane)
+
+
+def _number(
+    label: npt.NDArray[np.int32],
+    candidates: npt.NDArray[np.intp],
+    cluster: npt.NDArray[np.integer],
+    points: Float32,
+    count: npt.NDArray[np.int64],
+    config: SegmentConfig,
+) -> None:
+    accepted = []
+    for k in range(cluster.max(initial=-1) + 1):
+        members = candidates[cluster == k]
+        extent = float(np.ptp(points[members], axis=0).max())
+        if count[members].sum() >= config.min_points and config.min_size_m <= extent <= config.max_size_m:
+            accepted.append((-int(count[members].sum()), int(members[0]), members))
+    for number, (_, _, members) in enumerate(sorted(accepted, key=lambda a: a[:2])):
+        label[members] = number
+
+
+def _over_plane(
+    points: Float32, plane: SupportPlane, on_plane: npt.NDArray[np.bool_], reach_m: float
+) -> npt.NDArray[np.bool_]:
+    """Return which points are over the seen part of the plane: walls and floor beside the table are not."""
+    import cv2
+
+    R = rotation_to_up(plane.up_world)[:, :2].astype(np.float32)
+    flat = points @ R
+    hull = cv2.convexHull(np.ascontiguousarray(flat[on_plane], np.float32))[:, 0].astype(np.float64)
+    if len(hull) < 3:
+        return np.ones(len(points), bool)
+    edge = np.roll(hull, -1, axis=0) - hull
+    normal = np.stack([edge[:, 1], -edge[:, 0]], axis=1) / np.maximum(np.linalg.norm(edge, axis=1), 1e-9)[:, None]
+    if np.sum(normal * (hull - hull.mean(axis=0))) < 0:
+        normal = -normal
+    return np.all(flat @ normal.T - np.sum(normal * hull, axis=1) < reach_m, axis=1)
+
+
+def _refined(inliers: Float32, equation: Float64, up_world: Float64 | None, eye_world: Float64) -> SupportPlane:
+    """Least squares plane of the inliers, with its normal turned up."""
+    centre = inliers.mean(axis=0, dtype=np.float64)
+    normal = np.linalg.svd((inliers - centre).astype(np.float64), full_matrices=False)[2][2]
+    upward = up_world if up_world is not None else eye_world - centre
+    if normal @ upward < 0:
+        normal = -normal
+    return SupportPlane(normal, float(normal @ centre))
+
+
+def _every_second_pixel(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
+    K = intrinsics.K.copy()
+    K[:2] *= 0.5  # counted from pixel (0, 0), so the principal point scales without a shift
+    return CameraIntrinsics((intrinsics.width + 1) // 2, (intrinsics.height + 1) // 2, K)

@@ -1,0 +1,178 @@
+"""From frames and a region to the views of one object in its own cube."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sparse_recon.config import DepthConfig, SessionConfig
+from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.geometry.cameras import cropped, project_points, unproject_depth
+from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
+from sparse_recon.observe.keyframes import SeenObject, choose, sharpness
+from sparse_recon.observe.regions import ObjectRegion
+from sparse_recon.observe.segment import SupportPlane
+from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews
+
+# Extent of an object is measured between these quantiles of its points, so that a stray pixel does not count.
+EXTENT_QUANTILE = 0.003
+MIN_PIXELS = 30
+# An object whose lowest seen point is farther above the plane than this hangs in the air.
+STANDS_WITHIN_M = 0.04
+CROP_MARGIN_PX = 8
+
+
+def depth_sigma(depth_m: Float32, config: DepthConfig) -> Float32:
+    """Return the standard deviation of depth, (H, W) float32 metres: sensor noise and pose noise in quadrature."""
+    with np.errstate(invalid="ignore"):
+        sensor = config.sigma_base_m + config.sigma_quadratic * (depth_m - 0.4) ** 2
+        return np.sqrt(sensor**2 + config.pose_sigma_m**2).astype(np.float32)
+
+
+def collect_views(
+    object_id: str,
+    frames: Sequence[Frame],
+    region: ObjectRegion,
+    plane: SupportPlane | None,
+    up_world: Float64,
+    config: SessionConfig,
+    max_views: int,
+) -> ObjectViews:
+    """Choose the frames that tell most of an object and crop them to it.
+
+    Raises
+    ------
+    EvidenceError
+        If no frame sees the object, it has too few pixels, or it is larger than `segment.max_size_m`.
+    """
+    seen = [s for s in (_seen(frame, region, config) for frame in frames) if s is not None]
+    if not seen:
+        raise EvidenceError(
+            ErrorCode.OBJECT_NOT_IN_VIEW,
+            f"{object_id}: none of the {len(frames)} frames sees it; check the box or label, its frame, and the poses",
+        )
+    seen = [_relative_sharpness(s, max(o.sharpness for o in seen)) for s in seen]
+    chosen = [seen[i] for i in choose(seen, max_views, config.keyframes)]
+    points = np.concatenate([_object_points(s) for s in chosen])
+    with_depth = [s for s in chosen if s.frame.depth_m is not None]
+    if with_depth and len(points) < max(MIN_PIXELS, config.segment.min_points // 4):
+        raise EvidenceError(
+            ErrorCode.OBJECT_TOO_SMALL,
+            f"{object_id}: only {len(points)} depth pixels on it in {len(chosen)} frames; "
+            f"{max(MIN_PIXELS, config.segment.min_points // 4)} are needed: move closer or lower segment.min_points",
+        )
+    object_frame = object_cube(object_id, points, chosen, plane, up_world, config)
+    views = tuple(_cropped_view(s, object_frame, config.depth) for s in chosen)
+    return ObjectViews(object_id, views, object_frame)
+
+
+def object_cube(
+    object_id: str,
+    points_world: Float32,
+    seen: Sequence[SeenObject],
+    plane: SupportPlane | None,
+    up_world: Float64,
+    config: SessionConfig,
+) -> ObjectFrame:
+    """Lay the cube around what was seen, and as far behind it as the object is wide.
+
+    Raises
+    ------
+    EvidenceError
+        If there is no measured point, or the object is larger than `segment.max_size_m`.
+    """
+    if len(points_world) == 0:
+        raise EvidenceError(
+            ErrorCode.OBJECT_NOT_FOUND,
+            f"{object_id}: no frame has depth on it, so its size and place are unknown; add one frame with depth",
+        )
+    away = -np.mean([s.direction_world for s in seen], axis=0)
+    R = rotation_to_up(up_world, away)
+    points = points_world.astype(np.float64) @ R
+    low = np.quantile(points, EXTENT_QUANTILE, axis=0)
+    high = np.quantile(points, 1 - EXTENT_QUANTILE, axis=0)
+    support_z = None
+    if plane is not None:
+        foot = plane.height_m if abs(plane.up_world @ up_world) > 0.999 else float(_foot(plane, R, 0.5 * (low + high)))
+        if -STANDS_WITHIN_M < low[2] - foot < STANDS_WITHIN_M:
+            support_z = foot
+            low[2] = min(low[2], foot)
+    # The hidden depth is unknown; seen from one side (x is away from the cameras) assume it as deep as it is wide.
+    one_sided = float(np.linalg.norm(away - (away @ R[:, 2]) * R[:, 2]))
+    high[0] += one_sided * max(0.0, (high[1] - low[1]) - (high[0] - low[0]))
+    extent = float((high - low).max())
+    if extent > config.segment.max_size_m:
+        raise EvidenceError(
+            ErrorCode.OBJECT_TOO_LARGE,
+            f"{object_id}: its points span {extent:.2f} m, accepted is segment.max_size_m = "
+            f"{config.segment.max_size_m:.2f} m; give a tighter box or mask, or raise the limit",
+        )
+    centre = 0.5 * (low + high)
+    half_side = 0.5 * max(config.evidence.cube_margin * extent, extent + 0.02)
+    T_world_obj = pose(R, R @ centre)
+    return ObjectFrame(T_world_obj, float(half_side), None if support_z is None else float(support_z - centre[2]))
+
+
+def _foot(plane: SupportPlane, R: Float64, centre: Float64) -> float:
+    """Height, along the object's z axis, at which a slightly tilted plane passes under the centre."""
+    normal = R.T @ plane.up_world
+    return float((plane.height_m - normal[0] * centre[0] - normal[1] * centre[1]) / normal[2])
+
+
+def _seen(frame: Frame, region: ObjectRegion, config: SessionConfig) -> SeenObject | None:
+    mask = region.mask(frame)
+    if not mask.any():
+        return None
+    valid = mask if frame.depth_m is None else mask & (frame.depth_m > 0)
+    cells = np.zeros(0, np.int64)
+    direction = -frame.T_world_cam[:3, 2]
+    if frame.depth_m is not None and valid.any():
+        points = transform_points(frame.T_world_cam, unproject_depth(frame.depth_m, frame.intrinsics, valid))
+        index = np.floor(points.astype(np.float64) / (2 * config.segment.voxel_size_m)).astype(np.int64) + (1 << 20)
+        cells = np.unique((index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2])
+        direction = frame.T_world_cam[:3, 3] - points.mean(axis=0)
+        direction = direction / np.linalg.norm(direction)
+    return SeenObject(frame, mask, cells, direction, sharpness(frame.rgb, mask))
+
+
+def _relative_sharpness(s: SeenObject, sharpest: float) -> SeenObject:
+    return SeenObject(s.frame, s.mask, s.cells, s.direction_world, s.sharpness / max(sharpest, 1e-9))
+
+
+def _object_points(s: SeenObject) -> Float32:
+    if s.frame.depth_m is None:
+        return np.zeros((0, 3), np.float32)
+    points = unproject_depth(s.frame.depth_m, s.frame.intrinsics, s.mask)
+    return transform_points(s.frame.T_world_cam, points).astype(np.float32)
+
+
+def _cropped_view(s: SeenObject, object_frame: ObjectFrame, config: DepthConfig) -> ObjectView:
+    """Cut out the pixels that see the cube; the rest of the image says nothing of the object."""
+    frame, h = s.frame, object_frame.half_side_m
+    corners = np.array([[x, y, z] for x in (-h, h) for y in (-h, h) for z in (-h, h)])
+    T_cam_obj = inverse(frame.T_world_cam) @ object_frame.T_world_obj
+    uv = project_points(transform_points(T_cam_obj, corners), frame.intrinsics)
+    width, height = frame.intrinsics.width, frame.intrinsics.height
+    if np.isfinite(uv).all():
+        left, top = np.clip(np.floor(uv.min(axis=0)).astype(int) - CROP_MARGIN_PX, 0, (width - 2, height - 2))
+        right, bottom = np.clip(
+            np.ceil(uv.max(axis=0)).astype(int) + CROP_MARGIN_PX, (left + 2, top + 2), (width, height)
+        )
+    else:  # the cube reaches behind the camera
+        left, top, right, bottom = 0, 0, width, height
+    window = (slice(int(top), int(bottom)), slice(int(left), int(right)))
+    depth = None if frame.depth_m is None else frame.depth_m[window]
+    crop = Frame(
+        rgb=frame.rgb[window],
+        depth_m=depth,
+        intrinsics=cropped(frame.intrinsics, int(left), int(top), int(right - left), int(bottom - top)),
+        T_world_cam=frame.T_world_cam,
+        stamp_ns=frame.stamp_ns,
+        camera=frame.camera,
+    )
+    mask = s.mask[window]
+    shape = mask.shape
+    occluder = np.zeros(shape, bool) if depth is None else ~mask & (depth > 0)
+    sigma = np.zeros(shape, np.float32) if depth is None else depth_sigma(depth, config)
+    return ObjectView(crop, mask, occluder, sigma)

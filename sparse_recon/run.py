@@ -1,0 +1,147 @@
+"""One completion on its way: stages, clock, progress, cancel, deadline, seed."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from sparse_recon.complete.base import CompletionTask, ViewCompleter
+from sparse_recon.config import SessionConfig
+from sparse_recon.errors import CancelledError, ErrorCode
+from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.fuse.imagined import imagined_field
+from sparse_recon.fuse.mesh import isosurface
+from sparse_recon.geometry.poses import transform_points
+from sparse_recon.types import CompletionRequest, ObjectViews, Progress, SurfaceField, TriangleMesh
+
+OnProgress = Callable[[Progress], None]
+Cancel = Callable[[], bool]
+
+# Share of the whole at which each stage begins, for progress.
+STAGES = {
+    "observe": 0.0,
+    "evidence": 0.08,
+    "complete": 0.15,
+    "evidence_fine": 0.55,
+    "bounds_fine": 0.65,
+    "blend": 0.7,
+    "mesh": 0.75,
+    "conservative": 0.85,
+    "points": 0.95,
+    "convex_parts": 0.97,
+    "done": 1.0,
+}
+
+
+class CompletionRun:
+    """Keeps the promises of one `CompletionSession.complete` call: progress, cancel, deadline and timings."""
+
+    def __init__(
+        self, config: SessionConfig, request: CompletionRequest, on_progress: OnProgress | None, cancel: Cancel | None
+    ) -> None:
+        self.config, self.request = config, request
+        self.seed = config.seed if request.seed is None else request.seed
+        self.generator = np.random.default_rng(self.seed)
+        self.warnings: list[str] = []
+        self.timings_s: dict[str, float] = {}
+        self._on_progress, self._cancel = on_progress, cancel
+        self._started = self._entered = time.perf_counter()
+        self._stage = ""
+        self._best: SurfaceField | None = None
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage: close the clock of the one before, tell the caller, and stop if the caller wants to."""
+        now = time.perf_counter()
+        if self._stage:
+            self.timings_s[self._stage] = now - self._entered
+        self._stage, self._entered = stage, now
+        self._check()
+        self._tell(Progress(stage, 0, 1, STAGES[stage]))
+
+    def imagine(self, completer: ViewCompleter, views: ObjectViews, evidence: Evidence, bounds: Bounds) -> SurfaceField:
+        """Let the completer work; past the deadline its best field so far is the answer.
+
+        Raises
+        ------
+        CancelledError
+            If the caller cancelled, or the deadline passed before the first step was done.
+        """
+
+        def on_step(step: int, steps: int, field: SurfaceField | None) -> None:
+            self._best = field or self._best
+            self._tell(self._step_progress(step, steps, field, views, evidence))
+            self._check()
+            if self._late() and step < steps:
+                raise _DeadlinePassed
+
+        task = CompletionTask(views, evidence, bounds, self.seed, self.generator, self.config, on_step)
+        try:
+            completion = completer.complete(task)
+        except _DeadlinePassed:
+            if self._best is None:
+                raise CancelledError(
+                    ErrorCode.DEADLINE,
+                    f"the deadline of {self.request.deadline_s:g} s passed before the first step of {completer.name} "
+                    "was done; allow more time or use fewer views",
+                ) from None
+            self.warnings.append(
+                f"deadline of {self.request.deadline_s:g} s passed: best answer so far of {completer.name}"
+            )
+            return self._best
+        return imagined_field(completion, views.object_frame, evidence.grid, self.config.evidence)
+
+    def _step_progress(
+        self, step: int, steps: int, field: SurfaceField | None, views: ObjectViews, evidence: Evidence
+    ) -> Progress:
+        low, high = STAGES["complete"], STAGES["evidence_fine"]
+        fraction = low + (high - low) * step / max(steps, 1)
+        preview, confidence = None, 0.0
+        if field is not None and self._on_progress is not None and (field.sdf_m < 0).any():
+            vertices, faces = isosurface(field.sdf_m, evidence.grid)
+            vertices = transform_points(views.object_frame.T_world_obj, vertices).astype(np.float32)
+            preview = TriangleMesh(vertices, faces)
+            inside = field.sdf_m < 0
+            confidence = float(np.mean(1.0 - np.exp(-0.005 / np.maximum(field.sigma_m[inside], 1e-6))))
+        return Progress("complete", step, steps, fraction, preview, confidence)
+
+    def _tell(self, progress: Progress) -> None:
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+    def _check(self) -> None:
+        if self._cancel is not None and self._cancel():
+            raise CancelledError(ErrorCode.CANCELLED, f"cancelled by the caller in stage {self._stage}")
+
+    def _late(self) -> bool:
+        deadline_s = self.request.deadline_s
+        return deadline_s > 0 and time.perf_counter() - self._started > deadline_s
+
+
+class _DeadlinePassed(Exception):
+    """Ends a completer's loop from within its step callback."""
+
+
+def input_hash(views: ObjectViews, request: CompletionRequest, config: SessionConfig) -> str:
+    """Return the sha256 of everything that decides a completion: pixels, masks, poses, request, parameters."""
+    digest = hashlib.sha256()
+    for view in views.views:
+        frame = view.frame
+        digest.update(f"{frame.camera} {frame.stamp_ns}".encode())
+        for array in (frame.T_world_cam, frame.intrinsics.K, frame.rgb, frame.depth_m, view.mask):
+            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    box = request.box
+    digest.update(b"" if box is None else box.T_world_box.tobytes() + box.size_m.tobytes())
+    digest.update(f"{views.object_id} {request.model} {request.seed} {request.max_views} {config!r}".encode())
+    return digest.hexdigest()
+
+
+def peak_memory_bytes() -> int:
+    """Return the peak resident memory of this process."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
