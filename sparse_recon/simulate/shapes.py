@@ -86,9 +86,13 @@ def scanned_shape(path: Path, name: str = "") -> Shape:
     ------
     FileError
         If the file is missing or holds no triangles.
+    DependencyError
+        If trimesh cannot be imported.
     """
-    import trimesh
-
+    try:
+        import trimesh
+    except ImportError as error:
+        raise DependencyError("trimesh", "loading scanned meshes", "pip install trimesh") from error
     path = Path(path)
     if not path.is_file():
         raise FileError(ErrorCode.INPUT_MISSING, f"no mesh at {path}; give a .glb, .ply, .obj or .stl file")

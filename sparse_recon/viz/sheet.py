@@ -1,0 +1,147 @@
+"""The look of our pictures: fonts, colours, captions, and writing a PNG whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.types import UInt8
+
+PAPER, CARD, LINE = (244, 245, 247), (255, 255, 255), (220, 223, 228)
+INK, SOFT_INK, WARNING = (28, 32, 38), (108, 116, 128), (176, 92, 0)
+OBSERVED, INFERRED = (47, 110, 186), (236, 140, 52)
+OBJECT_COLORS = ((0, 160, 120), (200, 60, 140), (230, 150, 0), (70, 110, 220), (150, 90, 200), (210, 70, 50))
+
+# Perceptually even from dark violet to yellow, readable in grey and with colour-blind eyes.
+_CONFIDENCE = np.array(
+    [
+        *((68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142)),
+        *((31, 158, 137), (53, 183, 121), (110, 206, 88), (181, 222, 43), (253, 231, 37)),
+    ],
+    dtype=np.float64,
+)
+
+Anchor = Literal["la", "ma", "ra", "lm", "mm", "rm"]
+
+
+class Sheet:
+    """A white page of fixed size on which cards, pictures and text are put; all positions in pixels."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.image = Image.new("RGB", (width, height), PAPER)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def card(self, left: int, top: int, width: int, height: int) -> None:
+        self._draw.rounded_rectangle((left, top, left + width - 1, top + height - 1), 10, fill=CARD, outline=LINE)
+
+    def paste(self, picture: UInt8, left: int, top: int) -> None:
+        self.image.paste(Image.fromarray(picture), (left, top))
+
+    def text(self, at: tuple[float, float], text: str, size: int = 16, color: Any = INK, anchor: Anchor = "la") -> None:
+        self._draw.text(at, text, fill=color, font=_font(size), anchor=anchor)
+
+    def text_width(self, text: str, size: int) -> float:
+        return float(_font(size).getlength(text))
+
+    def rule(self, left: int, top: int, width: int, color: Any = LINE, thickness: int = 1) -> None:
+        self._draw.rectangle((left, top, left + width - 1, top + thickness - 1), fill=color)
+
+    def dot(self, centre: tuple[float, float], radius: float, color: Any) -> None:
+        x, y = centre
+        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
+
+
+def confidence_colors(confidence: npt.NDArray[np.floating]) -> UInt8:
+    """Map confidence in [0, 1], any shape, to (..., 3) uint8 colours, dark violet to yellow."""
+    at = np.clip(confidence, 0.0, 1.0) * (len(_CONFIDENCE) - 1)
+    positions = np.arange(len(_CONFIDENCE))
+    channels = [np.interp(at, positions, _CONFIDENCE[:, c]) for c in range(3)]
+    return (np.stack(channels, axis=-1) + 0.5).astype(np.uint8)
+
+
+def fitted(picture: UInt8, width: int, height: int) -> UInt8:
+    """Resize a picture to fit inside a box, keeping its shape and centring it on white."""
+    image = Image.fromarray(picture)
+    scale = min(width / image.width, height / image.height)
+    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    page = Image.new("RGB", (width, height), CARD)
+    page.paste(image.resize(size, Image.Resampling.LANCZOS), ((width - size[0]) // 2, (height - size[1]) // 2))
+    return np.asarray(page)
+
+
+def contact_sheet(
+    images: Sequence[UInt8], captions: Sequence[str], path: Path, *, columns: int = 0, tile_px: int = 320
+) -> None:
+    """Write pictures with captions as one PNG.
+
+    Parameters
+    ----------
+    images : (H, W, 3) uint8 each, of any sizes.
+    captions : one a picture.
+    columns : 0 chooses an almost square sheet.
+    tile_px : width of a tile; its height follows from the first picture.
+
+    Raises
+    ------
+    InputError
+        If there is no picture, or counts differ.
+    FileError
+        If the file cannot be written.
+    """
+    if not images or len(images) != len(captions):
+        raise InputError(
+            ErrorCode.USAGE,
+            f"a contact sheet needs one caption per picture, got {len(images)} pictures and {len(captions)} captions",
+        )
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
+    rows = -(-len(images) // columns)
+    gap, label = 12, 28
+    tile_height = round(tile_px * images[0].shape[0] / images[0].shape[1])
+    sheet = Sheet(gap + columns * (tile_px + gap), gap + rows * (tile_height + label + gap))
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        left = gap + (i % columns) * (tile_px + gap)
+        top = gap + (i // columns) * (tile_height + label + gap)
+        sheet.paste(fitted(image, tile_px, tile_height), left, top)
+        sheet.text((left + tile_px / 2, top + tile_height + 5), caption, 15, anchor="ma")
+    save_png(sheet.image, path)
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a PNG through a temporary file, so that an older picture is replaced whole or not at all.
+
+    Raises
+    ------
+    FileError
+        If the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            image.save(file, format="PNG", compress_level=4)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        code = ErrorCode.DISK_FULL if error.errno == errno.ENOSPC else ErrorCode.OUTPUT_UNWRITABLE
+        raise FileError(
+            code, f"the picture {path} cannot be written: {error.strerror or error}; free space or name another folder"
+        ) from error
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
