@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import json as json_format
 import os
 import platform
@@ -93,8 +94,8 @@ def examine() -> list[Finding]:
     """Look at machine, libraries, ROS, interface definitions and weights."""
     findings = [_python(), _cpu(), _memory(), _gpu()]
     findings += [_library(module, name) for module, name in _CORE.items()]
-    for module, (name, purpose, cure) in _EXTRAS.items():
-        found, problem = _try_import(module, name)
+    for module, (name, purpose, cure) in _EXTRAS.items():  # looked up only: they take seconds to import
+        found, problem = _installed(module, name)
         findings.append(_optional(name, found, problem, purpose, cure))
     findings += _ros()
     return [*findings, _definitions(), _weights()]
@@ -164,10 +165,20 @@ def _try_import(module: str, distribution: str) -> tuple[str, str]:
         imported = importlib.import_module(module)
     except Exception as error:  # a broken binary raises anything from OSError to AttributeError
         return "", f"does not import: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return _version(distribution) or str(getattr(imported, "__version__", "found")), ""
+
+
+def _installed(module: str, distribution: str) -> tuple[str, str]:
+    if importlib.util.find_spec(module) is None:
+        return "", "is not installed"
+    return _version(distribution) or "found", ""
+
+
+def _version(distribution: str) -> str:
     try:
-        return importlib.metadata.version(distribution), ""
+        return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return str(getattr(imported, "__version__", "found")), ""
+        return ""
 
 
 def _definitions() -> Finding:
