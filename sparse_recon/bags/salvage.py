@@ -132,6 +132,8 @@ class SalvagedSqlite:
             f"{path.resolve().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}", uri=True
         )
         try:
+            # Only with this does SQLite open a file that has fewer pages than its header says.
+            self._database.execute("PRAGMA writable_schema = ON")
             topics = self._database.execute("SELECT id, name, type FROM topics ORDER BY id").fetchall()
         except sqlite3.Error as error:
             self._database.close()
@@ -142,16 +144,27 @@ class SalvagedSqlite:
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, log time in ns, data) in the order of recording; `damage` says afterwards why it ended."""
+        held: tuple[str, int, bytes] | None = None
         try:
             for number, log_ns, data in self._database.execute("SELECT topic_id, timestamp, data FROM messages"):
-                if self._topics.get(number) in topics:
-                    yield self._topics[number], log_ns, data
+                if held is not None:
+                    yield held
+                held = (self._topics.get(number, ""), log_ns, data)
+                held = held if held[0] in topics else None
         except sqlite3.Error as error:
             self.damage = str(error)
+            if self._cut_within_a_page():  # SQLite fills that page with zeros, and the last row may end in it
+                held = None
+        if held is not None:
+            yield held
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def _cut_within_a_page(self) -> bool:
+        (page_bytes,) = self._database.execute("PRAGMA page_size").fetchone()
+        return self.path.stat().st_size % page_bytes != 0
 
     def _definitions(self) -> dict[str, tuple[str, str]]:
         query = "SELECT topic_type, encoded_message_definition, encoding FROM message_definitions"
