@@ -37,6 +37,11 @@ LIBRARIES = {
 }
 COMMANDS = {"cmake": "cmake", "gcc": "gcc", "g++": "g++", "make": "make"}
 
+# What colcon builds of this package.
+PACKAGE_FILES = (
+    *("package.xml", "CMakeLists.txt", "msg", "srv", "action"),
+    *("sparse_recon", "scripts", "config", "launch", "models", "test"),
+)
 # Interface packages that no wheel brings, built only where the wheels are used.
 OVERLAY = (ROOT / "scripts" / "overlay" / "tf2_msgs",)
 
@@ -160,7 +165,16 @@ def install_torch() -> None:
 
 
 def build_overlay() -> None:
-    """Build this package and the overlay packages into ws/install; the Python modules there are links to these."""
+    """Build this package and the overlay packages into ws/install; the Python modules there are links to these.
+
+    CMake refuses a source folder that holds the environment whose headers it exports, so it gets a folder of links.
+    """
+    source = WS / "src" / "sparse_recon"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    for name in PACKAGE_FILES:
+        if (ROOT / name).exists():
+            (source / name).symlink_to(ROOT / name)
     environment = {
         **os.environ,
         "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}",
@@ -172,7 +186,7 @@ def build_overlay() -> None:
     folders = ["--build-base", str(WS / "build"), "--install-base", str(WS / "install"), "--merge-install"]
     options = ["--symlink-install", "--executor", "parallel", "--cmake-args", "-DBUILD_TESTING=OFF"]
     colcon = [str(PYTHON), "-m", "colcon", "--log-base", str(WS / "log" / "colcon"), "build"]
-    run("colcon", [*colcon, "--paths", str(ROOT), *map(str, OVERLAY), *folders, *options], environment)
+    run("colcon", [*colcon, "--paths", str(source), *map(str, OVERLAY), *folders, *options], environment)
 
 
 def overlay_inputs() -> Iterable[str]:

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Write the tables of README.md from the definitions they describe; `--check` only compares."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sparse_recon.config import Parameter, parameters
+from sparse_recon.messages import definition_files
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def render(readme: str) -> str:
+    """Return the text with every block between `<!-- table:name -->` and `<!-- end -->` made anew."""
+
+    def block(match: re.Match[str]) -> str:
+        return f"<!-- table:{match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table:(\w+) -->\n.*?<!-- end -->", block, readme, flags=re.DOTALL)
+
+
+def interface_table() -> str:
+    """Every interface with the first sentence of its file."""
+    rows = []
+    for name, path in definition_files().items():
+        sentence = path.read_text().split("\n", 1)[0].removeprefix("# ")
+        rows.append((f"[`{name}`]({name.removeprefix('sparse_recon/')}.{path.suffix[1:]})", sentence))
+    return table(("Interface", "What it carries"), rows)
+
+
+def parameter_table() -> str:
+    """Every parameter of a session with default, unit, range and meaning."""
+    header = ("Parameter", "Type", "Default", "Range", "Meaning")
+    return table(header, (parameter_row(parameter) for parameter in parameters()))
+
+
+def parameter_row(parameter: Parameter) -> tuple[str, ...]:
+    """One line of the parameter table."""
+    unit = f" {parameter.unit}" if parameter.unit else ""
+    limits = "" if parameter.low is None else f"{parameter.low:g} to {parameter.high:g}{unit}"
+    value = parameter.default
+    shown = f"{value:g}{unit}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
+    return f"`{parameter.name}`", parameter.kind, f"`{shown}`" if shown != "" else "empty", limits, parameter.text
+
+
+def code_table() -> str:
+    """Every error code with the sentence of the action definition."""
+    text = definition_files()["sparse_recon/action/CompleteObject"].read_text()
+    found = re.findall(r"^uint16 (\w+)=(\d+)\s+# (.+)$", text, re.MULTILINE)
+    return table(("Code", "Name", "Meaning"), ((value, f"`{name}`", sentence) for name, value, sentence in found))
+
+
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Lay out rows as a Markdown table."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in map(str, line)) + " |" for line in lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "interfaces": interface_table,
+    "parameters": parameter_table,
+    "codes": code_table,
+}
+
+
+def main() -> int:
+    """Rewrite the README, or with `--check` say whether it is up to date."""
+    old = README.read_text()
+    new = render(old)
+    if "--check" in sys.argv[1:]:
+        return int(new != old)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
