@@ -137,9 +137,10 @@ def _draw_numbers(
         sheet.text((left + width, line), value, 16, INK if good else WARNING, anchor="ra")
         sheet.rule(left, line + 22, width)
         line += 29
-    for warning in completed.quality.warnings[:2]:
-        sheet.text((left, line), _shortened(sheet, warning, 13, width), 13, WARNING)
-        line += 18
+    room = (top + _CAPTION + _PANEL - line) // 17
+    for text in _wrapped(sheet, " ".join(_sentence(w) for w in completed.quality.warnings), 13, width)[: max(room, 1)]:
+        sheet.text((left, line), text, 13, WARNING)
+        line += 17
 
 
 def _numbers(completed: CompletedObject, notes: Mapping[str, str]) -> list[tuple[str, str, bool]]:
@@ -249,9 +250,15 @@ def _evenly(count: int, most: int) -> npt.NDArray[np.int64]:
     return np.linspace(0, count - 1, most).astype(np.int64)
 
 
-def _shortened(sheet: Sheet, text: str, size: int, width: int) -> str:
-    if sheet.text_width(text, size) <= width:
-        return text
-    while text and sheet.text_width(text + " ...", size) > width:
-        text = text[:-1]
-    return text.rstrip() + " ..."
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _wrapped(sheet: Sheet, text: str, size: int, width: int) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and sheet.text_width(f"{lines[-1]} {word}", size) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

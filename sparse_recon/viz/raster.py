@@ -18,7 +18,7 @@ from sparse_recon.types import Float32, Float64, Frame, Int32, TriangleMesh, UIn
 BACKGROUND = (255, 255, 255)
 _OVERSAMPLE = 2
 _CLAY = np.array([0.90, 0.905, 0.92])
-_RELIEF_SLOPE = 2.0  # flatter neighbours are one surface
+_RELIEF_SLOPE = 3.0  # flatter neighbours are one surface
 _KEY_LIGHT, _FILL_LIGHT = np.array([-0.45, -0.75, -0.65]), np.array([0.8, 0.1, -0.5])
 
 
