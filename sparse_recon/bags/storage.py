@@ -53,7 +53,7 @@ def open_storage(path: Path) -> Storage:
             why = str(error)
     else:
         why = "metadata.yaml is missing"
-    files = sorted((f for f in path.iterdir() if f.name.endswith(_SUFFIXES)), key=_natural)
+    files = sorted((f for f in path.iterdir() if f.name.endswith(_SUFFIXES)), key=natural_order)
     if not files:
         raise FileError(
             ErrorCode.BAG_UNREADABLE,
@@ -163,6 +163,6 @@ def _decompress_file(source: Path, target: Path) -> str:
     return "" if decompressor.eof else "the compressed file was cut"
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Order `bag_10.mcap` after `bag_9.mcap`."""
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Key that sorts `bag_10.mcap` after `bag_9.mcap`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,76 @@
+"""Folders that appear whole or not at all: an old result is never half overwritten."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sparse_recon.errors import ErrorCode, FileError
+
+# EFBIG: a limit on file size, as quota systems and containers set it.
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def whole_folder(target: Path, what: str) -> Iterator[Path]:
+    """Give a temporary folder beside `target` to write into; it takes the place of `target` when all went well.
+
+    Whatever is raised inside leaves `target` as it was and removes the temporary folder.
+
+    Parameters
+    ----------
+    target : folder to make or to replace.
+    what : what is being written, for messages.
+
+    Raises
+    ------
+    FileError
+        DISK_FULL or OUTPUT_UNWRITABLE in place of an OSError from inside.
+    """
+    with file_errors(target, what):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+            new = Path(temporary) / target.name
+            new.mkdir()
+            yield new
+            old = Path(temporary) / "replaced"
+            if target.exists():
+                target.rename(old)
+            try:
+                new.rename(target)
+            except OSError:
+                if old.exists():
+                    old.rename(target)
+                raise
+
+
+@contextmanager
+def file_errors(target: Path, what: str) -> Iterator[None]:
+    """Turn an OSError inside into FileError DISK_FULL or OUTPUT_UNWRITABLE."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in _NO_SPACE
+        cure = "free space on that disk" if full else "check permissions, or name another folder"
+        raise FileError(
+            ErrorCode.DISK_FULL if full else ErrorCode.OUTPUT_UNWRITABLE,
+            f"{what} cannot be written to {target}: {error.strerror or error}; {cure}. "
+            "What was there before is untouched",
+        ) from error
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Make a folder and a file in it, before hours of work are spent on what cannot be stored.
+
+    Raises
+    ------
+    FileError
+        DISK_FULL or OUTPUT_UNWRITABLE.
+    """
+    with file_errors(folder, what):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0")

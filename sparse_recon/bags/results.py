@@ -1,0 +1,149 @@
+"""Completed objects as files for other programs. Equal objects give equal bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparse_recon.bags.atomic import whole_folder
+from sparse_recon.types import CompletedObject, TriangleMesh, UInt8
+
+# glTF 2.0 has +y up and the world frame +z (REP 103); viewers turn it back.
+_T_GLTF_WORLD = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+
+def write_results(completed: CompletedObject, folder: Path) -> Path:
+    """Write one object into a folder of its own; an older one of that name is replaced only when the new is whole.
+
+    Files: `cloud.ply` (points, normals, colours, confidence, provenance 1 observed or 2 inferred), `mesh.ply` (nominal
+    mesh with colour and confidence of each vertex), `mesh.glb` (the same, +y up as glTF wants it),
+    `collision/conservative.stl` and `collision/part_NNN.stl`, `quality.json`. All but glTF are in metres in the
+    world frame.
+
+    Parameters
+    ----------
+    completed : the object.
+    folder : where results of all objects lie; made if it is missing.
+
+    Returns
+    -------
+    The object's folder.
+
+    Raises
+    ------
+    FileError
+        DISK_FULL or OUTPUT_UNWRITABLE.
+    """
+    target = Path(folder) / (re.sub(r"[^\w.-]", "_", completed.object_id).lstrip(".") or "object")
+    with whole_folder(target, f"the result {completed.object_id}") as new:
+        colors = _vertex_colors(completed)
+        (new / "cloud.ply").write_bytes(cloud_ply(completed))
+        (new / "mesh.ply").write_bytes(mesh_ply(completed, colors))
+        (new / "mesh.glb").write_bytes(mesh_glb(completed.nominal, colors))
+        (new / "collision").mkdir()
+        (new / "collision" / "conservative.stl").write_bytes(mesh_stl(completed.conservative))
+        for k, part in enumerate(completed.convex_parts):
+            (new / "collision" / f"part_{k:03d}.stl").write_bytes(mesh_stl(part))
+        text = json.dumps(quality_record(completed), indent=1, sort_keys=True)
+        (new / "quality.json").write_text(text + "\n", encoding="utf-8")
+    return target
+
+
+def quality_record(completed: CompletedObject) -> dict[str, Any]:
+    """Return what `quality.json` holds; sub-object `run` differs from run to run, all else only with the input."""
+    q = completed.quality
+    return {
+        "object_id": completed.object_id,
+        "frame_id": completed.frame_id,
+        "stamp_ns": completed.stamp_ns,
+        "model": completed.model,
+        "seed": completed.seed,
+        "points": len(completed.points_world),
+        "observed_points": len(completed.observed_points_world),
+        "faces": len(completed.nominal.faces),
+        "box": {"T_world_box": completed.box.T_world_box.tolist(), "size_m": completed.box.size_m.tolist()},
+        "views_used": q.views_used,
+        "observed_fraction": float(q.observed_fraction),
+        "free_space_violation": float(q.free_space_violation),
+        "mean_confidence": float(q.mean_confidence),
+        "radius90_m": float(q.radius90_m),
+        "scale_residual": float(q.scale_residual),
+        "nominal_watertight": q.nominal_watertight,
+        "conservative_watertight": q.conservative_watertight,
+        "evidence_soft": q.evidence_soft,
+        "input_hash": q.input_hash,
+        "warnings": list(q.warnings),
+        "run": {"timings_s": dict(q.timings_s), "peak_memory_bytes": q.peak_memory_bytes},
+    }
+
+
+def cloud_ply(completed: CompletedObject) -> bytes:
+    """Return the completed cloud as a binary PLY file."""
+    names = [*"xyz", "nx", "ny", "nz", "red", "green", "blue", "confidence", "provenance"]
+    columns = [*completed.points_world.T, *completed.normals_world.T, *completed.colors.T]
+    return _ply(names, [*columns, completed.confidence, completed.provenance])
+
+
+def mesh_ply(completed: CompletedObject, colors: UInt8) -> bytes:
+    """Return the nominal mesh as a binary PLY file; `colors` (V, 3) uint8."""
+    names = [*"xyz", "red", "green", "blue", "confidence"]
+    columns = [*completed.nominal.vertices_world.T, *colors.T, completed.vertex_confidence]
+    return _ply(names, columns, completed.nominal.faces)
+
+
+def mesh_stl(mesh: TriangleMesh) -> bytes:
+    """Return a mesh as a binary STL file."""
+    corners = mesh.vertices_world[mesh.faces].astype("<f4")  # (F, 3 corners, 3)
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    records = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    records["normal"] = normals / np.maximum(lengths, np.float32(1e-20))
+    records["corners"] = corners
+    return b"sparse_recon, metres".ljust(80, b" ") + len(corners).to_bytes(4, "little") + records.tobytes()
+
+
+def mesh_glb(mesh: TriangleMesh, colors: UInt8) -> bytes:
+    """Return a mesh with (V, 3) uint8 vertex colours as a binary glTF file, +y up."""
+    import trimesh
+
+    shape = trimesh.Trimesh(mesh.vertices_world, mesh.faces, vertex_colors=colors, process=False)
+    scene = trimesh.Scene()
+    scene.add_geometry(shape, node_name="object", geom_name="object", transform=_T_GLTF_WORLD)
+    return bytes(scene.export(file_type="glb"))
+
+
+def _ply(names: list[str], columns: list[npt.NDArray[Any]], faces: npt.NDArray[np.int32] | None = None) -> bytes:
+    kinds = {np.dtype(np.float32): ("float", "<f4"), np.dtype(np.uint8): ("uchar", "u1")}
+    columns = [np.asarray(c, np.uint8 if c.dtype.kind in "ui" else np.float32) for c in columns]
+    vertices = np.zeros(len(columns[0]), [(n, kinds[c.dtype][1]) for n, c in zip(names, columns, strict=True)])
+    for name, column in zip(names, columns, strict=True):
+        vertices[name] = column
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        "comment sparse_recon, metres",
+        f"element vertex {len(vertices)}",
+    ]
+    header += [f"property {kinds[c.dtype][0]} {n}" for n, c in zip(names, columns, strict=True)]
+    body = vertices.tobytes()
+    if faces is not None:
+        header += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+        records = np.zeros(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+        records["count"], records["corners"] = 3, faces
+        body += records.tobytes()
+    return "\n".join([*header, "end_header\n"]).encode("ascii") + body
+
+
+def _vertex_colors(completed: CompletedObject) -> UInt8:
+    """Return (V, 3) uint8, the colour of the completed point nearest to each vertex."""
+    from scipy.spatial import cKDTree
+
+    if not len(completed.points_world):
+        return np.full((len(completed.nominal.vertices_world), 3), 128, dtype=np.uint8)
+    _, nearest = cKDTree(completed.points_world).query(completed.nominal.vertices_world)
+    return completed.colors[nearest]

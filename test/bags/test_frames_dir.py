@@ -1,0 +1,76 @@
+"""Frames in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sparse_recon.bags.frames_bag import write_frames
+from sparse_recon.bags.frames_dir import FramesFolder
+from sparse_recon.bags.reader import Bag, FrameReader
+from sparse_recon.errors import ErrorCode, FileError, InputError
+
+TABLETOP = Path(__file__).parents[3] / "shared" / "data" / "rgbd" / "tabletop_box"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for k in (9, 10):
+        cv2.imwrite(str(tmp_path / f"f-{k}.color.png"), np.full((6, 8, 3), k, np.uint8))
+        cv2.imwrite(str(tmp_path / f"f-{k}.depth.png"), np.full((6, 8), 500 + k, np.uint16))
+        np.savetxt(tmp_path / f"f-{k}.pose.txt", np.eye(4))
+    np.savetxt(tmp_path / "intrinsics.K.txt", np.diag([10.0, 10.0, 1.0]))
+    return tmp_path
+
+
+def test_frames_are_ordered_by_number(folder: Path):
+    frames = list(FramesFolder(folder))
+    assert [int(f.rgb[0, 0, 0]) for f in frames] == [9, 10]
+    assert frames[0].depth_m is not None and frames[0].depth_m[0, 0] == pytest.approx(0.509)
+    assert 0 < frames[0].stamp_ns < frames[1].stamp_ns
+
+
+def test_labels_are_read_where_they_are(folder: Path):
+    cv2.imwrite(str(folder / "f-9.labels.png"), np.full((6, 8), 3, np.uint8))
+    frames = list(FramesFolder(folder))
+    assert frames[0].labels is not None and frames[0].labels[0, 0] == 3 and frames[1].labels is None
+
+
+@pytest.mark.parametrize("name", ["f-9.pose.txt", "intrinsics.K.txt"])
+@pytest.mark.parametrize("text", [None, "1 2 3", "a b c"])
+def test_missing_and_broken_numbers_name_the_file(folder: Path, name: str, text: str | None):
+    (folder / name).unlink()
+    if text is not None:
+        (folder / name).write_text(text)
+    with pytest.raises(FileError, match=name) as caught:
+        list(FramesFolder(folder))
+    assert caught.value.code is ErrorCode.INPUT_MISSING
+
+
+def test_sheared_pose_is_refused(folder: Path):
+    np.savetxt(folder / "f-9.pose.txt", np.eye(4) + 0.2)
+    with pytest.raises(InputError, match=r"f-9\.color\.png.*rigid"):
+        list(FramesFolder(folder))
+
+
+def test_empty_folder_says_what_it_holds(tmp_path: Path):
+    (tmp_path / "notes.md").touch()
+    with pytest.raises(FileError, match=r"notes\.md") as caught:
+        FramesFolder(tmp_path)
+    assert caught.value.code is ErrorCode.INPUT_MISSING
+
+
+@pytest.mark.skipif(not TABLETOP.is_dir(), reason="shared/data/rgbd/tabletop_box is absent")
+def test_real_frames_survive_the_way_through_a_bag(tmp_path: Path):
+    folder = FramesFolder(TABLETOP)
+    assert len(folder) == 25
+    write_frames(folder, tmp_path / "bag", world_frame="world")
+    with Bag(tmp_path / "bag") as bag:
+        for frame, true in zip(FrameReader(bag), folder, strict=True):
+            assert frame.stamp_ns == true.stamp_ns
+            np.testing.assert_array_equal(frame.rgb, true.rgb)
+            np.testing.assert_array_equal(frame.depth_m, true.depth_m)
+            np.testing.assert_allclose(frame.T_world_cam, true.T_world_cam, atol=1e-6)
