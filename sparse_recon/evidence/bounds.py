@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparse_recon.evidence.consistency import contradiction
 from sparse_recon.evidence.volume import Evidence, VoxelState
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.types import Bool, Float32
-
-# Contradictions deeper than this are not pose noise; carving keeps going beyond it.
-MAX_SOFT_SLACK_M = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ class Bounds:
         """Derive the bounds from the views added so far."""
         grid, voxel = evidence.grid, evidence.grid.voxel_m
         points, sigmas = evidence.all_points_obj(), evidence.all_sigmas_m()
-        conflict, soft_slack_m = _contradiction(evidence, points)
+        conflict, soft_slack_m = contradiction(evidence.view_depths, evidence.config.soft_conflict)
         margin = evidence.free_margin_m - np.float32(soft_slack_m)
         free = margin > 0
         if soft_slack_m == 0.0:
@@ -62,20 +60,6 @@ class Bounds:
     def project(self, sdf_m: Float32) -> Float32:
         """Clip a signed distance field, (X, Y, Z) metres, into the bounds: no surface is left in known-free space."""
         return np.clip(sdf_m, self.lower_m, self.upper_m)
-
-
-def _contradiction(evidence: Evidence, points_obj: Float32) -> tuple[float, float]:
-    """Return the share of measured points that stand in free space, and the slack that would absolve them."""
-    if len(points_obj) == 0:
-        return 0.0, 0.0
-    n = evidence.grid.nearest(points_obj)
-    depth_in_free = evidence.free_margin_m[n]
-    # Half a voxel on top of the built-in slack: the sample is taken at the voxel's centre.
-    conflict = float(np.mean(depth_in_free > 0.5 * evidence.grid.voxel_m))
-    if conflict <= evidence.config.soft_conflict:
-        return conflict, 0.0
-    quantile = float(np.quantile(depth_in_free, 1.0 - 0.5 * evidence.config.soft_conflict))
-    return conflict, float(np.clip(quantile, 0.0, MAX_SOFT_SLACK_M))
 
 
 def carved_sdf(free: Bool, margin_m: Float32, voxel_m: float) -> Float32:

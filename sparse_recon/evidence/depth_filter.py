@@ -26,15 +26,14 @@ def carving_depth(depth_m: Float32, valid: Bool) -> Float32:
     return np.where(count >= MIN_VALID_NEIGHBOURS - 0.5, nearest, np.float32(np.nan))
 
 
-def surface_depth(depth_m: Float32, mask: Bool, sigma_m: Float32) -> Float32:
-    """Return edge-preservingly smoothed depth of the masked pixels, (H, W) float32 metres, NaN elsewhere.
+def smoothed(depth_m: Float32, valid: Bool, sigma_m: Float32) -> Float32:
+    """Return edge-preservingly smoothed depth, (H, W) float32 metres, NaN where not valid.
 
     A bilateral filter (Tomasi and Manduchi 1998) whose range is three depth sigmas: noise averages out over a few
     pixels, edges stay.
     """
     import cv2
 
-    valid = mask & (depth_m > 0)
     if not valid.any():
         return np.full(depth_m.shape, np.nan, np.float32)
     spread = 3.0 * float(np.median(sigma_m[valid]))

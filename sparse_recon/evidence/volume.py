@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.config import EvidenceConfig
-from sparse_recon.evidence.depth_filter import carving_depth, surface_depth
+from sparse_recon.evidence.consistency import ViewDepth
+from sparse_recon.evidence.depth_filter import carving_depth, smoothed
+from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, ObjectFrame, ObjectView
@@ -39,6 +41,7 @@ class Evidence:
     free_margin_m : (X, Y, Z) float32, how far in front of the measured depth (less slack) the best view saw the voxel;
         > 0 is known free.
     state : (X, Y, Z) uint8 of `VoxelState` flags.
+    view_depths : what each depth view measured, for checking the views against each other.
     points_obj, point_sigma_m : measured surface points, (M, 3) and (M,), in the object frame, one entry per view.
     """
 
@@ -52,7 +55,7 @@ class Evidence:
     points_obj: list[Float32]
     point_colors: list[npt.NDArray[np.uint8]]
     point_sigma_m: list[Float32]
-    view_directions_obj: list[Float64]
+    view_depths: list[ViewDepth]
 
     @classmethod
     def empty(cls, object_frame: ObjectFrame, grid: VoxelGrid, config: EvidenceConfig) -> Evidence:
@@ -69,7 +72,7 @@ class Evidence:
             points_obj=[],
             point_colors=[],
             point_sigma_m=[],
-            view_directions_obj=[],
+            view_depths=[],
         )
 
     @property
@@ -100,12 +103,16 @@ class Evidence:
         """Add what one view saw; a view without depth carves with its mask alone."""
         T_cam_obj = inverse(view.frame.T_world_cam) @ self.object_frame.T_world_obj
         uv, z = self._projected(T_cam_obj, view.frame.intrinsics)
-        self.view_directions_obj.append(inverse(T_cam_obj)[:3, 3])
         if view.frame.depth_m is None:
             self._add_silhouette(view, uv, z)
             return
-        self._add_depth(view, view.frame.depth_m, uv, z)
-        self._add_points(view, view.frame.depth_m, inverse(T_cam_obj))
+        depth_m = view.frame.depth_m
+        smooth = smoothed(depth_m, depth_m > 0, view.sigma_m)
+        self._add_depth(view, smooth, uv, z, inverse(T_cam_obj))
+        self._add_points(view, smooth, inverse(T_cam_obj))
+        self.view_depths.append(
+            ViewDepth.of(smooth, view.frame.intrinsics, T_cam_obj, self.points_obj[-1], self.point_sigma_m[-1])
+        )
 
     def _projected(self, T_cam_obj: Float64, intrinsics: CameraIntrinsics) -> tuple[Float32, Float32]:
         """Return pixel coordinates (2, X*Y, Z) and depth (X*Y, Z) of all voxel centres."""
@@ -128,16 +135,18 @@ class Evidence:
         uv[1] += np.float32(intrinsics.cy)
         return uv, cam[2]
 
-    def _add_depth(self, view: ObjectView, depth_m: Float32, uv: Float32, z: Float32) -> None:
+    def _add_depth(self, view: ObjectView, depth_m: Float32, uv: Float32, z: Float32, T_obj_cam: Float64) -> None:
         valid = depth_m > 0
         sigma = np.where(valid, view.sigma_m, np.float32(0.0))
-        limit = carving_depth(depth_m, valid) - np.float32(self.config.slack_sigma) * _window_max(sigma)
-        margin = _nearest(limit, uv) - z - np.float32(self.slack_m)
+        slack = np.float32(self.slack_m) + np.float32(self.config.slack_sigma) * _window_max(sigma)
+        limit = carving_depth(depth_m, valid) - slack
+        limit = np.fmax(limit, self._depth_of_support(view, depth_m, T_obj_cam))
+        margin = _nearest(limit, uv) - z
         shape = self.state.shape
         np.fmax(self.free_margin_m, margin.reshape(shape), out=self.free_margin_m)
 
         trunc = np.float32(self.truncation_m)
-        surface = _nearest(surface_depth(depth_m, view.mask, view.sigma_m), uv) - z
+        surface = _nearest(np.where(view.mask, depth_m, np.float32(np.nan)), uv) - z
         hit = (np.abs(surface) < trunc) & (z > 0)
         weight = (UNIT_SIGMA_M / np.maximum(view.sigma_m, np.float32(1e-4))) ** 2
         w = np.where(hit, _nearest(weight.astype(np.float32), uv), np.float32(0.0)).reshape(shape)
@@ -154,6 +163,22 @@ class Evidence:
         )
         self.state |= flags.reshape(shape)
 
+    def _depth_of_support(self, view: ObjectView, depth_m: Float32, T_obj_cam: Float64) -> Float32:
+        """Return the depth, (H, W) metres, at which rays that end on the support plane meet it; NaN for all others.
+
+        Such a ray shows that the plane is bare there, and the plane is known better than one pixel's depth: free space
+        reaches down to it without slack. Else a skin of unknown space would stay on the table around every object.
+        """
+        support_z_m = self.object_frame.support_z_m
+        if support_z_m is None:
+            return np.full(depth_m.shape, np.nan, np.float32)
+        rays_z = pixel_rays(view.frame.intrinsics) @ T_obj_cam[2, :3].astype(np.float32)
+        height = rays_z * depth_m + np.float32(T_obj_cam[2, 3] - support_z_m)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            on_plane = ~view.mask & (np.abs(height) < 3.0 * view.sigma_m) & (rays_z < -0.05)
+            meets = np.float32(support_z_m - T_obj_cam[2, 3]) / rays_z
+        return carving_depth(np.where(on_plane, meets, np.float32(np.nan)), on_plane)
+
     def _add_silhouette(self, view: ObjectView, uv: Float32, z: Float32) -> None:
         import cv2
 
@@ -163,9 +188,8 @@ class Evidence:
         self.state[outside.reshape(self.state.shape)] |= np.uint8(VoxelState.OUTSIDE_HULL)
 
     def _add_points(self, view: ObjectView, depth_m: Float32, T_obj_cam: Float64) -> None:
-        depth = surface_depth(depth_m, view.mask, view.sigma_m)
-        v, u = np.nonzero(depth > 0)
-        z = depth[v, u]
+        v, u = np.nonzero(view.mask & (depth_m > 0))
+        z = depth_m[v, u]
         K = view.frame.intrinsics
         points_cam = np.stack([(u - K.cx) / K.fx * z, (v - K.cy) / K.fy * z, z], axis=1).astype(np.float32)
         points = transform_points(T_obj_cam, points_cam).astype(np.float32)

@@ -149,8 +149,12 @@ def _closed_surface(
 
 
 def _grown(field: BlendedField, config: FusionConfig) -> Float32:
+    """Grow the solid by its error quantile, smoothly, and nowhere into known-free space."""
+    from scipy.ndimage import gaussian_filter
+
     growth = np.minimum(error_quantile(field.error_m, config.conservative_quantile), config.conservative_max_m)
-    return np.maximum(field.sdf_m - growth, np.minimum(field.bounds.lower_m, field.sdf_m)).astype(np.float32)
+    grown = gaussian_filter(field.sdf_m - growth, 1.0)
+    return np.maximum(np.minimum(grown, field.sdf_m), np.minimum(field.bounds.lower_m, field.sdf_m)).astype(np.float32)
 
 
 def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:

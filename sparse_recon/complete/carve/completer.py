@@ -10,10 +10,12 @@ from sparse_recon.complete.carve.symmetry import Axis, Mirror, SeenSpace, find_a
 from sparse_recon.evidence import Evidence
 from sparse_recon.evidence.bounds import carved_sdf
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.types import Completion, Float32, SurfaceField
+from sparse_recon.types import Completion, Float32, Float64, SurfaceField
 
 MAX_SYMMETRY_POINTS = 1500
 STEPS = 4
+# What symmetry says to be empty keeps this distance from the surface: thin walls would not survive its error.
+GUARD_VOXELS = 0.5
 
 
 class CarveCompleter(ViewCompleter):
@@ -93,6 +95,7 @@ def _both_sides(
     points: Float32, margin: Float32, axis: Axis | None, mirror: Mirror | None, grid: VoxelGrid
 ) -> tuple[Float32, Float32]:
     """Return the points with their symmetric copies, and the margin that holds wherever a copy was seen empty."""
+    guard = np.float32(GUARD_VOXELS * grid.voxel_m)
     if axis is not None:
         copies = axis.revolve(thinned(points, grid.voxel_m))
         return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(
@@ -101,27 +104,46 @@ def _both_sides(
     if mirror is not None:
         copies = mirror.reflect(points)
         reflected = grid.sample(margin, mirror.reflect(grid.centres().reshape(-1, 3))).reshape(margin.shape)
-        # A copy is a guess: it must be clear of the surface by a voxel before it carves.
-        return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(margin, reflected)
+        return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(margin, reflected - guard)
     return points, margin
 
 
 # A ring is empty when this share of it was seen to be empty: a handle fills little of its ring.
 RING_SHARE = 0.15
+RING_ANGLES = 64
 
 
 def _ring_margin(margin: Float32, axis: Axis, grid: VoxelGrid) -> Float32:
-    """Return, for each voxel, the margin that the seen part of its ring about the axis has."""
+    """Return, for each voxel, the margin that the emptiest seen parts of its ring about the axis have."""
     from scipy.ndimage import map_coordinates
 
     x, y, _ = grid.axes()
-    radius = np.hypot(x[:, None] - axis.centre_xy_m[0], y[None, :] - axis.centre_xy_m[1]) / grid.voxel_m
-    rings, ring = np.unique(np.rint(radius).astype(np.int64), return_inverse=True)
-    order = np.argsort(ring.ravel(), kind="stable")
-    starts = np.searchsorted(ring.ravel()[order], np.arange(1, len(rings)))
-    columns = margin.reshape(-1, grid.shape[2])[order]
-    seen = np.stack([np.quantile(block, 1.0 - RING_SHARE, axis=0) for block in np.split(columns, starts)])
-    profile = seen[np.clip(np.searchsorted(rings, np.arange(rings[-1] + 1)), 0, len(rings) - 1)]
-    r = np.broadcast_to(radius[:, :, None], grid.shape)
+    radius = np.hypot(x[:, None] - axis.centre_xy_m[0], y[None, :] - axis.centre_xy_m[1])
+    step_m = 0.5 * grid.voxel_m
+    rings = np.arange(int(radius.max() / step_m) + 2) * step_m
+    angle = (np.arange(RING_ANGLES) + 0.5) * (2 * np.pi / RING_ANGLES)
+    around = np.stack(
+        [
+            axis.centre_xy_m[0] + rings[:, None] * np.cos(angle),
+            axis.centre_xy_m[1] + rings[:, None] * np.sin(angle),
+            np.zeros((len(rings), RING_ANGLES)),
+        ],
+        axis=-1,
+    )
+    i, j, _ = np.moveaxis(grid.index(around), -1, 0)
+    columns = _columns(margin, i, j)  # (rings, angles, Z)
+    profile = np.quantile(columns, 1.0 - RING_SHARE, axis=1)
     z = np.broadcast_to(np.arange(grid.shape[2]), grid.shape)
+    r = np.broadcast_to((radius / step_m)[:, :, None], grid.shape)
     return map_coordinates(profile, [r, z], order=1, mode="nearest").astype(np.float32)
+
+
+def _columns(volume: Float32, i: Float64, j: Float64) -> Float32:
+    """Interpolate whole z columns at (A, B) continuous x, y indices: (A, B, Z)."""
+    i = np.clip(i, 0, volume.shape[0] - 1.001)
+    j = np.clip(j, 0, volume.shape[1] - 1.001)
+    i0, j0 = i.astype(np.intp), j.astype(np.intp)
+    fi, fj = (i - i0).astype(np.float32)[..., None], (j - j0).astype(np.float32)[..., None]
+    low = volume[i0, j0] * (1 - fj) + volume[i0, j0 + 1] * fj
+    high = volume[i0 + 1, j0] * (1 - fj) + volume[i0 + 1, j0 + 1] * fj
+    return (low * (1 - fi) + high * fi).astype(np.float32)
