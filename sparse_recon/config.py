@@ -295,7 +295,7 @@ def _replaced(config: Any, values: Mapping[str, Any], prefix: str) -> Any:
     for name, value in values.items():
         if name not in known:
             raise ConfigError(
-                f"unknown parameter {prefix}{name}; {prefix or 'the top level '}accepts {', '.join(sorted(known))}"
+                f"unknown parameter {prefix}{name}; {prefix[:-1] or 'the top level'} accepts {', '.join(sorted(known))}"
             )
         current = getattr(config, name)
         if dataclasses.is_dataclass(current):
