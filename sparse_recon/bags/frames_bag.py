@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 import struct
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from sparse_recon.bags.atomic import whole_folder
 from sparse_recon.errors import ErrorCode, FileError, InputError
 from sparse_recon.geometry.poses import inverse, pose
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
@@ -58,19 +56,9 @@ def write_frames(
     path = Path(path)
     if path.exists() and not (path / "metadata.yaml").is_file():
         raise FileError(ErrorCode.OUTPUT_UNWRITABLE, f"{path} exists and is not a bag; name another output folder")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as partial:
-            new = Path(partial) / path.name
-            _write(frames, new, world_frame, compressed, storage, np.eye(4) if T_world_base is None else T_world_base)
-            if path.exists():
-                shutil.rmtree(path)
-            new.rename(path)
-    except OSError as error:
-        code = ErrorCode.DISK_FULL if error.errno == errno.ENOSPC else ErrorCode.OUTPUT_UNWRITABLE
-        raise FileError(
-            code, f"the bag {path} cannot be written: {error.strerror or error}; free space or name another folder"
-        ) from error
+    with whole_folder(path, "the bag") as new:
+        new.rmdir()  # the rosbags writer wants to make it
+        _write(frames, new, world_frame, compressed, storage, np.eye(4) if T_world_base is None else T_world_base)
 
 
 def _write(
