@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from sparse_recon.bags.writer import CLOUD_TOPIC, OBJECT_TOPIC
 from sparse_recon.config import Parameter, parameters
 from sparse_recon.messages import definition_files
 
@@ -30,6 +31,15 @@ def interface_table() -> str:
         sentence = path.read_text().split("\n", 1)[0].removeprefix("# ")
         rows.append((f"[`{name}`]({name.removeprefix('sparse_recon/')}.{path.suffix[1:]})", sentence))
     return table(("Interface", "What it carries"), rows)
+
+
+def topic_table() -> str:
+    """The topics of a bag that `sparse_recon replay` writes."""
+    rows = [
+        (f"`{OBJECT_TOPIC}`", "`sparse_recon/msg/CompletedObject`", "One message per completed object."),
+        (f"`{CLOUD_TOPIC}`", "`sensor_msgs/msg/PointCloud2`", "The completed cloud alone, for stock viewers."),
+    ]
+    return table(("Topic", "Type", "What it carries"), rows)
 
 
 def parameter_table() -> str:
@@ -63,6 +73,7 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "interfaces": interface_table,
     "parameters": parameter_table,
+    "topics": topic_table,
     "codes": code_table,
 }
 

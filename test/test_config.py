@@ -1,0 +1,63 @@
+"""Parameters are checked, never repaired, and every stored configuration loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sparse_recon.config import DepthConfig, SessionConfig, load_config, parameters
+from sparse_recon.errors import ConfigError, ErrorCode
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_stored_configuration_loads(path):
+    config = load_config(yaml.safe_load(path.read_text()))
+    assert config != SessionConfig()
+
+
+def test_dotted_and_nested_names_mean_the_same():
+    assert load_config({"depth.near_m": 0.3}) == load_config({"depth": {"near_m": 0.3}})
+
+
+def test_named_values_change_and_others_stay():
+    config = load_config({"depth.far_m": 2, "seed": 5})
+    assert (config.depth.far_m, config.seed, config.depth.near_m) == (2.0, 5, DepthConfig().near_m)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"depth.near_m": 50.0}, r"depth\.near_m is 50.0 m, accepted is 0.01 to 10 m"),
+        ({"depth.near_m": float("nan")}, r"near_m is nan"),
+        ({"depth.near": 0.2}, r"unknown parameter depth\.near; depth accepts .*near_m"),
+        ({"depht.near_m": 0.2}, r"unknown parameter depht"),
+        ({"seed": 1.5}, r"seed must be of type int"),
+        ({"seed": True}, r"seed must be of type int"),
+        ({"fusion.convex_parts": 1}, r"convex_parts must be of type bool"),
+        ({"up_world": [0, 1]}, r"up_world must be three numbers"),
+        ({"depth": 3}, r"depth is a group"),
+        ({"depth.near_m": 2.0, "depth.far_m": 1.0}, r"near_m \(2 m\) must be smaller than depth.far_m \(1 m\)"),
+    ],
+)
+def test_bad_value_is_refused_with_name_and_range(values, words):
+    with pytest.raises(ConfigError, match=words) as error:
+        load_config(values)
+    assert error.value.code == ErrorCode.CONFIG_INVALID
+
+
+def test_every_parameter_has_a_sentence_and_numbers_have_ranges():
+    for parameter in parameters():
+        assert parameter.text.endswith("."), parameter.name
+        if parameter.kind in ("int", "float"):
+            assert parameter.low is not None and parameter.low <= parameter.default <= parameter.high, parameter.name
+
+
+def test_units_are_in_the_names_of_lengths_angles_and_sizes():
+    suffix = {"m": "_m", "deg": "_deg", "s": "_s", "bytes": "_bytes"}
+    for parameter in parameters():
+        if parameter.unit in suffix:
+            assert parameter.name.endswith(suffix[parameter.unit]), parameter.name

@@ -1,0 +1,172 @@
+"""package.xml, pyproject.toml, CMakeLists.txt and the files in the tree say the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import sparse_recon
+from sparse_recon.messages import definition_files
+from sparse_recon.resources import share_folder
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ET.parse(ROOT / "package.xml").getroot()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CMAKE = (ROOT / "CMakeLists.txt").read_text()
+
+
+def dependencies(*tags: str) -> set[str]:
+    return {str(element.text) for tag in tags for element in PACKAGE.findall(tag)}
+
+
+def distributions(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=;! ]", requirement)[0] for requirement in requirements}
+
+
+def test_versions_agree():
+    assert PACKAGE.findtext("version") == sparse_recon.__version__
+    assert re.search(rf"^{re.escape(sparse_recon.__version__)} \(", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)
+    assert f"version: {sparse_recon.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_licences_agree():
+    assert PACKAGE.findtext("license") == PYPROJECT["project"]["license"]["text"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_descriptions_agree():
+    words = set(PYPROJECT["project"]["description"].split())
+    assert len(words & set(str(PACKAGE.findtext("description")).split())) > 10
+
+
+def test_cmake_lists_every_interface_file():
+    listed = set(re.findall(r'"((?:msg|srv|action)/\w+\.(?:msg|srv|action))"', CMAKE))
+    assert listed == {f"{path.parent.name}/{path.name}" for path in definition_files().values()}
+
+
+def test_packages_of_the_interfaces_are_dependencies():
+    used = set()
+    for path in definition_files().values():
+        used |= set(re.findall(r"^(\w+)/\w+(?:\[\])? ", path.read_text(), re.MULTILINE))
+    assert used <= dependencies("depend")
+    assert used <= set(re.findall(r"find_package\((\w+) REQUIRED\)", CMAKE))
+
+
+def test_cmake_finds_what_package_xml_declares():
+    found = set(re.findall(r"find_package\((\w+) REQUIRED\)", CMAKE))
+    assert found == dependencies("buildtool_depend", "depend") | (dependencies("test_depend") & {"ament_cmake_pytest"})
+
+
+def test_package_xml_names_the_libraries_of_a_robot():
+    needed = {"rclpy", "cv_bridge", "tf2_ros", "tf_transformations", "python3-numpy", "rosidl_default_runtime"}
+    assert needed <= dependencies("depend", "exec_depend")
+
+
+def test_python_libraries_known_to_rosdep_are_in_package_xml():
+    keys = {
+        "numpy": "python3-numpy",
+        "opencv-python-headless": "python3-opencv",
+        "pillow": "python3-pil",
+        "psutil": "python3-psutil",
+        "pyyaml": "python3-yaml",
+        "scipy": "python3-scipy",
+        "tqdm": "python3-tqdm",
+    }
+    without_key = {"coacd", "edt", "manifold3d", "open3d", "pytransform3d", "rosbags", "rosbags-image", "trimesh"}
+    assert distributions(PYPROJECT["project"]["dependencies"]) == keys.keys() | without_key
+    assert set(keys.values()) <= dependencies("exec_depend")
+
+
+def test_every_requirement_is_bounded():
+    groups = [PYPROJECT["project"]["dependencies"], *PYPROJECT["project"]["optional-dependencies"].values()]
+    unbounded = [r for group in groups for r in group if not re.search(r"[<>=]=", r)]
+    assert unbounded == []
+
+
+def test_torch_has_one_version():
+    versions = set(re.findall(r"torch==[\d.]+", (ROOT / "pyproject.toml").read_text()))
+    assert versions == set(re.findall(r"torch==[\d.]+", (ROOT / "scripts" / "bootstrap.py").read_text()))
+
+
+def test_every_import_at_the_top_of_the_core_is_a_base_dependency():
+    modules = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
+    base = distributions(PYPROJECT["project"]["dependencies"])
+    ours = {"sparse_recon", *sys.stdlib_module_names}
+    for path in (ROOT / "sparse_recon").rglob("*.py"):
+        if path.parts[-2] == "ros":
+            continue
+        for name in re.findall(r"^(?:import|from) (\w+)", path.read_text(), re.MULTILINE):
+            assert name in ours or modules.get(name, name) in base, f"{path}: {name}"
+
+
+def test_share_folder_of_a_checkout_is_the_checkout():
+    if (Path(sparse_recon.__file__).parents[1] / "package.xml").is_file():
+        assert share_folder("msg") == Path(sparse_recon.__file__).parents[1] / "msg"
+    else:
+        assert share_folder("msg").parts[-3:] == ("share", "sparse_recon", "msg")
+
+
+def test_installed_wheel_finds_its_definitions_and_configuration(tmp_path):
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-build-isolation", "-q"]
+    done = subprocess.run(
+        [*pip, "--target", str(tmp_path / "site"), str(copy_of_sources(tmp_path / "source"))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    code = (
+        "from sparse_recon.messages import definition_files; from sparse_recon.resources import share_folder;"
+        "print(len(definition_files()), (share_folder('config') / 'tabletop.yaml').is_file(), share_folder('msg'))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    count, config, folder = found.stdout.split()
+    assert (int(count), config) == (len(definition_files()), "True"), found.stderr
+    assert folder.startswith(str(tmp_path / "site"))
+
+
+def copy_of_sources(target: Path) -> Path:
+    """Copy what pip needs, so that it does not build inside the checkout."""
+    import shutil
+
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        target.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, target / name)
+    for name in ("sparse_recon", "msg", "srv", "action", "config"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return target
+
+
+def test_readme_tables_are_those_of_the_definitions():
+    path = ROOT / "scripts" / "tables.py"
+    spec = importlib.util.spec_from_file_location("tables", path)
+    assert spec is not None and spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    text = (ROOT / "README.md").read_text()
+    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == set(tables.TABLES)
+    assert tables.render(text) == text, "run: python scripts/tables.py"
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_readme_names_the_two_commands(target):
+    assert f"make {target}\n" in (ROOT / "README.md").read_text()
+    assert re.search(rf"^{target}: setup$", (ROOT / "Makefile").read_text(), re.MULTILINE)
