@@ -51,10 +51,15 @@ def parameter_table() -> str:
 def parameter_row(parameter: Parameter) -> tuple[str, ...]:
     """One line of the parameter table."""
     unit = f" {parameter.unit}" if parameter.unit else ""
-    limits = "" if parameter.low is None else f"{parameter.low:g} to {parameter.high:g}{unit}"
+    limits = "" if parameter.low is None else f"{number(parameter.low)} to {number(parameter.high)}{unit}"
     value = parameter.default
     shown = f"{value:g}{unit}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
     return f"`{parameter.name}`", parameter.kind, f"`{shown}`" if shown != "" else "empty", limits, parameter.text
+
+
+def number(value: float | None) -> str:
+    """Write a bound: whole numbers in full."""
+    return "" if value is None else str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def code_table() -> str:
