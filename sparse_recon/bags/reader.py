@@ -204,6 +204,11 @@ class FrameReader:
         return self._assembler.counts
 
     @property
+    def transforms(self) -> TransformTree:
+        """The transforms read so far."""
+        return self._assembler.transforms
+
+    @property
     def expected_frames(self) -> int:
         """Colour images in the recording; -1 if it does not say."""
         counts = [self._bag.counts[camera.color] for camera in self.cameras]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.metadata
 import importlib.util
@@ -68,6 +69,14 @@ class Finding:
     state: State
     found: str
     cure: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="the report as one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    return doctor(json=args.json)
 
 
 def doctor(json: bool = False) -> int:

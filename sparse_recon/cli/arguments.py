@@ -1,0 +1,134 @@
+"""Arguments that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparse_recon.config import SessionConfig, load_config, parameters
+from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, InputError
+from sparse_recon.types import CompletionRequest, OrientedBox
+
+
+class _ShowParameters(argparse.Action):
+    """Prints every parameter with its default, unit and range, and ends the program."""
+
+    def __init__(self, option_strings: list[str], dest: str, **rest: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=rest.get("help"))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print("\n".join(parameter_lines()))
+        parser.exit(EXIT_DONE)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --config, --set, --model, --seed and --help-parameters."""
+    group = parser.add_argument_group("parameters", "later ones win: --config, then --set, then --model and --seed")
+    group.add_argument("--config", type=Path, metavar="YAML", help="file of parameters, such as config/tabletop.yaml")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="GROUP.NAME=VALUE", help="one parameter; may be repeated"
+    )
+    group.add_argument("--model", metavar="NAME", help="completer to use")
+    group.add_argument("--seed", type=int, help="of everything random; same input and seed give the same files")
+    group.add_argument("--help-parameters", action=_ShowParameters, help="list all parameters and exit")
+
+
+def add_request_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --box, --box-frame, --label, --max-views and --deadline-s."""
+    group = parser.add_argument_group("which object", "without --box or --label: all objects on the support plane")
+    group.add_argument(
+        "--box",
+        type=float,
+        nargs=6,
+        metavar=("CX", "CY", "CZ", "SX", "SY", "SZ"),
+        help="centre and edge lengths, metres, of a box that holds the object",
+    )
+    group.add_argument("--box-frame", default="", metavar="FRAME", help="frame of --box (default: the world frame)")
+    group.add_argument("--label", type=int, help="value of the object in the label images")
+    group.add_argument("--max-views", type=int, default=0, metavar="N", help="frames used at most for one object")
+    group.add_argument("--deadline-s", type=float, default=0.0, metavar="S", help="best answer after this time")
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --out, --max-frames, --overwrite and --json."""
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--max-frames", type=int, default=0, metavar="N", help="stop reading after so many frames")
+    parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run in DIR")
+    parser.add_argument("--json", action="store_true", help="machine-readable result on stdout")
+
+
+def config_of(args: argparse.Namespace) -> SessionConfig:
+    """Return the parameters that the arguments ask for.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown or a value is outside its range.
+    FileError
+        INPUT_MISSING if the file cannot be read.
+    """
+    config = SessionConfig()
+    if args.config is not None:
+        config = load_config(_yaml_file(args.config), config)
+    for assignment in args.set:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes GROUP.NAME=VALUE, got {assignment!r}; example: --set fusion.max_faces=5000")
+        config = load_config({name.strip(): _yaml_value(text, assignment)}, config)
+    named = {"model": args.model, "seed": args.seed}
+    return load_config({name: value for name, value in named.items() if value is not None}, config)
+
+
+def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> CompletionRequest | None:
+    """Return the request for the object that --box or --label names; None when all objects are wanted.
+
+    Raises
+    ------
+    InputError
+        USAGE if both are named, or the box is impossible.
+    """
+    if args.box is not None and args.label is not None:
+        raise InputError(ErrorCode.USAGE, "give --box or --label, not both")
+    if args.box is None and args.label is None:
+        return None
+    box = None
+    if args.box is not None:
+        T_boxframe_box = np.eye(4)
+        T_boxframe_box[:3, 3] = args.box[:3]
+        box = OrientedBox(T_world_boxframe @ T_boxframe_box, np.array(args.box[3:]))
+    return CompletionRequest(box=box, label=args.label, max_views=args.max_views, deadline_s=args.deadline_s)
+
+
+def parameter_lines() -> list[str]:
+    """Return one line a parameter: name, default, unit, range, meaning."""
+    lines = []
+    for p in parameters():
+        span = "" if p.low is None else f" [{p.low:g} .. {p.high:g}]"
+        lines.append(f"{p.name} = {p.default!r}{' ' + p.unit if p.unit else ''}{span}\n    {p.text}")
+    return lines
+
+
+def _yaml_file(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(ErrorCode.INPUT_MISSING, f"{path} cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold names and values, such as 'seed: 1', got {type(values).__name__}")
+    return values or {}
+
+
+def _yaml_value(text: str, assignment: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {assignment}: the value is not YAML: {error}") from error

@@ -1,0 +1,50 @@
+"""`sparse_recon bag-from-frames`: a folder of posed RGB-D files into a ROS 2 recording."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from sparse_recon.bags.atomic import file_errors
+from sparse_recon.bags.frames_bag import write_frames
+from sparse_recon.bags.frames_dir import FramesFolder
+from sparse_recon.errors import EXIT_DONE, ErrorCode, FileError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "frames", type=Path, metavar="FRAMES_DIR", help="folder of *.color.png, *.depth.png, *.pose.txt"
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="OUT.mcap or OUT.db3 for one file, else a bag folder")
+    parser.add_argument("--world-frame", default="world", metavar="FRAME", help="name of the poses' frame")
+    parser.add_argument("--compressed", action="store_true", help="jpeg colour and compressedDepth")
+    parser.add_argument("--overwrite", action="store_true", help="replace an older recording")
+    parser.add_argument("--json", action="store_true", help="describe what was written on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    folder = FramesFolder(args.frames)
+    if args.out.exists() and not args.overwrite:
+        raise FileError(ErrorCode.USAGE, f"{args.out} exists; name another recording or add --overwrite")
+    how = {"world_frame": args.world_frame, "compressed": args.compressed}
+    if args.out.suffix in (".mcap", ".db3"):
+        _write_file(folder, args.out, how)
+    else:
+        write_frames(folder, args.out, **how)
+    print(f"{args.out}: {len(folder)} frames", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"bag": str(args.out), "frames": len(folder)}))
+    return EXIT_DONE
+
+
+def _write_file(folder: FramesFolder, out: Path, how: dict[str, object]) -> None:
+    storage = {".mcap": "mcap", ".db3": "sqlite3"}[out.suffix]
+    with file_errors(out, "the recording"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+            bag = Path(temporary) / out.stem
+            write_frames(folder, bag, storage=storage, **how)  # type: ignore[arg-type]
+            next(bag.glob(f"*{out.suffix}")).replace(out)

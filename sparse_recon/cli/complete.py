@@ -1,0 +1,58 @@
+"""`sparse_recon complete`: a folder of posed RGB-D files in, completed objects out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from sparse_recon.bags.frames_dir import FramesFolder
+from sparse_recon.cli.arguments import (
+    add_config_arguments,
+    add_output_arguments,
+    add_request_arguments,
+    config_of,
+    request_of,
+)
+from sparse_recon.cli.run_session import as_record, prepare_output, run_session, table
+from sparse_recon.errors import ErrorCode, InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "files: NAME.color.png, NAME.depth.png (16 bit, mm), NAME.pose.txt (4x4 camera to world), intrinsics.K.txt"
+    )
+    parser.add_argument("frames", type=Path, metavar="FRAMES_DIR", help="folder of the files named below")
+    add_output_arguments(parser)
+    add_request_arguments(parser)
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    config = config_of(args)
+    world_frame = config.world_frame or "world"
+    if args.box_frame not in ("", world_frame):
+        raise InputError(
+            ErrorCode.USAGE,
+            f"a folder of frames knows only the frame {world_frame!r}, got --box-frame {args.box_frame}",
+        )
+    request = request_of(args, np.eye(4))
+    folder = FramesFolder(args.frames, config.depth)
+    prepare_output(args.out, args.overwrite)
+    outcome = run_session(
+        folder,
+        args.out,
+        config,
+        world_frame=lambda: world_frame,
+        request=lambda: request,
+        expected_frames=len(folder),
+        max_frames=args.max_frames,
+    )
+    print(table(outcome), file=sys.stderr)
+    if args.json:
+        print(json.dumps(as_record(outcome, args.out, Counter())))
+    return outcome.exit_code

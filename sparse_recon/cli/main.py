@@ -1,0 +1,85 @@
+"""The command `sparse_recon`. Each subcommand is a module with `add_arguments(parser)` and `run(args) -> exit code`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from sparse_recon import __version__
+from sparse_recon.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SparseReconError, exit_code
+
+# Only the module of the command that is asked for is imported.
+COMMANDS = {
+    "replay": ("replay", "complete the objects in a ROS 2 recording"),
+    "complete": ("complete", "complete the objects in a folder of posed RGB-D files"),
+    "bag-from-frames": ("bag_from_frames", "turn such a folder into a recording"),
+    "view": ("view", "look at a result"),
+    "demo": ("demo", "simulate a tabletop, replay it and show the result"),
+    "simulate": ("simulate", "write a simulated recording"),
+    "doctor": ("doctor", "say what this machine has and what is missing"),
+}
+_EXIT_HELP = "exit codes: 0 done, 2 bad usage, 3 refused for lack of evidence, 130 interrupted, 1 otherwise"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; talk goes to stderr, `--json` to stdout."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    name = argv[0] if argv else ""
+    if name not in COMMANDS:
+        return _without_command(argv)
+    as_json = "--json" in argv
+    try:
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+        module = importlib.import_module(f"sparse_recon.cli.{COMMANDS[name][0]}")
+        parser = argparse.ArgumentParser(
+            prog=f"sparse_recon {name}",
+            description=module.__doc__.partition(":")[2].strip() if module.__doc__ else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(parser)
+        parser.epilog = "\n".join(filter(None, [parser.epilog, _EXIT_HELP]))
+        return int(module.run(parser.parse_args(argv[1:])))
+    except SparseReconError as error:
+        return _failed(error.code.name, int(error.code), error.message, exit_code(error), as_json)
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is needed for {name} and is not installed; see: sparse_recon doctor"
+        return _failed("DEPENDENCY_MISSING", 6, message, EXIT_FAILED, as_json)
+    except KeyboardInterrupt:
+        return _failed("CANCELLED", 3, "interrupted; what was finished stays", EXIT_INTERRUPTED, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+        return EXIT_FAILED
+
+
+def _without_command(argv: Sequence[str]) -> int:
+    lines = [f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog="sparse_recon",
+        usage="sparse_recon COMMAND [arguments]",
+        description="Completes objects that an RGB-D camera saw from a few sides.",
+        epilog="\n".join(["commands (each has --help):", *lines, "", _EXIT_HELP]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sparse_recon {__version__}")
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    args, _ = parser.parse_known_args(argv)
+    if args.command:
+        parser.error(f"unknown command {args.command!r}; there are {', '.join(COMMANDS)}")
+    parser.print_help(sys.stderr)
+    return EXIT_USAGE
+
+
+def _failed(name: str, number: int, message: str, code: int, as_json: bool) -> int:
+    print(f"sparse_recon: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"exit_code": code, "error": {"code": number, "name": name, "message": message}}))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

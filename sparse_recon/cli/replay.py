@@ -1,0 +1,120 @@
+"""`sparse_recon replay`: a recording in, completed objects out. No ROS needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from sparse_recon.bags.reader import Bag, FrameReader
+from sparse_recon.bags.topics import CameraTopics
+from sparse_recon.cli.arguments import (
+    add_config_arguments,
+    add_output_arguments,
+    add_request_arguments,
+    config_of,
+    request_of,
+)
+from sparse_recon.cli.run_session import as_record, prepare_output, run_session, table
+from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.types import CompletionRequest
+
+_ROLES = ("color", "depth", "info", "depth_info", "labels", "name")
+EXAMPLES = """examples:
+  sparse_recon replay my_bag --out out/my_bag
+  sparse_recon replay my.mcap --out out --box 0.6 0.1 0.12 0.3 0.3 0.3 --box-frame base_link
+  sparse_recon replay my_bag --out out --topics color=/cam/rgb depth=/cam/depth info=/cam/camera_info
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file; may be compressed or cut"
+    )
+    add_output_arguments(parser)
+    parser.add_argument(
+        "--topics",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="ROLE=TOPIC",
+        help=f"topics of one camera, roles {', '.join(_ROLES)}; repeat for more cameras (default: guessed)",
+    )
+    parser.add_argument(
+        "--world-frame", default="", metavar="FRAME", help="frame to complete in (default: root of /tf)"
+    )
+    add_request_arguments(parser)
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.world_frame:
+        args.set = [*args.set, f"world_frame={json.dumps(args.world_frame)}"]
+    config = config_of(args)
+    cameras = [camera_topics(group, k) for k, group in enumerate(args.topics)]
+    request_of(args, np.eye(4))  # refuse an impossible box before reading
+    with Bag(args.bag) as bag:
+        reader = FrameReader(bag, cameras, config=config)
+        prepare_output(args.out, args.overwrite)
+        for camera in reader.cameras:
+            used = ", ".join(getattr(camera, f.name) for f in fields(camera)[1:] if getattr(camera, f.name))
+            print(f"camera {camera.name}: {used}", file=sys.stderr)
+        newest = [0]
+
+        def frames() -> object:
+            for frame in reader:
+                newest[0] = frame.stamp_ns
+                yield frame
+
+        def request() -> CompletionRequest | None:
+            T_world_boxframe = np.eye(4)
+            if args.box is not None and args.box_frame:
+                T_world_boxframe = reader.transforms.lookup(reader.world_frame, args.box_frame, newest[0])
+            return request_of(args, T_world_boxframe)
+
+        def rejected() -> tuple[Counter[ErrorCode], list[str]]:
+            return reader.counts, [rejection.message for rejection in reader.rejections]
+
+        outcome = run_session(
+            frames(),  # type: ignore[arg-type]
+            args.out,
+            config,
+            world_frame=lambda: reader.world_frame,
+            request=request,
+            rejected=rejected,
+            expected_frames=reader.expected_frames,
+            max_frames=args.max_frames,
+        )
+    if reader.counts:
+        reasons = ", ".join(f"{n} x {code.name}" for code, n in reader.counts.most_common())
+        print(f"inputs that gave no frame: {reasons}; the last: {reader.rejections[-1].message}", file=sys.stderr)
+    print(table(outcome), file=sys.stderr)
+    if args.json:
+        print(json.dumps(as_record(outcome, args.out, reader.counts)))
+    return outcome.exit_code
+
+
+def camera_topics(group: list[str], number: int) -> CameraTopics:
+    """Read `role=topic` arguments of one camera.
+
+    Raises
+    ------
+    InputError
+        USAGE if a role is unknown or the colour topic is missing.
+    """
+    values: dict[str, str] = {}
+    for item in group:
+        role, equals, topic = item.partition("=")
+        if not equals or role not in _ROLES or not topic:
+            raise InputError(ErrorCode.USAGE, f"--topics takes ROLE=TOPIC with roles {', '.join(_ROLES)}, got {item!r}")
+        values[role] = topic
+    if "color" not in values:
+        raise InputError(ErrorCode.USAGE, f"--topics {' '.join(group)} names no colour topic; add color=TOPIC")
+    name = values.pop("name", f"camera_{number}" if number else "camera")
+    return CameraTopics(name, values.pop("color"), values.pop("info", ""), **values)
