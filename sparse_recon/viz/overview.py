@@ -27,7 +27,7 @@ from sparse_recon.viz.sheet import (
 _MARGIN, _GAP, _HEADER, _CAPTION = 28, 16, 84, 34
 _PANEL, _NUMBERS = 380, 300
 _SIDES = ((0.0, "front"), (90.0, "right"), (180.0, "back"), (270.0, "left"))
-_CLOUD_AZIMUTH_DEG = 75.0  # half of what the cameras saw, half of what they did not
+_CLOUD_AZIMUTH_DEG = 110.0  # half of what the cameras saw, half of what they did not
 _SMALL = (_PANEL - 6) // 2
 _MAX_THUMBNAILS = 6
 _SPLAT_POINTS = 60_000
