@@ -88,7 +88,7 @@ def bottle(rng: np.random.Generator) -> Shape:
         (_both(_band(low, high), facing), _CREAM),
         (_both(_band(low + 0.62 * (high - low), low + 0.86 * (high - low)), _sector(label, 1.0)), _pick(rng)),
         (_both(_stripes(low + 0.012, low + 0.55 * (high - low), 0.009), _sector(label, 0.9)), _INK),
-        (_band(height * 0.885, height), _WHITE),
+        (_band(height * 0.885, np.inf), _WHITE),
     )
     return painted_shape("bottle", _lathe(profile), paint)
 
@@ -123,7 +123,7 @@ def bowl(rng: np.random.Generator) -> Shape:
     profile = [(0.0, 0.003), (foot - 0.004, 0.003), (foot - 0.004, 0.0), (foot, 0.0), *map(tuple, rise)]
     profile += [*map(tuple, inside[::-1]), (0.0, inside[0, 1])]
     color = _pick(rng)
-    paint = layered(color, (_band(height - 0.010, height - 0.006), _CREAM), (_band(height - 0.004, height), _CREAM))
+    paint = layered(color, (_band(height - 0.010, height - 0.006), _CREAM), (_band(height - 0.004, np.inf), _CREAM))
     return painted_shape("bowl", _lathe(profile), paint)
 
 
