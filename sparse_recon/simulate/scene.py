@@ -86,7 +86,15 @@ def scene_of(
 
 
 def tabletop_scene(seed: int, count: int = 3) -> Scene:
-    """Return `count` different household shapes, placed apart on a table; everything follows from `seed`."""
+    """Return `count` household shapes, different as far as there are kinds, placed apart on a table.
+
+    Raises
+    ------
+    InputError
+        If `seed` is negative, `count` < 1, or the table is too small for so many.
+    """
+    if seed < 0:
+        raise InputError(ErrorCode.USAGE, f"a seed must be 0 or more, got {seed}")
     rng = np.random.default_rng(seed)
     order = [KINDS[i] for i in rng.permutation(len(KINDS))]
     shapes = [make_shape(order[i % len(order)], rng) for i in range(count)]

@@ -85,3 +85,10 @@ def test_ring_cameras_look_at_the_target_from_the_asked_distance_and_elevation()
 def test_ring_without_cameras_is_refused() -> None:
     with pytest.raises(InputError, match="count >= 1"):
         camera_ring(0, np.random.default_rng(0), (0, 0, 0))
+
+
+@pytest.mark.parametrize(("seed", "count", "word"), [(-1, 3, "seed"), (0, 0, "at least one")])
+def test_impossible_scene_is_refused(seed: int, count: int, word: str) -> None:
+    with pytest.raises(InputError, match=word) as caught:
+        tabletop_scene(seed, count)
+    assert caught.value.code is ErrorCode.USAGE
