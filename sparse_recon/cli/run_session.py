@@ -122,14 +122,18 @@ def run_session(
     read_s = time.perf_counter() - started
     wanted = request()
     requests = [wanted] if wanted is not None else _all_objects(session)
-    outcomes, completed = [], []
+    outcomes: list[ObjectOutcome] = []
+    completed: list[CompletedObject] = []
     with ResultBag(out / BAG_NAME) as result_bag, _bar(len(requests), "objects", quiet) as bar:
         for item in requests:
-            outcome, finished = _complete(session, item, out, _stage_display(bar))
-            outcomes.append(outcome)
-            if finished is not None:
+            finished = _complete(session, item, _stage_display(bar))
+            if isinstance(finished, CompletedObject):
                 result_bag.write(finished)
+                folder = write_results(finished, out)
                 completed.append(finished)
+                outcomes.append(ObjectOutcome(finished.object_id, folder, quality_record(finished)))
+            else:
+                outcomes.append(ObjectOutcome(item.object_id or "object", error=finished))
             bar.update(1)
     seconds = {"read": read_s, "total": time.perf_counter() - started}
     return SessionOutcome(session, tuple(outcomes), tuple(completed), count, damage, seconds)
@@ -183,16 +187,13 @@ def _all_objects(session: CompletionSession) -> list[CompletionRequest]:
 
 
 def _complete(
-    session: CompletionSession, request: CompletionRequest, out: Path, on_progress: Callable[[Progress], None]
-) -> tuple[ObjectOutcome, CompletedObject | None]:
+    session: CompletionSession, request: CompletionRequest, on_progress: Callable[[Progress], None]
+) -> CompletedObject | SparseReconError:
     try:
-        completed = session.complete(request, on_progress)
+        return session.complete(request, on_progress)
     except (EvidenceError, MeshError) as error:
-        name = request.object_id or "object"
-        log.warning("%s is not completed: %s", name, error.message)
-        return ObjectOutcome(name, error=error), None
-    folder = write_results(completed, out)
-    return ObjectOutcome(completed.object_id, folder, quality_record(completed)), completed
+        log.warning("%s is not completed: %s", request.object_id or "the object", error.message)
+        return error
 
 
 def table(outcome: SessionOutcome) -> str:

@@ -1,0 +1,65 @@
+"""Folders of frames: completed, and turned into recordings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sparse_recon.bags.frames_bag import depth_millimetres
+from sparse_recon.bags.reader import Bag, FrameReader
+from sparse_recon.cli.main import main
+from sparse_recon.simulate.recording import Recording
+
+FAST = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
+
+
+@pytest.fixture(scope="module")
+def folder(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("frames")
+    for k, frame in enumerate(recording.frames):
+        cv2.imwrite(str(path / f"{k}.color.png"), frame.rgb[..., ::-1])
+        cv2.imwrite(str(path / f"{k}.depth.png"), depth_millimetres(frame.depth_m))
+        np.savetxt(path / f"{k}.pose.txt", frame.T_world_cam)
+    np.savetxt(path / "intrinsics.K.txt", recording.frames[0].intrinsics.K)
+    return path
+
+
+def test_folder_is_completed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["complete", str(folder), "--out", str(tmp_path), "--json", *FAST]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [o["code"] for o in report["objects"]] == ["OK", "OK"]
+    assert (tmp_path / "object_1" / "cloud.ply").is_file()
+
+
+def test_folder_without_frames_is_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["complete", str(tmp_path), "--out", str(tmp_path / "out"), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["name"] == "INPUT_MISSING"
+
+
+def test_box_frame_of_a_folder_can_only_be_the_world(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    box = ["--box", "0", "0", "0", "1", "1", "1", "--box-frame", "base_link"]
+    assert main(["complete", str(folder), "--out", str(tmp_path), *box]) == 2
+    assert "base_link" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["bag", "one.mcap", "one.db3"])
+def test_recording_of_a_folder_is_read_again(folder: Path, recording: Recording, tmp_path: Path, name: str):
+    assert main(["bag-from-frames", str(folder), str(tmp_path / name)]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).is_dir() == (name == "bag")
+    with Bag(tmp_path / name) as bag:
+        frames = list(FrameReader(bag))
+    assert len(frames) == 3
+    np.testing.assert_array_equal(frames[1].rgb, recording.frames[1].rgb)
+
+
+@pytest.mark.parametrize("name", ["bag", "one.mcap"])
+def test_older_recording_is_kept_unless_told(folder: Path, tmp_path: Path, name: str):
+    arguments = ["bag-from-frames", str(folder), str(tmp_path / name)]
+    assert main(arguments) == 0
+    assert main(arguments) == 2
+    assert main([*arguments, "--overwrite"]) == 0

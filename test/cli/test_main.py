@@ -1,0 +1,82 @@
+"""The command line: what every command promises."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sparse_recon.cli.main import COMMANDS, main
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"sparse_recon {command}" in text and "exit codes" in text
+
+
+def test_without_a_command_the_list_is_shown(capsys: pytest.CaptureFixture[str]):
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and all(command in captured.err for command in COMMANDS)
+
+
+def test_unknown_command_is_bad_usage(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["replai"])
+    assert ended.value.code == 2
+    assert "replai" in capsys.readouterr().err
+
+
+def test_parameters_are_listed_with_unit_and_range(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", "--help-parameters"])
+    assert ended.value.code == 0
+    assert "depth.near_m = 0.15 m [0.01 .. 10]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--set", "fusion.max_faces=none"], "max_faces"),
+        (["--set", "fusion.max_facez=5"], "max_facez"),
+        (["--set", "fusion"], "GROUP.NAME=VALUE"),
+        (["--config", "missing.yaml"], "missing.yaml"),
+        (["--seed", "-1"], "seed"),
+        (["--topics", "colour=/a"], "ROLE=TOPIC"),
+        (["--topics", "depth=/a"], "names no colour topic"),
+        (["--box", "0", "0", "0", "1", "1", "-1"], "positive metres"),
+        (["--box", "0", "0", "0", "1", "1", "1", "--label", "3"], "not both"),
+    ],
+)
+def test_bad_arguments_are_explained_before_anything_is_read(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["replay", "no_such_bag", "--out", "no_such_folder", "--json", *arguments]) == 2
+    captured = capsys.readouterr()
+    error = json.loads(captured.out)["error"]
+    assert word in error["message"] and word in captured.err
+
+
+@pytest.mark.parametrize("text", ["- 1\n- 2\n", "a: [1\n", "depth: 3\n"])
+def test_broken_config_files_are_explained(text: str, tmp_path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "c.yaml").write_text(text)
+    assert main(["replay", "no_such_bag", "--out", "o", "--config", str(tmp_path / "c.yaml"), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["name"] == "CONFIG_INVALID"
+
+
+def test_command_list_needs_no_heavy_library():
+    heavy = ("cv2", "torch", "open3d", "rclpy", "rosbags", "scipy")
+    code = f"import sparse_recon.cli.main, sys; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_closed_pipe_is_no_traceback():
+    command = f"{sys.executable} -m sparse_recon.cli.main doctor --json | head -c 1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert result.stdout == "{" and "Traceback" not in result.stderr

@@ -1,0 +1,165 @@
+"""Replay of a recording: results, refusals, damage, and Ctrl-C in a real process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparse_recon.bags.frames_bag import write_frames
+from sparse_recon.bags.reader import Bag
+from sparse_recon.bags.writer import OBJECT_TOPIC
+from sparse_recon.cli.main import main
+from sparse_recon.simulate.recording import Recording
+
+FAST = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
+
+
+def replay(bag: Path, out: Path, *arguments: str) -> int:
+    return main(["replay", str(bag), "--out", str(out), *FAST, *arguments])
+
+
+def error_of(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out)["error"]
+
+
+def comparable(out: Path) -> dict[str, object]:
+    files: dict[str, object] = {}
+    for path in sorted(p for p in out.rglob("*") if p.is_file() and "completed_bag" not in p.parts):
+        name = str(path.relative_to(out))
+        files[name] = path.read_bytes()
+        if path.name == "quality.json":
+            record = json.loads(path.read_text())
+            del record["run"]
+            files[name] = record
+    return files
+
+
+@pytest.fixture(scope="module")
+def done(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("done")
+    assert replay(bag, out) == 0
+    return out
+
+
+def test_objects_and_bag_are_written(done: Path):
+    objects = sorted(p.parent.name for p in done.glob("*/quality.json"))
+    assert objects == ["object_0", "object_1"]
+    assert all((done / name / "collision" / "conservative.stl").is_file() for name in objects)
+    assert json.loads((done / "object_0" / "quality.json").read_text())["frame_id"] == "world"
+    with Bag(done / "completed_bag") as bag:
+        assert [m.object_id for _, _, m in bag.messages([OBJECT_TOPIC])] == objects
+
+
+def test_another_process_writes_the_same_bytes(bag: Path, done: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "sparse_recon.cli.main", "replay", str(bag), "--out", str(tmp_path / "out"), *FAST]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "" and "object_0" in result.stderr
+    assert comparable(tmp_path / "out") == comparable(done)
+
+
+def test_json_has_the_numbers_of_the_files(bag: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert replay(bag, tmp_path, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["exit_code"], report["frames_read"], report["frames_kept"]) == (0, 3, 3)
+    stored = json.loads((done / "object_0" / "quality.json").read_text())
+    assert report["objects"][0]["input_hash"] == stored["input_hash"]
+
+
+def test_earlier_results_are_kept_unless_told(bag: Path, done: Path, capsys: pytest.CaptureFixture[str]):
+    before = comparable(done)
+    assert replay(bag, done, "--json") == 2
+    assert "--overwrite" in error_of(capsys)["message"]
+    assert comparable(done) == before
+    assert replay(bag, done, "--overwrite") == 0
+    assert comparable(done) == before
+
+
+def test_box_in_the_frame_of_the_robot(bag: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    record = json.loads((done / "object_0" / "quality.json").read_text())
+    centre = np.array(record["box"]["T_world_box"])[:3, 3]
+    box = [f"{v:.4f}" for v in (*centre, *[1.2 * max(record["box"]["size_m"])] * 3)]
+    assert replay(bag, tmp_path / "world", "--json", "--box", *box) == 0
+    near = json.loads(capsys.readouterr().out)["objects"][0]["box"]["T_world_box"]
+    assert np.linalg.norm(np.array(near)[:3, 3] - centre) < 0.05
+    assert replay(bag, tmp_path / "base", "--json", "--box", *box, "--box-frame", "no_such_frame") == 1
+    assert error_of(capsys)["name"] == "TF_FRAME_UNKNOWN"
+
+
+def test_box_where_nothing_is_is_refused(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert replay(bag, tmp_path, "--json", "--box", "0", "0", "9", "0.1", "0.1", "0.1") == 3
+    (refused,) = json.loads(capsys.readouterr().out)["objects"]
+    assert refused["code"].startswith("OBJECT_") and refused["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_max_frames(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert replay(bag, tmp_path, "--json", "--max-frames", "2") == 0
+    assert json.loads(capsys.readouterr().out)["frames_read"] == 2
+
+
+def test_unknown_topic(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert replay(bag, tmp_path, "--json", "--topics", "color=/camera/color/image_rav") == 2
+    error = error_of(capsys)
+    assert error["name"] == "TOPIC_UNKNOWN" and "/camera/color/image_raw" in error["message"]
+
+
+def test_missing_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert replay(tmp_path / "nothing", tmp_path / "out", "--json") == 2
+    assert error_of(capsys)["name"] == "INPUT_MISSING"
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_cannot_be_written(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "out").write_text("a file")
+    assert replay(bag, tmp_path / "out", "--json") == 1
+    assert error_of(capsys)["name"] == "OUTPUT_UNWRITABLE"
+
+
+def test_cut_recording_gives_objects_and_exit_code_1(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    whole = next(bag.glob("*.mcap")).read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(whole[: int(len(whole) * 0.8)])
+    assert replay(tmp_path / "cut.mcap", tmp_path / "out", "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["frames_read"] == 2 and "is damaged" in report["damage"]
+    assert (tmp_path / "out" / "object_0" / "mesh.ply").is_file()
+
+
+def test_depth_without_a_valid_pixel(recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    frames = [replace(f, depth_m=np.full_like(f.depth_m, np.nan)) for f in recording.frames]
+    write_frames(frames, tmp_path / "bag", world_frame="world")
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json") == 3
+    error = error_of(capsys)
+    assert error["name"] == "NO_FRAMES" and "3 x DEPTH_EMPTY" in error["message"]
+
+
+@pytest.mark.parametrize("moment", ["reading", "completing"])
+def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: Path, moment: str):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sparse_recon.cli.main", "replay", str(bag), "--out", str(out), "--json", *FAST]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    awaited = out if moment == "reading" else out / "object_0" / "quality.json"
+    deadline = time.monotonic() + 60
+    while not awaited.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr and "what was finished stays" in stderr
+    assert json.loads(stdout)["error"]["name"] == "CANCELLED"
+    left = sorted(p.name for p in out.iterdir())
+    assert left == ([] if moment == "reading" else ["completed_bag", "object_0"])
+    if moment == "completing":
+        assert (out / "object_0" / "mesh.glb").stat().st_size > 1000
+        with Bag(out / "completed_bag") as written:
+            assert [m.object_id for _, _, m in written.messages([OBJECT_TOPIC])] == ["object_0"]
