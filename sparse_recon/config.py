@@ -211,7 +211,9 @@ class SessionConfig(Checked):
     )
     up_world: tuple[float, float, float] = field(
         default=(0.0, 0.0, 1.0),
-        metadata=doc("Up direction in the world frame (REP 103: +z); 0 0 0: from the support plane."),
+        metadata=doc(
+            "Up direction in the world frame (REP 103: +z); 0 0 0: found from the support plane and the images."
+        ),
     )
     model: str = field(default="carve", metadata=doc("Name of the completer.", live=False))
     seed: int = field(default=0, metadata=doc("Seed of everything random.", low=0, high=2**31 - 1))

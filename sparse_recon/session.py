@@ -11,7 +11,7 @@ from sparse_recon.complete.base import ViewCompleter
 from sparse_recon.complete.registry import create
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
-from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.evidence import Bounds, Evidence, without_outliers
 from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.fuse.fusion import FusedGeometry, fuse
 from sparse_recon.geometry.grids import VoxelGrid
@@ -108,11 +108,16 @@ class CompletionSession:
 
         # 2. What they prove.
         run.enter("evidence")
+        views, outliers = without_outliers(views)
         grid = VoxelGrid.cube(self.config.evidence.grid, views.object_frame.half_side_m)
         evidence = Evidence.empty(views.object_frame, grid, self.config.evidence)
         for view in views.views:
             evidence.add(view)
         bounds = Bounds.of(evidence)
+        if outliers > 0.1:
+            run.warnings.append(
+                f"{100 * outliers:.0f} % of the measured points were outvoted by other views and dropped"
+            )
 
         # 3. Imagine what nobody saw.
         run.enter("complete")

@@ -8,11 +8,14 @@ import numpy.typing as npt
 from sparse_recon.types import Bool, CameraIntrinsics, Float32
 
 
-def pixel_rays(intrinsics: CameraIntrinsics) -> Float32:
-    """Return (H, W, 3) float32 directions in the optical frame with z = 1, so that `point = depth_m * ray`."""
-    u = (np.arange(intrinsics.width, dtype=np.float32) - intrinsics.cx) / intrinsics.fx
-    v = (np.arange(intrinsics.height, dtype=np.float32) - intrinsics.cy) / intrinsics.fy
-    rays = np.ones((intrinsics.height, intrinsics.width, 3), dtype=np.float32)
+def pixel_rays(intrinsics: CameraIntrinsics, window: tuple[slice, slice] = (slice(None), slice(None))) -> Float32:
+    """Return (H, W, 3) float32 directions in the optical frame with z = 1, so that `point = depth_m * ray`.
+
+    `window` limits them to some rows and columns.
+    """
+    u = (np.arange(intrinsics.width, dtype=np.float32)[window[1]] - intrinsics.cx) / intrinsics.fx
+    v = (np.arange(intrinsics.height, dtype=np.float32)[window[0]] - intrinsics.cy) / intrinsics.fy
+    rays = np.ones((len(v), len(u), 3), dtype=np.float32)
     rays[..., 0] = u[None, :]
     rays[..., 1] = v[:, None]
     return rays

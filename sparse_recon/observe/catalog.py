@@ -10,8 +10,8 @@ import numpy as np
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import pose, rotation_to_up
-from sparse_recon.observe.regions import BoxRegion, ClusterRegion, LabelRegion, ObjectRegion, associate_labels
-from sparse_recon.observe.segment import SceneClusters, SupportPlane, cluster_scene
+from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion, associate_labels
+from sparse_recon.observe.segment import SceneClusters, SupportPlane, cluster_box, cluster_scene, upright_in_images
 from sparse_recon.types import CompletionRequest, Float32, Float64, Frame, ObjectCandidate, OrientedBox
 
 # The scene is clustered from at most so many frames, evenly spread over those kept.
@@ -63,7 +63,7 @@ class ObjectCatalog:
         """
         found = self.objects(frames)
         if request.box is not None:
-            return self._boxed(request.box)
+            return self._boxed(request.box, frames)
         if request.label is not None:
             matches = [f for f in found if f.candidate.label == request.label]
         elif request.object_id:
@@ -88,13 +88,11 @@ class ObjectCatalog:
         return self._camera_up
 
     def _clusters(self, frames: Sequence[Frame]) -> SceneClusters:
-        pick = np.unique(np.linspace(0, len(frames) - 1, min(SCENE_FRAMES, len(frames))).astype(int))
         configured = np.asarray(self._config.up_world, np.float64)
         norm = float(np.linalg.norm(configured))
-        down = np.mean([frames[i].T_world_cam[:3, 1] for i in pick], axis=0)
-        self._camera_up = -down / max(float(np.linalg.norm(down)), 1e-9)
+        self._camera_up = upright_in_images(frames)
         up = configured / norm if norm > 0 else None
-        return cluster_scene([frames[i] for i in pick], up, self._config.segment, self._config.seed)
+        return cluster_scene(self._spread(frames), up, self._config.segment, self._config.seed)
 
     def _from_clusters(self, scene: SceneClusters) -> list[FoundObject]:
         reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
@@ -147,8 +145,21 @@ class ObjectCatalog:
         self._taken.add(name)
         return name
 
-    def _boxed(self, box: OrientedBox) -> FoundObject:
+    def _boxed(self, box: OrientedBox, frames: Sequence[Frame]) -> FoundObject:
         assert self._scene is not None
-        plane = self._scene.plane
-        region = BoxRegion(box, plane, self._config.segment.plane_tolerance_m)
-        return FoundObject(ObjectCandidate("box", None, box, 0), region, plane, self.up_world())
+        scene = cluster_box(self._spread(frames), box, self._scene.plane, self._config.segment)
+        pixels = int(scene.count[scene.label == 0].sum())
+        if pixels == 0:
+            c, (sx, sy, sz) = box.T_world_box[:3, 3], box.size_m
+            raise EvidenceError(
+                ErrorCode.OBJECT_NOT_IN_VIEW,
+                f"no depth pixel of {len(frames)} frames is in the box at ({c[0]:.3f}, {c[1]:.3f}, {c[2]:.3f}) m of "
+                f"size {sx:.3f} x {sy:.3f} x {sz:.3f} m; check its frame and units, and that a camera looks at it",
+            )
+        region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
+        return FoundObject(ObjectCandidate("box", None, box, pixels), region, self._scene.plane, self.up_world())
+
+    def _spread(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Return at most `SCENE_FRAMES` frames, evenly spread over all."""
+        pick = np.unique(np.linspace(0, len(frames) - 1, min(SCENE_FRAMES, len(frames))).astype(int))
+        return [frames[i] for i in pick]

@@ -1,4 +1,4 @@
-"""Which pixels are the object: by a 3D box, by a label image, or by a cluster of the scene."""
+"""Which pixels are the object: by a label image, or by a cluster of the scene's points."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.geometry.cameras import pixel_rays, unproject_depth
+from sparse_recon.geometry.cameras import pixel_rays, project_points, unproject_depth
 from sparse_recon.geometry.poses import inverse, transform_points
-from sparse_recon.observe.segment import SceneClusters, SupportPlane
-from sparse_recon.types import Bool, Float32, Frame, OrientedBox
+from sparse_recon.observe.segment import SceneClusters
+from sparse_recon.types import Bool, Float32, Frame
 
 # Pieces of two frames are one object when this share of the smaller one's voxels coincide ...
 SAME_VOXELS = 0.25
@@ -33,24 +33,6 @@ class ObjectRegion(ABC):
             return np.zeros((0, 3), np.float32)
         points = unproject_depth(frame.depth_m, frame.intrinsics, self.mask(frame))
         return transform_points(frame.T_world_cam, points).astype(np.float32)
-
-
-class BoxRegion(ObjectRegion):
-    """Everything inside an oriented box that is not its support plane."""
-
-    def __init__(self, box: OrientedBox, plane: SupportPlane | None, plane_tolerance_m: float) -> None:
-        self._T_box_world = inverse(box.T_world_box)
-        self._half = 0.5 * box.size_m.astype(np.float32)
-        self._plane, self._tolerance_m = plane, plane_tolerance_m
-
-    def mask(self, frame: Frame) -> Bool:
-        if frame.depth_m is None:
-            return np.zeros(frame.rgb.shape[:2], bool)
-        points = _pixel_points_world(frame)
-        inside = np.all(np.abs(transform_points(self._T_box_world, points)) <= self._half, axis=-1)
-        if self._plane is not None:
-            inside &= self._plane.heights(points) > self._tolerance_m
-        return inside & (frame.depth_m > 0)
 
 
 class LabelRegion(ObjectRegion):
@@ -79,13 +61,15 @@ class ClusterRegion(ObjectRegion):
 
     def mask(self, frame: Frame) -> Bool:
         mask = np.zeros(frame.rgb.shape[:2], bool)
-        if frame.depth_m is None:
+        window = window_of_box(frame, self._low, self._high)
+        if frame.depth_m is None or window is None:
             return mask
-        points = _pixel_points_world(frame)
-        near = np.all((points >= self._low) & (points <= self._high), axis=-1) & (frame.depth_m > 0)
+        depth_m = frame.depth_m[window]
+        points = _pixel_points_world(frame, window)
+        near = np.all((points >= self._low) & (points <= self._high), axis=-1) & (depth_m > 0)
         distance, nearest = self._tree.query(points[near], distance_upper_bound=self._reach_m)
-        mask[near] = np.append(self._label, -2)[nearest] == self._number
-        mask[near] &= np.isfinite(distance)
+        own = np.append(self._label, -2)[nearest] == self._number
+        mask[window][near] = own & np.isfinite(distance)
         return mask
 
 
@@ -163,9 +147,26 @@ def _cells(points: Float32, size_m: float) -> npt.NDArray[np.int64]:
     return np.unique((index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2])
 
 
-def _pixel_points_world(frame: Frame) -> Float32:
-    """Return (H, W, 3) float32 world points; NaN where the depth is invalid."""
+Window = tuple[slice, slice]
+
+
+def window_of_box(frame: Frame, low_world: Float32, high_world: Float32) -> Window | None:
+    """Return the rows and columns that can see an axis-aligned box, or None where none can."""
+    corners = np.stack(np.meshgrid(*np.stack([low_world, high_world], axis=1)), axis=-1).reshape(-1, 3)
+    corners_cam = transform_points(inverse(frame.T_world_cam), corners.astype(np.float64))
+    height, width = frame.rgb.shape[:2]
+    if np.all(corners_cam[:, 2] <= 0):
+        return None
+    if np.any(corners_cam[:, 2] <= 0):  # the camera is inside or beside the box
+        return slice(0, height), slice(0, width)
+    uv = project_points(corners_cam, frame.intrinsics)
+    left, top = np.maximum(np.floor(uv.min(axis=0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(uv.max(axis=0)).astype(int) + 1, (width, height))
+    return (slice(top, bottom), slice(left, right)) if right > left and bottom > top else None
+
+
+def _pixel_points_world(frame: Frame, window: Window = (slice(None), slice(None))) -> Float32:
+    """Return (h, w, 3) float32 world points of a window of the image; NaN where the depth is invalid."""
     assert frame.depth_m is not None
-    return transform_points(frame.T_world_cam, pixel_rays(frame.intrinsics) * frame.depth_m[..., None]).astype(
-        np.float32
-    )
+    points_cam = pixel_rays(frame.intrinsics, window) * frame.depth_m[window][..., None]
+    return transform_points(frame.T_world_cam, points_cam).astype(np.float32)

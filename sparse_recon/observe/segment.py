@@ -11,14 +11,18 @@ import numpy.typing as npt
 
 from sparse_recon.config import SegmentConfig
 from sparse_recon.geometry.cameras import unproject_depth
-from sparse_recon.geometry.poses import rotation_to_up, transform_points
-from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
+from sparse_recon.geometry.poses import inverse, rotation_to_up, transform_points
+from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame, OrientedBox
 
 # Open3D keeps one random state for the whole process; planes are fitted one at a time so that seeds hold.
 _OPEN3D_RANDOM = threading.Lock()
-RANSAC_ITERATIONS = 400
-PLANES_TRIED = 4
-MIN_PLANE_SHARE = 0.08
+RANSAC_ITERATIONS, RANSAC_POINTS = 800, 15_000
+PLANES_TRIED = 6
+MIN_PLANE_SHARE = 0.05
+# Cameras on robots look down by up to this much, and are seldom mounted on their side.
+CAMERA_ROLL_PITCH_DEG = 60.0
+# Inside a box, clusters with fewer pixels than this share of the largest one's are not the object.
+BOX_CLUSTER_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,33 +75,43 @@ def scene_points(frames: Sequence[Frame], voxel_size_m: float) -> tuple[Float32,
 
 
 def find_support_plane(
-    points_world: Float32, up_world: Float64 | None, eye_world: Float64, config: SegmentConfig, seed: int
+    points_world: Float32, up_world: Float64, tilt_deg: float, config: SegmentConfig, seed: int
 ) -> SupportPlane | None:
-    """Return the largest plane that is level to within `plane_tilt_deg`, or None (RANSAC, Open3D).
+    """Return the plane within `tilt_deg` of level that carries the scene, or None (RANSAC, Open3D).
 
-    Parameters
-    ----------
-    up_world : (3,) unit vector, or None to take the largest plane whatever its tilt.
-    eye_world : (3,) mean camera position; with `up_world` None the plane's normal points to its side.
+    Of the largest planes the one wins that has many points on it and few below it: a shelf side or a lid has much of
+    the scene below, a table only the floor.
     """
     import open3d as o3d
 
-    rest = points_world
+    generator = np.random.default_rng(seed)
+    if len(points_world) > RANSAC_POINTS:
+        points_world = points_world[np.sort(generator.choice(len(points_world), RANSAC_POINTS, replace=False))]
+    rest, best, best_score = points_world, None, 0.0
     for _ in range(PLANES_TRIED):
         if len(rest) < max(50, MIN_PLANE_SHARE * len(points_world)):
-            return None
+            break
         cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(rest.astype(np.float64)))
         with _OPEN3D_RANDOM:
             o3d.utility.random.seed(seed)
-            equation, inliers = cloud.segment_plane(config.plane_tolerance_m, 3, RANSAC_ITERATIONS)
-        if len(inliers) < MIN_PLANE_SHARE * len(points_world):
-            return None
-        plane = _refined(rest[inliers], np.asarray(equation), up_world, eye_world)
-        reference = up_world if up_world is not None else plane.up_world
-        if plane.up_world @ reference >= np.cos(np.deg2rad(config.plane_tilt_deg)):
-            return plane
+            _, inliers = cloud.segment_plane(config.plane_tolerance_m, 3, RANSAC_ITERATIONS)
+        share = len(inliers) / len(points_world)
+        if share < MIN_PLANE_SHARE:
+            break
+        plane = _refined(rest[inliers], up_world)
+        below = float(np.mean(plane.heights(points_world) < -2 * config.plane_tolerance_m))
+        level = plane.up_world @ up_world >= np.cos(np.deg2rad(tilt_deg))
+        if level and share * (1.0 - 1.5 * below) > best_score:
+            best, best_score = plane, share * (1.0 - 1.5 * below)
         rest = np.delete(rest, inliers, axis=0)
-    return None
+    return best
+
+
+def upright_in_images(frames: Sequence[Frame]) -> Float64:
+    """Return the (3,) unit world direction that points up in the images on average."""
+    up = -np.mean([f.T_world_cam[:3, 1] for f in frames], axis=0)
+    norm = float(np.linalg.norm(up))
+    return up / norm if norm > 1e-6 else np.array([0.0, 0.0, 1.0])
 
 
 def cluster_scene(frames: Sequence[Frame], up_world: Float64 | None, config: SegmentConfig, seed: int) -> SceneClusters:
@@ -111,8 +125,10 @@ def cluster_scene(frames: Sequence[Frame], up_world: Float64 | None, config: Seg
     label = np.full(len(points), -2, np.int32)
     if len(points) == 0:
         return SceneClusters(points, label, count, None)
-    eye = np.mean([f.T_world_cam[:3, 3] for f in frames], axis=0)
-    plane = find_support_plane(points, up_world, eye, config, seed)
+    if up_world is None:
+        plane = find_support_plane(points, upright_in_images(frames), CAMERA_ROLL_PITCH_DEG, config, seed)
+    else:
+        plane = find_support_plane(points, up_world, config.plane_tilt_deg, config, seed)
     above = np.ones(len(points), bool)
     if plane is not None:
         height = plane.heights(points)
@@ -125,6 +141,30 @@ def cluster_scene(frames: Sequence[Frame], up_world: Float64 | None, config: Seg
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points[candidates].astype(np.float64)))
     cluster = np.asarray(cloud.cluster_dbscan(eps=config.cluster_gap_m, min_points=4))
     _number(label, candidates, cluster, points, count, config)
+    return SceneClusters(points, label, count, plane)
+
+
+def cluster_box(
+    frames: Sequence[Frame], box: OrientedBox, plane: SupportPlane | None, config: SegmentConfig
+) -> SceneClusters:
+    """Take what is inside a box, and not its support plane, for one object, number 0.
+
+    Stray pixels and whatever reaches into the box by a corner are left out: clusters much smaller than the largest.
+    """
+    import open3d as o3d
+
+    points, count = scene_points(frames, config.voxel_size_m)
+    inside = np.all(np.abs(transform_points(inverse(box.T_world_box), points)) <= 0.5 * box.size_m, axis=1)
+    if plane is not None:
+        inside &= plane.heights(points) > config.plane_tolerance_m
+    label = np.full(len(points), -2, np.int32)
+    members = np.nonzero(inside)[0]
+    if len(members):
+        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points[members].astype(np.float64)))
+        cluster = np.asarray(cloud.cluster_dbscan(eps=config.cluster_gap_m, min_points=4))
+        pixels = np.bincount(cluster[cluster >= 0], weights=count[members][cluster >= 0], minlength=1)
+        kept = np.nonzero(pixels >= BOX_CLUSTER_SHARE * pixels.max())[0]
+        label[members[np.isin(cluster, kept)]] = 0
     return SceneClusters(points, label, count, plane)
 
 
@@ -164,12 +204,11 @@ def _over_plane(
     return np.all(flat @ normal.T - np.sum(normal * hull, axis=1) < reach_m, axis=1)
 
 
-def _refined(inliers: Float32, equation: Float64, up_world: Float64 | None, eye_world: Float64) -> SupportPlane:
+def _refined(inliers: Float32, up_world: Float64) -> SupportPlane:
     """Least squares plane of the inliers, with its normal turned up."""
     centre = inliers.mean(axis=0, dtype=np.float64)
     normal = np.linalg.svd((inliers - centre).astype(np.float64), full_matrices=False)[2][2]
-    upward = up_world if up_world is not None else eye_world - centre
-    if normal @ upward < 0:
+    if normal @ up_world < 0:
         normal = -normal
     return SupportPlane(normal, float(normal @ centre))
 

@@ -19,7 +19,7 @@ from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView,
 EXTENT_QUANTILE = 0.003
 MIN_PIXELS = 30
 # An object whose lowest seen point is farther above the plane than this hangs in the air.
-STANDS_WITHIN_M = 0.04
+STANDS_WITHIN_M = 0.02
 CROP_MARGIN_PX = 8
 
 
