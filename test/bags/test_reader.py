@@ -124,7 +124,7 @@ def test_mcap_of_the_stock_writer_cut_within_a_chunk(small_frames, small_bag: Pa
     path = tmp_path / "stock.mcap"
     with path.open("wb") as file, Reader(small_bag) as reader:
         kind = mcap_writer.CompressionType[compression.upper()]
-        writer = mcap_writer.Writer(file, chunk_size=100_000, compression=kind)
+        writer = mcap_writer.Writer(file, chunk_size=10_000_000, compression=kind)
         writer.start("ros2", "test")
         channels = {}
         for c in reader.connections:
