@@ -27,20 +27,20 @@ State = Literal["ok", "missing", "optional"]  # optional: absent, and only some 
 _CORE = {
     "numpy": "numpy",
     "scipy": "scipy",
+    "skimage": "scikit-image",
     "cv2": "opencv-python-headless",
     "open3d": "open3d",
     "manifold3d": "manifold3d",
     "edt": "edt",
-    "pytransform3d": "pytransform3d",
     "rosbags": "rosbags",
     "yaml": "pyyaml",
     "PIL": "pillow",
-    "psutil": "psutil",
+    "lz4": "lz4",
+    "trimesh": "trimesh",
     "tqdm": "tqdm",
 }
 _EXTRAS = {
     "coacd": ("coacd", "convex collision parts", "pip install coacd"),
-    "matplotlib": ("matplotlib", "pictures", "pip install matplotlib"),
     "rerun": ("rerun-sdk", "the interactive view", "pip install rerun-sdk"),
     "torch": ("torch", "models with weights", "pip install torch==2.13.0"),
 }
@@ -126,11 +126,13 @@ def _cpu() -> Finding:
 
 def _memory() -> Finding:
     try:
-        import psutil
-    except ImportError:
-        return Finding("memory", "missing", "psutil is not installed", "pip install psutil")
-    memory = psutil.virtual_memory()
-    return Finding("memory", "ok", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB")
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return Finding("memory", "ok", "unknown: no /proc/meminfo")
+    kib = {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+    return Finding(
+        "memory", "ok", f"{kib['MemAvailable'] * 1024 / 1e9:.1f} GB free of {kib['MemTotal'] * 1024 / 1e9:.1f} GB"
+    )
 
 
 def _gpu() -> Finding:
