@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # The hull is cut by its largest faces and by planes that touch it all round: a few hundred, however many it has.
 FACE_PLANES, TOUCHING_PLANES = 160, 200
+MIN_THICKNESS_VOXELS = 1.5
 
 
 def hull_sdf(points_obj: Float32, support_z_m: float | None, grid: VoxelGrid) -> Float32:
@@ -51,14 +52,16 @@ def thinned(points: Float32, cell_m: float) -> Float32:
 
 
 def _hull_planes(points: Float32, voxel_m: float) -> Float32:
-    """Return the (K, 4) face planes of the hull, outward unit normal and offset; flat sets get some thickness."""
-    from scipy.spatial import ConvexHull, QhullError
+    """Return the (K, 4) face planes of the hull, outward unit normal and offset; sheets get some thickness."""
+    from scipy.spatial import ConvexHull
 
-    try:
-        hull = ConvexHull(points.astype(np.float64))
-    except QhullError:  # fewer than four points, or all in one plane: a hull one voxel thick
-        corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.5 * voxel_m
-        hull = ConvexHull((points[:, None, :].astype(np.float64) + corners).reshape(-1, 3))
+    points = points.astype(np.float64)
+    spread = points - points.mean(axis=0)
+    thinnest = spread @ np.linalg.svd(spread, full_matrices=False)[2][2] if len(points) > 3 else np.zeros(1)
+    if np.ptp(thinnest) < MIN_THICKNESS_VOXELS * voxel_m:  # a sheet would fall between the voxels
+        corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.5
+        points = (points[:, None] + corners * MIN_THICKNESS_VOXELS * voxel_m).reshape(-1, 3)
+    hull = ConvexHull(points)
     return np.concatenate([_widest_faces(hull, voxel_m), _touching_planes(hull)]).astype(np.float32)
 
 
