@@ -232,5 +232,5 @@ class CompletionSession:
             vertex_confidence=fused.vertex_confidence,
             box=fused.box,
             quality=quality,
-            convex_parts=fused.convex_parts,
+            collision_parts=fused.convex_parts,
         )

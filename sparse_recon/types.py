@@ -304,7 +304,6 @@ class CompletedObject:
     vertex_confidence: Float32
     box: OrientedBox
     quality: QualityRecord
-    convex_parts: tuple[TriangleMesh, ...] = ()
     collision_parts: tuple[TriangleMesh, ...] = ()
 
 

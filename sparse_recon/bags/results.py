@@ -47,7 +47,7 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
         (new / "mesh.glb").write_bytes(mesh_glb(completed.nominal, colors))
         (new / "collision").mkdir()
         (new / "collision" / "conservative.stl").write_bytes(mesh_stl(completed.conservative))
-        for k, part in enumerate(completed.convex_parts):
+        for k, part in enumerate(completed.collision_parts):
             (new / "collision" / f"part_{k:03d}.stl").write_bytes(mesh_stl(part))
         text = json.dumps(quality_record(completed), indent=1, sort_keys=True)
         (new / "quality.json").write_text(text + "\n", encoding="utf-8")

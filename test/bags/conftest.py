@@ -79,5 +79,5 @@ def completed_box() -> CompletedObject:
             input_hash="ab" * 32,
             warnings=("bounds were softened",),
         ),
-        convex_parts=(mesh,),
+        collision_parts=(mesh,),
     )

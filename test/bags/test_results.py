@@ -83,7 +83,7 @@ def test_equal_objects_give_equal_bytes(completed_box: CompletedObject, tmp_path
 def test_older_result_is_replaced_as_a_whole(completed_box: CompletedObject, tmp_path: Path):
     write_results(completed_box, tmp_path)
     (tmp_path / "object_0" / "stray.txt").touch()
-    write_results(replace(completed_box, convex_parts=()), tmp_path)
+    write_results(replace(completed_box, collision_parts=()), tmp_path)
     assert not {"stray.txt", "collision/part_000.stl"} & set(contents(tmp_path / "object_0"))
     assert [p.name for p in tmp_path.iterdir()] == ["object_0"]
 
