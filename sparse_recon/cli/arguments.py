@@ -10,6 +10,7 @@ import numpy as np
 
 from sparse_recon.config import SessionConfig, load_config, parameters
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, InputError
+from sparse_recon.geometry.transforms import pose_from_quaternion
 from sparse_recon.types import CompletionRequest, OrientedBox
 
 
@@ -37,7 +38,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_request_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --box, --box-frame, --label, --max-views and --deadline-s."""
+    """Add --box, --box-quat-xyzw, --box-frame, --label, --max-views and --deadline-s."""
     group = parser.add_argument_group("which object", "without --box or --label: all objects on the support plane")
     group.add_argument(
         "--box",
@@ -45,6 +46,13 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=6,
         metavar=("CX", "CY", "CZ", "SX", "SY", "SZ"),
         help="centre and edge lengths, metres, of a box that holds the object",
+    )
+    group.add_argument(
+        "--box-quat-xyzw",
+        type=float,
+        nargs=4,
+        metavar=("QX", "QY", "QZ", "QW"),
+        help="rotation of --box (default: none)",
     )
     group.add_argument("--box-frame", default="", metavar="FRAME", help="frame of --box (default: the world frame)")
     group.add_argument("--label", type=int, help="value of the object in the label images")
@@ -96,8 +104,10 @@ def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> Comple
         return None
     box = None
     if args.box is not None:
-        T_boxframe_box = np.eye(4)
-        T_boxframe_box[:3, 3] = args.box[:3]
+        try:
+            T_boxframe_box = pose_from_quaternion(args.box_quat_xyzw or (0.0, 0.0, 0.0, 1.0), args.box[:3])
+        except InputError as error:
+            raise InputError(ErrorCode.USAGE, f"--box-quat-xyzw: {error.message}") from None
         box = OrientedBox(T_world_boxframe @ T_boxframe_box, np.array(args.box[3:]))
     return CompletionRequest(box=box, label=args.label, max_views=args.max_views, deadline_s=args.deadline_s)
 

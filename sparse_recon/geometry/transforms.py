@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -226,8 +227,8 @@ def interpolated(T_a: Float64, T_b: Float64, fraction: float) -> Float64:
     return pose(R, (1.0 - fraction) * T_a[:3, 3] + fraction * T_b[:3, 3])
 
 
-def pose_from_quaternion(quat_xyzw: tuple[float, float, float, float], translation_m: tuple[float, ...]) -> Float64:
-    """Return the (4, 4) transform of a ROS quaternion and translation.
+def pose_from_quaternion(quat_xyzw: Sequence[float], translation_m: Sequence[float]) -> Float64:
+    """Return the (4, 4) transform of a ROS quaternion and a translation in metres.
 
     Raises
     ------
