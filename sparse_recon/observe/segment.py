@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,11 +13,8 @@ from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.poses import inverse, rotation_to_up, transform_points
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame, OrientedBox
 
-# Open3D keeps one random state for the whole process; planes are fitted one at a time so that seeds hold.
-_OPEN3D_RANDOM = threading.Lock()
-RANSAC_ITERATIONS, RANSAC_POINTS = 800, 15_000
-PLANES_TRIED = 6
-MIN_PLANE_SHARE = 0.05
+RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
+MIN_PLANE_POINTS, MIN_PLANE_SHARE = 50, 0.05
 # Cameras on robots look down by up to this much, and are seldom mounted on their side.
 CAMERA_ROLL_PITCH_DEG = 60.0
 # Inside a box, clusters with fewer pixels than this share of the largest one's are not the object.
@@ -75,36 +71,36 @@ def scene_points(frames: Sequence[Frame], voxel_size_m: float) -> tuple[Float32,
 
 
 def find_support_plane(
-    points_world: Float32, up_world: Float64, tilt_deg: float, config: SegmentConfig, seed: int
+    points_world: Float32, up_world: Float64, tilt_deg: float, config: SegmentConfig, generator: np.random.Generator
 ) -> SupportPlane | None:
-    """Return the plane within `tilt_deg` of level that carries the scene, or None (RANSAC, Open3D).
+    """Return the plane within `tilt_deg` of level that carries the scene, or None.
 
-    Of the largest planes the one wins that has many points on it and few below it: a shelf side or a lid has much of
-    the scene below, a table only the floor.
+    RANSAC (Fischler and Bolles 1981) with all hypotheses at once and our own generator: Open3D's draws from several
+    threads and finds another plane once in a few runs. The plane wins that has many points on it and few below it: a
+    lid or a shelf side has much of the scene below, a table only the floor.
     """
-    import open3d as o3d
-
-    generator = np.random.default_rng(seed)
-    if len(points_world) > RANSAC_POINTS:
-        points_world = points_world[np.sort(generator.choice(len(points_world), RANSAC_POINTS, replace=False))]
-    rest, best, best_score = points_world, None, 0.0
-    for _ in range(PLANES_TRIED):
-        if len(rest) < max(50, MIN_PLANE_SHARE * len(points_world)):
-            break
-        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(rest.astype(np.float64)))
-        with _OPEN3D_RANDOM:
-            o3d.utility.random.seed(seed)
-            _, inliers = cloud.segment_plane(config.plane_tolerance_m, 3, RANSAC_ITERATIONS)
-        share = len(inliers) / len(points_world)
-        if share < MIN_PLANE_SHARE:
-            break
-        plane = _refined(rest[inliers], up_world)
-        below = float(np.mean(plane.heights(points_world) < -2 * config.plane_tolerance_m))
-        level = plane.up_world @ up_world >= np.cos(np.deg2rad(tilt_deg))
-        if level and share * (1.0 - 1.5 * below) > best_score:
-            best, best_score = plane, share * (1.0 - 1.5 * below)
-        rest = np.delete(rest, inliers, axis=0)
-    return best
+    if len(points_world) < MIN_PLANE_POINTS:
+        return None
+    sample = points_world[generator.choice(len(points_world), min(RANSAC_POINTS, len(points_world)), replace=False)]
+    corner = sample[generator.integers(0, len(sample), (RANSAC_ITERATIONS, 3))].astype(np.float64)
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    normal *= np.where(normal @ up_world < 0, -1.0, 1.0)[:, None]
+    level = normal @ up_world >= np.cos(np.deg2rad(tilt_deg))
+    if not level.any():
+        return None
+    normal, corner = normal[level].astype(np.float32), corner[level, 0].astype(np.float32)
+    height = normal @ sample.T - np.einsum("hd,hd->h", normal, corner)[:, None]  # (hypotheses, points)
+    on = np.mean(np.abs(height) <= config.plane_tolerance_m, axis=1)
+    below = np.mean(height < -2 * config.plane_tolerance_m, axis=1)
+    best = int(np.argmax(on * (1.0 - 1.5 * below)))
+    plane = SupportPlane(normal[best].astype(np.float64), float(normal[best] @ corner[best]))
+    for _ in range(2):
+        inliers = points_world[np.abs(plane.heights(points_world)) <= config.plane_tolerance_m]
+        if len(inliers) < max(MIN_PLANE_POINTS, MIN_PLANE_SHARE * len(points_world)):
+            return None
+        plane = _refined(inliers, up_world)
+    return plane
 
 
 def upright_in_images(frames: Sequence[Frame]) -> Float64:
@@ -121,14 +117,15 @@ def cluster_scene(frames: Sequence[Frame], up_world: Float64 | None, config: Seg
     """
     import open3d as o3d
 
+    generator = np.random.default_rng(seed)
     points, count = scene_points(frames, config.voxel_size_m)
     label = np.full(len(points), -2, np.int32)
     if len(points) == 0:
         return SceneClusters(points, label, count, None)
     if up_world is None:
-        plane = find_support_plane(points, upright_in_images(frames), CAMERA_ROLL_PITCH_DEG, config, seed)
+        plane = find_support_plane(points, upright_in_images(frames), CAMERA_ROLL_PITCH_DEG, config, generator)
     else:
-        plane = find_support_plane(points, up_world, config.plane_tilt_deg, config, seed)
+        plane = find_support_plane(points, up_world, config.plane_tilt_deg, config, generator)
     above = np.ones(len(points), bool)
     if plane is not None:
         height = plane.heights(points)
