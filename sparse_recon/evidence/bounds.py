@@ -68,10 +68,11 @@ def carved_sdf(free: Bool, margin_m: Float32, voxel_m: float) -> Float32:
 
     outside = edt.edt(free, parallel=0) * np.float32(voxel_m)
     inside = edt.edt(~free, parallel=0) * np.float32(voxel_m)
-    half = np.float32(0.5 * voxel_m)
-    sdf = np.where(free, outside - half, half - inside)
-    # Behind the rim of free space the margin knows the distance to it more finely than whole voxels do.
-    return np.where(free, sdf, np.fmax(sdf, margin_m)).astype(np.float32)
+    half, tiny = np.float32(0.5 * voxel_m), np.float32(0.02 * voxel_m)
+    # At the rim of free space the margin knows the distance to it more finely than whole voxels do.
+    return np.where(
+        free, np.minimum(outside - half, np.fmax(margin_m, tiny)), np.fmax(half - inside, np.minimum(margin_m, 0.0))
+    ).astype(np.float32)
 
 
 def _distance_to_surface(grid: VoxelGrid, points_obj: Float32, sigmas_m: Float32) -> Float32:

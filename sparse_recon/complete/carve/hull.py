@@ -55,13 +55,13 @@ def _hull_planes(points: Float32, voxel_m: float) -> Float32:
     """Return the (K, 4) face planes of the hull, outward unit normal and offset; sheets get some thickness."""
     from scipy.spatial import ConvexHull
 
-    points = points.astype(np.float64)
-    spread = points - points.mean(axis=0)
+    corners = points.astype(np.float64)
+    spread = corners - corners.mean(axis=0)
     thinnest = spread @ np.linalg.svd(spread, full_matrices=False)[2][2] if len(points) > 3 else np.zeros(1)
     if np.ptp(thinnest) < MIN_THICKNESS_VOXELS * voxel_m:  # a sheet would fall between the voxels
-        corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.5
-        points = (points[:, None] + corners * MIN_THICKNESS_VOXELS * voxel_m).reshape(-1, 3)
-    hull = ConvexHull(points)
+        cube = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.5
+        corners = (corners[:, None] + cube * MIN_THICKNESS_VOXELS * voxel_m).reshape(-1, 3)
+    hull = ConvexHull(corners)
     return np.concatenate([_widest_faces(hull, voxel_m), _touching_planes(hull)]).astype(np.float32)
 
 

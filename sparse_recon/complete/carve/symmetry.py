@@ -19,7 +19,7 @@ from sparse_recon.types import Float32, Float64
 TOLERANCE_VOXELS = 1.5
 # ... or this share of the extent, whichever is more: fruit is round only nearly.
 TOLERANCE_SHARE = 0.03
-ANGLES = 24
+ANGLES, REFINEMENTS = 24, 4
 MIN_SIDE_SHARE = 0.2
 MIN_ARC_POINTS = 12
 
@@ -80,20 +80,49 @@ class Axis:
 
 
 def find_mirror(seen: SeenSpace, config: CarveConfig) -> Mirror | None:
-    """Search upright mirror planes; return the best that the evidence confirms, or None."""
+    """Search upright mirror planes, refine the best that the evidence confirms, and return it, or None."""
     best: Mirror | None = None
     centre = 0.5 * (seen.points_obj.min(axis=0) + seen.points_obj.max(axis=0))
     reach = 0.3 * np.ptp(seen.points_obj, axis=0)[:2].max()
     offsets = np.arange(-reach, reach + 1e-9, 1.5 * seen.grid.voxel_m)
     for angle in np.arange(ANGLES) * np.pi / ANGLES:
-        normal = np.array([np.cos(angle), np.sin(angle), 0.0])
+        normal = _upright(float(angle))
         for offset in normal @ centre + offsets:
             mirror = _judged(normal, float(offset), seen)
-            if mirror.violation > config.symmetry_max_violation or mirror.support < config.symmetry_min_support:
+            if not _confirmed(mirror, config):
                 continue
             if best is None or mirror.support - 4 * mirror.violation > best.support - 4 * best.violation:
                 best = mirror
-    return best
+    return None if best is None else _refined(best, seen, config)
+
+
+def _confirmed(mirror: Mirror, config: CarveConfig) -> bool:
+    return mirror.violation <= config.symmetry_max_violation and mirror.support >= config.symmetry_min_support
+
+
+def _refined(mirror: Mirror, seen: SeenSpace, config: CarveConfig) -> Mirror:
+    """Turn and shift a plane until reflected points lie closest to seen surface: its error doubles in reflection."""
+    angle, offset = float(np.arctan2(mirror.normal_obj[1], mirror.normal_obj[0])), mirror.offset_m
+    turn, shift = np.pi / ANGLES / 2, 0.75 * seen.grid.voxel_m
+    limit = 2 * seen.tolerance_m
+    for _ in range(REFINEMENTS):
+        tried = []
+        for a in angle + turn * np.array([-1, -0.5, 0, 0.5, 1]):
+            normal = _upright(float(a))
+            # Turning is about the middle of the object, not about the origin.
+            about = offset + (normal - _upright(angle)) @ seen.points_obj.mean(axis=0)
+            for d in about + shift * np.array([-1, -0.5, 0, 0.5, 1]):
+                reflected = Mirror(normal, float(d), 0.0, 0.0).reflect(seen.points_obj)
+                distance = seen.grid.sample(seen.distance_m, reflected)
+                tried.append((float(np.minimum(distance, limit).mean()), float(a), float(d)))
+        _, angle, offset = min(tried)
+        turn, shift = 0.5 * turn, 0.5 * shift
+    refined = _judged(_upright(angle), offset, seen)
+    return refined if _confirmed(refined, config) else mirror
+
+
+def _upright(angle_rad: float) -> Float64:
+    return np.array([np.cos(angle_rad), np.sin(angle_rad), 0.0])
 
 
 def find_level_mirror(seen: SeenSpace, support_z_m: float, config: CarveConfig) -> Mirror | None:
