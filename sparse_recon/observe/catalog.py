@@ -9,9 +9,17 @@ import numpy as np
 
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.poses import pose, rotation_to_up
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion, associate_labels
-from sparse_recon.observe.segment import SceneClusters, SupportPlane, cluster_box, cluster_scene, upright_in_images
+from sparse_recon.observe.segment import (
+    SceneClusters,
+    SupportPlane,
+    cluster_box,
+    cluster_scene,
+    largest_clusters,
+    upright_in_images,
+)
 from sparse_recon.types import CompletionRequest, Float32, Float64, Frame, ObjectCandidate, OrientedBox
 
 # The scene is clustered from at most so many frames, evenly spread over those kept.
@@ -109,16 +117,21 @@ class ObjectCatalog:
         assert self._scene is not None
         found = []
         for labels in associate_labels(frames, self._config.segment.voxel_size_m):
-            region = LabelRegion(labels)
-            points = [p for f in frames if len(p := region.points_world(f))]
-            if not points:
+            cloud = [p for f in frames if len(p := LabelRegion(labels).points_world(f))]
+            if not cloud:
                 continue
-            cloud = np.concatenate(points)
-            if len(cloud) < self._config.segment.min_points:
+            points, count = voxel_means(np.concatenate(cloud), self._config.segment.voxel_size_m)
+            above = np.ones(len(points), bool)
+            if self._scene.plane is not None:
+                above = self._scene.plane.heights(points) > 0.5 * self._config.segment.plane_tolerance_m
+            body = largest_clusters(points, count, above, self._config.segment) == 0
+            pixels = int(count[body].sum())
+            if pixels < self._config.segment.min_points:
                 continue
+            region = LabelRegion(labels, points[body], REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
             values = [label for group in labels.values() for label in group]
             common = max(sorted(set(values)), key=values.count)
-            found.append(self._named_object(cloud, len(cloud), common, region, self._scene.plane))
+            found.append(self._named_object(points[body], pixels, common, region, self._scene.plane))
         return found
 
     def _named_object(

@@ -36,16 +36,32 @@ class ObjectRegion(ABC):
 
 
 class LabelRegion(ObjectRegion):
-    """The pixels of given labels; each camera image may have its own numbering."""
+    """The pixels of given labels; each camera image may have its own numbering.
 
-    def __init__(self, labels_of_frame: dict[tuple[str, int], set[int]]) -> None:
+    With `body_world` (N, 3), pixels whose depth is farther than `reach_m` from it are left out: along the rim of a mask
+    they measure what is behind the object.
+    """
+
+    def __init__(
+        self, labels_of_frame: dict[tuple[str, int], set[int]], body_world: Float32 | None = None, reach_m: float = 0.0
+    ) -> None:
+        from scipy.spatial import cKDTree
+
         self._labels = labels_of_frame
+        self._tree = None if body_world is None else cKDTree(body_world)
+        self._reach_m = reach_m
 
     def mask(self, frame: Frame) -> Bool:
         labels = self._labels.get((frame.camera, frame.stamp_ns))
         if frame.labels is None or not labels:
             return np.zeros(frame.rgb.shape[:2], bool)
-        return np.isin(frame.labels, sorted(labels))
+        mask = np.isin(frame.labels, sorted(labels))
+        if self._tree is not None and frame.depth_m is not None:
+            measured = mask & (frame.depth_m > 0)
+            points = transform_points(frame.T_world_cam, unproject_depth(frame.depth_m, frame.intrinsics, measured))
+            distance, _ = self._tree.query(points, distance_upper_bound=self._reach_m)
+            mask[measured] = np.isfinite(distance)
+        return mask
 
 
 class ClusterRegion(ObjectRegion):

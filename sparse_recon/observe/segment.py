@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sparse_recon.config import SegmentConfig
 from sparse_recon.geometry.cameras import unproject_depth
+from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.poses import inverse, rotation_to_up, transform_points
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame, OrientedBox
 
@@ -17,8 +18,8 @@ RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
 MIN_PLANE_POINTS, MIN_PLANE_SHARE = 50, 0.05
 # Cameras on robots look down by up to this much, and are seldom mounted on their side.
 CAMERA_ROLL_PITCH_DEG = 60.0
-# Inside a box, clusters with fewer pixels than this share of the largest one's are not the object.
-BOX_CLUSTER_SHARE = 0.2
+# Inside a box or mask, clusters with fewer pixels than this share of the largest one's are not the object.
+CLUSTER_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +53,14 @@ class SceneClusters:
 
 
 def scene_points(frames: Sequence[Frame], voxel_size_m: float) -> tuple[Float32, npt.NDArray[np.int64]]:
-    """Return the points of all depth frames, thinned to one (mean) point per voxel, and pixels per voxel."""
+    """Return the points of every second pixel of all depth frames, thinned, and pixels per voxel."""
     clouds = [
         transform_points(f.T_world_cam, unproject_depth(f.depth_m[::2, ::2], _every_second_pixel(f.intrinsics)))
         for f in frames
         if f.depth_m is not None
     ]
-    points = np.concatenate(clouds) if clouds else np.zeros((0, 3), np.float32)
-    if len(points) == 0:
-        return points.astype(np.float32), np.zeros(0, np.int64)
-    cells = np.floor(points.astype(np.float64) / voxel_size_m).astype(np.int64)
-    cells -= cells.min(axis=0)
-    size = cells.max(axis=0) + 1
-    key = (cells[:, 0] * size[1] + cells[:, 1]) * size[2] + cells[:, 2]
-    _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
-    mean = np.stack([np.bincount(inverse.ravel(), weights=points[:, k]) / count for k in range(3)], axis=1)
-    return mean.astype(np.float32), count * 4
+    points, count = voxel_means(np.concatenate(clouds) if clouds else np.zeros((0, 3), np.float32), voxel_size_m)
+    return points, 4 * count
 
 
 def find_support_plane(
@@ -148,21 +141,32 @@ def cluster_box(
 
     Stray pixels and whatever reaches into the box by a corner are left out: clusters much smaller than the largest.
     """
-    import open3d as o3d
-
     points, count = scene_points(frames, config.voxel_size_m)
     inside = np.all(np.abs(transform_points(inverse(box.T_world_box), points)) <= 0.5 * box.size_m, axis=1)
     if plane is not None:
         inside &= plane.heights(points) > config.plane_tolerance_m
-    label = np.full(len(points), -2, np.int32)
-    members = np.nonzero(inside)[0]
+    label = np.where(inside, largest_clusters(points, count, inside, config), -2).astype(np.int32)
+    return SceneClusters(points, label, count, plane)
+
+
+def largest_clusters(
+    points_world: Float32, count: npt.NDArray[np.int64], among: npt.NDArray[np.bool_], config: SegmentConfig
+) -> npt.NDArray[np.int32]:
+    """Return (N,) int32: 0 for points of the largest cluster and of those hardly smaller, -2 for all others.
+
+    `count` weighs the points, `among` says which take part.
+    """
+    import open3d as o3d
+
+    label = np.full(len(points_world), -2, np.int32)
+    members = np.nonzero(among)[0]
     if len(members):
-        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points[members].astype(np.float64)))
+        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points_world[members].astype(np.float64)))
         cluster = np.asarray(cloud.cluster_dbscan(eps=config.cluster_gap_m, min_points=4))
         pixels = np.bincount(cluster[cluster >= 0], weights=count[members][cluster >= 0], minlength=1)
-        kept = np.nonzero(pixels >= BOX_CLUSTER_SHARE * pixels.max())[0]
+        kept = np.nonzero(pixels >= CLUSTER_SHARE * pixels.max())[0]
         label[members[np.isin(cluster, kept)]] = 0
-    return SceneClusters(points, label, count, plane)
+    return label
 
 
 def _number(

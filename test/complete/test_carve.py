@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparse_recon.complete.base import CompletionTask
-from sparse_recon.complete.carve.hull import hull_sdf, thinned
+from sparse_recon.complete.carve.hull import hull_sdf
 from sparse_recon.complete.carve.symmetry import SeenSpace, find_axis, find_level_mirror, find_mirror
 from sparse_recon.complete.registry import COMPLETERS, create
 from sparse_recon.config import CarveConfig, SessionConfig
@@ -46,11 +46,6 @@ def test_extrusion_fills_down_to_the_support():
 def test_degenerate_points_still_have_a_thin_hull(points):
     sdf = hull_sdf(points.astype(np.float32), None, GRID)
     assert (sdf < 0).any() and np.isfinite(sdf).all()
-
-
-def test_thinned_keeps_the_mean_of_each_cell():
-    points = np.array([[0.001, 0, 0], [0.003, 0, 0], [0.021, 0, 0]], np.float32)
-    np.testing.assert_allclose(thinned(points, 0.01), [[0.002, 0, 0], [0.021, 0, 0]], atol=1e-6)
 
 
 def seen_space(points, empty):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
-from sparse_recon.complete.carve.hull import hull_sdf, thinned
+from sparse_recon.complete.carve.hull import hull_sdf
 from sparse_recon.complete.carve.symmetry import Axis, Mirror, SeenSpace, find_axis, find_level_mirror, find_mirror
 from sparse_recon.evidence import Evidence
 from sparse_recon.evidence.bounds import carved_sdf
+from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.types import Completion, Float32, Float64, SurfaceField
 
@@ -85,7 +86,7 @@ def _carved(sdf: Float32, margin: Float32, grid: VoxelGrid) -> Float32:
 
 
 def _seen_space(task: CompletionTask, margin: Float32) -> SeenSpace:
-    points = thinned(task.evidence.all_points_obj(), task.evidence.grid.voxel_m)
+    points, _ = voxel_means(task.evidence.all_points_obj(), task.evidence.grid.voxel_m)
     if len(points) > MAX_SYMMETRY_POINTS:
         points = points[np.sort(task.generator.choice(len(points), MAX_SYMMETRY_POINTS, replace=False))]
     return SeenSpace(task.evidence.grid, margin, task.bounds.upper_m, points)
@@ -97,7 +98,7 @@ def _both_sides(
     """Return the points with their symmetric copies, and the margin that holds wherever a copy was seen empty."""
     guard = np.float32(GUARD_VOXELS * grid.voxel_m)
     if axis is not None:
-        copies = axis.revolve(thinned(points, grid.voxel_m))
+        copies = axis.revolve(voxel_means(points, grid.voxel_m)[0])
         return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(
             margin, _ring_margin(margin, axis, grid)
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.types import Float32, Float64
 
@@ -23,7 +24,7 @@ def hull_sdf(points_obj: Float32, support_z_m: float | None, grid: VoxelGrid) ->
     Inside it is exact; outside it is the distance to the farthest face plane, a lower bound. The surface seen from
     above continues down to what carries it: most household objects stand on a face.
     """
-    points = thinned(points_obj, 0.5 * grid.voxel_m)
+    points, _ = voxel_means(points_obj, 0.5 * grid.voxel_m)
     if support_z_m is not None:
         feet = points.copy()
         feet[:, 2] = np.minimum(feet[:, 2], np.float32(support_z_m))
@@ -34,21 +35,6 @@ def hull_sdf(points_obj: Float32, support_z_m: float | None, grid: VoxelGrid) ->
     for nx, ny, nz, offset in planes:
         np.maximum(sdf, (nx * x + offset)[:, None, None] + (ny * y)[None, :, None] + (nz * z)[None, None, :], out=sdf)
     return sdf
-
-
-def thinned(points: Float32, cell_m: float) -> Float32:
-    """Return the mean point of each occupied cell, (K, 3), in the order of the cells."""
-    if len(points) == 0:
-        return points
-    cells = np.floor(points / cell_m).astype(np.int64)
-    cells -= cells.min(axis=0)
-    size = cells.max(axis=0) + 1
-    _, inverse, counts = np.unique(
-        (cells[:, 0] * size[1] + cells[:, 1]) * size[2] + cells[:, 2], return_inverse=True, return_counts=True
-    )
-    return np.stack([np.bincount(inverse.ravel(), weights=points[:, k]) / counts for k in range(3)], axis=1).astype(
-        np.float32
-    )
 
 
 def _hull_planes(points: Float32, voxel_m: float) -> Float32:
