@@ -64,6 +64,61 @@ class DepthConfig(Checked):
 
 
 @dataclass(frozen=True)
+class AssemblyConfig(Checked):
+    """How messages become frames, and how long one waits for another."""
+
+    stamp_tolerance_s: float = field(
+        default=0.02,
+        metadata=doc(
+            "Colour, depth and labels of one frame may be this far apart.", unit="s", low=0.0, high=1.0, live=False
+        ),
+    )
+    tf_timeout_s: float = field(
+        default=5.0,
+        metadata=doc(
+            "A frame waits for its transform and camera info until images newer by this much have come.",
+            unit="s",
+            low=0.0,
+            high=60.0,
+            live=False,
+        ),
+    )
+    order_timeout_s: float = field(
+        default=0.5,
+        metadata=doc(
+            "A frame waits this long for an earlier one of another camera.", unit="s", low=0.0, high=10.0, live=False
+        ),
+    )
+    jump_back_s: float = field(
+        default=1.0,
+        metadata=doc(
+            "A stamp this far behind its stream is a jump back in time (a looping bag), not a stray message.",
+            unit="s",
+            low=0.01,
+            high=60.0,
+            live=False,
+        ),
+    )
+    queue_size: int = field(
+        default=48, metadata=doc("Messages kept per stream, and frames waiting.", low=2, high=1000, live=False)
+    )
+    max_gap_s: float = field(
+        default=1.0,
+        metadata=doc(
+            "Transforms farther apart than this are not interpolated between.",
+            unit="s",
+            low=0.01,
+            high=60.0,
+            live=False,
+        ),
+    )
+    history_s: float = field(
+        default=30.0,
+        metadata=doc("Transforms older than this are forgotten.", unit="s", low=1.0, high=3600.0, live=False),
+    )
+
+
+@dataclass(frozen=True)
 class SegmentConfig(Checked):
     """How objects are found when neither mask nor box is given."""
 
@@ -221,6 +276,7 @@ class SessionConfig(Checked):
         default=16, metadata=doc("Objects completed per pass when nothing is named.", low=1, high=256)
     )
     depth: DepthConfig = field(default_factory=DepthConfig)
+    assembly: AssemblyConfig = field(default_factory=AssemblyConfig)
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
@@ -232,6 +288,11 @@ class SessionConfig(Checked):
         if self.depth.near_m >= self.depth.far_m:
             raise ConfigError(
                 f"depth.near_m ({self.depth.near_m:g} m) must be smaller than depth.far_m ({self.depth.far_m:g} m)"
+            )
+        if self.assembly.tf_timeout_s > self.assembly.history_s:
+            raise ConfigError(
+                f"assembly.tf_timeout_s ({self.assembly.tf_timeout_s:g} s) must not be larger than "
+                f"assembly.history_s ({self.assembly.history_s:g} s)"
             )
         if self.segment.min_size_m >= self.segment.max_size_m:
             raise ConfigError(

@@ -40,6 +40,7 @@ def test_named_values_change_and_others_stay():
         ({"fusion.convex_parts": 1}, r"convex_parts must be of type bool"),
         ({"up_world": [0, 1]}, r"up_world must be three numbers"),
         ({"depth": 3}, r"depth is a group"),
+        ({"assembly.history_s": 2.0}, r"tf_timeout_s \(5 s\) must not be larger than assembly.history_s \(2 s\)"),
         ({"depth.near_m": 2.0, "depth.far_m": 1.0}, r"near_m \(2 m\) must be smaller than depth.far_m \(1 m\)"),
     ],
 )

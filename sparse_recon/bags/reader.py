@@ -23,7 +23,7 @@ from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
 from sparse_recon.geometry.transforms import TransformTree, pose_from_quaternion
 from sparse_recon.observe.assemble import FrameAssembler, Rejection
-from sparse_recon.observe.camera_streams import AssemblyLimits, CameraStreams
+from sparse_recon.observe.camera_streams import CameraStreams
 from sparse_recon.observe.images import CompressedImage, Image, RawImage
 from sparse_recon.observe.undistort import CameraInfo
 from sparse_recon.types import Frame
@@ -124,8 +124,7 @@ class FrameReader:
     ----------
     bag : the open recording.
     cameras : topics; none for a guess from names and types.
-    config : `world_frame` and `depth` are used.
-    limits : patience of the frame assembler.
+    config : `world_frame`, `depth` and `assembly` are used.
 
     Attributes
     ----------
@@ -146,7 +145,6 @@ class FrameReader:
         cameras: Sequence[CameraTopics] = (),
         *,
         config: SessionConfig | None = None,
-        limits: AssemblyLimits | None = None,
     ) -> None:
         config = config or SessionConfig()
         self._bag = bag
@@ -160,7 +158,7 @@ class FrameReader:
             )
         streams = [_streams(camera) for camera in self.cameras]
         world_frame = config.world_frame or self._only_root()
-        self._assembler = FrameAssembler(streams, world_frame=world_frame, depth=config.depth, limits=limits)
+        self._assembler = FrameAssembler(streams, world_frame=world_frame, depth=config.depth, config=config.assembly)
         self._roles = {
             topic: (role, camera.name)
             for camera in self.cameras

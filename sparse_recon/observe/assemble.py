@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from sparse_recon.config import DepthConfig
+from sparse_recon.config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError
 from sparse_recon.geometry.transforms import TransformTree
-from sparse_recon.observe.camera_streams import AssemblyLimits, CameraInput, CameraStreams
+from sparse_recon.observe.camera_streams import CameraInput, CameraStreams
 from sparse_recon.observe.images import Image, color_image, depth_image, label_image
 from sparse_recon.observe.matching import Stamped, Unmatched
 from sparse_recon.observe.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
@@ -53,7 +53,7 @@ class FrameAssembler:
     cameras : what each camera sends.
     world_frame : frame of `Frame.T_world_cam`; empty for the root above the first camera.
     depth : range of valid depth.
-    limits : patience.
+    config : tolerance, patience and queue sizes.
     transforms : where poses come from; a tree of its own by default.
     """
 
@@ -63,15 +63,15 @@ class FrameAssembler:
         *,
         world_frame: str = "",
         depth: DepthConfig | None = None,
-        limits: AssemblyLimits | None = None,
+        config: AssemblyConfig | None = None,
         transforms: TransformTree | None = None,
     ) -> None:
-        self._limits = limits or AssemblyLimits()
+        self._config = config or AssemblyConfig()
         self._depth = depth or DepthConfig()
-        self._cameras = {streams.name: CameraInput(streams, self._limits) for streams in cameras}
+        self._cameras = {streams.name: CameraInput(streams, self._config) for streams in cameras}
         self._asked_world = world_frame
         self.transforms = transforms or TransformTree(
-            history_s=self._limits.history_s, max_gap_s=self._limits.max_gap_s
+            history_s=self._config.history_s, max_gap_s=self._config.max_gap_s
         )
         self.world_frame = world_frame
         self.rejections: deque[Rejection] = deque(maxlen=256)
@@ -94,7 +94,7 @@ class FrameAssembler:
         last_ns = self._cameras[camera].matcher.newest_ns(stream)
         if last_ns is not None and stamp_ns <= last_ns:
             behind_s = (last_ns - stamp_ns) * 1e-9
-            if behind_s <= self._limits.jump_back_s:
+            if behind_s <= self._config.jump_back_s:
                 what = "repeats the stamp" if stamp_ns == last_ns else f"is {behind_s:.6f} s older than the one"
                 text = f"{camera}: {stream} image at {stamp_ns * 1e-9:.6f} s {what} before it; stamps must grow"
                 return self._reject(ErrorCode.STAMP_ORDER, text, camera, stamp_ns)
@@ -121,7 +121,7 @@ class FrameAssembler:
     ) -> Rejection | None:
         """Take one transform of /tf or, with `static`, of /tf_static."""
         newest_ns = self.transforms.newest_ns(child)
-        if not static and newest_ns is not None and newest_ns - stamp_ns > self._limits.jump_back_s * 1e9:
+        if not static and newest_ns is not None and newest_ns - stamp_ns > self._config.jump_back_s * 1e9:
             self._restart()
         try:
             self.transforms.add(parent, child, stamp_ns, T_parent_child, static)
@@ -146,10 +146,10 @@ class FrameAssembler:
         self._collect(finish)
         while self._waiting:
             head = self._waiting[0]
-            late = finish or len(self._waiting) > self._limits.max_pending
+            late = finish or len(self._waiting) > self._config.queue_size
             if not late and self._earlier_may_come(head.stamp_ns):
                 return
-            late = late or self._newest_ns - head.stamp_ns > self._limits.wait_s * 1e9
+            late = late or self._newest_ns - head.stamp_ns > self._config.tf_timeout_s * 1e9
             try:
                 frame = self._frame(head, self._cameras[head.camera], late)
             except (InputError, TransformError) as error:
@@ -168,8 +168,9 @@ class FrameAssembler:
                 if isinstance(match, Unmatched):
                     stamp_ns = match.message.stamp_ns
                     text = (
-                        f"{name}: no {match.stream} image within {self._limits.tolerance_s:g} s of the colour image at "
-                        f"{stamp_ns * 1e-9:.6f} s; check that both are published and share a clock"
+                        f"{name}: no {match.stream} image within {self._config.stamp_tolerance_s:g} s of the colour image at "
+                        f"{stamp_ns * 1e-9:.6f} s; check that both are published and share a clock, "
+                        "or raise assembly.stamp_tolerance_s"
                     )
                     self._reject(ErrorCode.STAMP_INVALID, text, name, stamp_ns)
                 elif match["color"].stamp_ns < self._last_emitted_ns:
@@ -184,7 +185,7 @@ class FrameAssembler:
                     insort(self._waiting, _Candidate(match["color"].stamp_ns, name, self._number, match))
 
     def _earlier_may_come(self, stamp_ns: int) -> bool:
-        if self._newest_ns - stamp_ns > self._limits.order_s * 1e9:
+        if self._newest_ns - stamp_ns > self._config.order_timeout_s * 1e9:
             return False
         newest = [camera.matcher.newest_ns("color") for camera in self._cameras.values()]
         return any(ns is not None and ns < stamp_ns for ns in newest)

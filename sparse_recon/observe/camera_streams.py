@@ -1,10 +1,11 @@
-"""What one camera sends: its streams, the patience with them, and its calibrations over time."""
+"""What one camera sends: its streams, their messages, and its calibrations over time."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
 
+from sparse_recon.config import AssemblyConfig
 from sparse_recon.errors import InputError
 from sparse_recon.observe.matching import StampMatcher
 from sparse_recon.observe.undistort import CameraInfo, PinholeCamera
@@ -28,29 +29,6 @@ class CameraStreams:
     depth_info: bool = False
     rectified: bool = False
     depth_rectified: bool = False
-
-
-@dataclass(frozen=True)
-class AssemblyLimits:
-    """Patience of a `FrameAssembler`.
-
-    Attributes
-    ----------
-    tolerance_s : colour, depth and labels of one frame may be this far apart.
-    wait_s : a frame waits for its transform and camera info until images newer by this much have come.
-    order_s : a frame waits this long for an earlier one of another camera.
-    jump_back_s : a stamp this far behind its stream is a jump back in time (a looping bag), not a stray message.
-    max_pending : messages kept per stream, and frames waiting.
-    max_gap_s, history_s : of the transform tree.
-    """
-
-    tolerance_s: float = 0.02
-    wait_s: float = 5.0
-    order_s: float = 0.5
-    jump_back_s: float = 1.0
-    max_pending: int = 48
-    max_gap_s: float = 1.0
-    history_s: float = 30.0
 
 
 class Calibration:
@@ -84,9 +62,9 @@ class Calibration:
 class CameraInput:
     """The messages of one camera that are not yet frames."""
 
-    def __init__(self, streams: CameraStreams, limits: AssemblyLimits) -> None:
+    def __init__(self, streams: CameraStreams, config: AssemblyConfig) -> None:
         self.streams = streams
-        self._limits = limits
+        self._config = config
         self.color = Calibration(streams.rectified)
         self.depth = Calibration(streams.depth_rectified) if streams.depth_info else self.color
         self.restart()
@@ -94,6 +72,6 @@ class CameraInput:
     def restart(self) -> None:
         """Forget all messages; calibrations stay."""
         names = ["color", *(["depth"] * self.streams.depth), *(["labels"] * self.streams.labels)]
-        self.matcher = StampMatcher(names, round(self._limits.tolerance_s * 1e9), self._limits.max_pending)
+        self.matcher = StampMatcher(names, round(self._config.stamp_tolerance_s * 1e9), self._config.queue_size)
         self.color.restart()
         self.depth.restart()

@@ -7,10 +7,11 @@ import random
 import numpy as np
 import pytest
 
+from sparse_recon.config import AssemblyConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.geometry.poses import pose
 from sparse_recon.observe.assemble import FrameAssembler, Rejection
-from sparse_recon.observe.camera_streams import AssemblyLimits, CameraStreams
+from sparse_recon.observe.camera_streams import CameraStreams
 from sparse_recon.observe.images import RawImage
 from sparse_recon.observe.undistort import CameraInfo
 from sparse_recon.types import Frame
@@ -32,8 +33,8 @@ def depth(millimetres: int = 500, width: int = W, height: int = H) -> RawImage:
 class Rig:
     """Pushes what a small robot sends, one helper a message."""
 
-    def __init__(self, *cameras: CameraStreams, **limits: float) -> None:
-        self.assembler = FrameAssembler(cameras or [CameraStreams("cam")], limits=AssemblyLimits(**limits))
+    def __init__(self, *cameras: CameraStreams, **config: float) -> None:
+        self.assembler = FrameAssembler(cameras or [CameraStreams("cam")], config=AssemblyConfig(**config))
         self.frames: list[Frame] = []
 
     def info(self, camera: str = "cam", info: CameraInfo = INFO, stream: str = "color") -> Rejection | None:
@@ -195,7 +196,7 @@ def test_no_transform_at_all_names_the_frame():
 
 
 def test_waiting_for_a_transform_ends():
-    rig = Rig(wait_s=1.0)
+    rig = Rig(tf_timeout_s=1.0)
     rig.info()
     for k in range(1, 30):
         rig.both(100 * k)
@@ -298,7 +299,7 @@ def test_unknown_camera_is_named():
 
 
 def test_endless_stream_without_partners_stays_bounded():
-    rig = Rig(max_pending=10, wait_s=1e6)
+    rig = Rig(queue_size=10, tf_timeout_s=60.0)
     rig.info()
     for k in range(1, 200):
         rig.color(33 * k)
@@ -310,7 +311,7 @@ def test_endless_stream_without_partners_stays_bounded():
 
 def test_nothing_that_is_pushed_raises():
     rng = random.Random(5)
-    rig = Rig(CameraStreams("cam", labels=True), max_pending=5)
+    rig = Rig(CameraStreams("cam", labels=True), queue_size=5)
     numbers = [0, -5, 10, 10.0, 1e9, float("nan"), 2**40]
     for _ in range(600):
         data = rng.randbytes(rng.choice([0, 5, W * H * 2, W * H * 3]))
