@@ -13,11 +13,13 @@ def sample_surface(
 ) -> tuple[Float32, Float32]:
     """Sample (N, 3) points and outward unit normals so that neighbours are about `spacing_m` apart.
 
-    Stratified by area along the face list, then thinned to one point per cell, so that the density is even.
+    Stratified by area along the face list, then thinned to one point per cell, so that the density is even. Where
+    `max_points` do not reach for the whole surface, they are farther apart.
     """
     triangle = vertices[faces].astype(np.float64)
     cross = np.cross(triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0])
     area = 0.5 * np.linalg.norm(cross, axis=1)
+    spacing_m = max(spacing_m, float(np.sqrt(area.sum() / max_points)))
     wanted = int(np.clip(area.sum() / spacing_m**2, 50, max_points))
     dense = 3 * wanted
     position = (np.arange(dense) + generator.random(dense)) / dense * area.sum()
@@ -26,7 +28,9 @@ def sample_surface(
     weights = np.stack([1 - r1, r1 * (1 - r2), r1 * r2], axis=1)
     points = np.einsum("nk,nkd->nd", weights, triangle[face])
     normals = cross[face] / np.maximum(2 * area[face, None], 1e-18)
-    keep = _one_per_cell(points, spacing_m)[:max_points]
+    keep = _one_per_cell(points, spacing_m)
+    if len(keep) > max_points:  # in the order of the faces, so that none stays bare
+        keep = keep[np.linspace(0, len(keep) - 1, max_points).astype(np.intp)]
     return points[keep].astype(np.float32), normals[keep].astype(np.float32)
 
 
