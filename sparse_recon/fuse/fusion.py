@@ -11,7 +11,16 @@ from sparse_recon.config import FusionConfig, SessionConfig
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.blend import BlendedField, blend, fine_evidence, fine_grid
 from sparse_recon.fuse.confidence import error_quantile, mixture_quantile, probability_within
-from sparse_recon.fuse.mesh import convex_parts, decimated, is_closed, isosurface, solid, triangles, without_crumbs
+from sparse_recon.fuse.mesh import (
+    convex_parts,
+    decimated,
+    is_closed,
+    isosurface,
+    solid,
+    triangles,
+    without_coincident,
+    without_crumbs,
+)
 from sparse_recon.fuse.surface_points import sample_surface, scattered, upright_box
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.types import (
@@ -176,4 +185,4 @@ def _colors(field: BlendedField, points_obj: Float32, observed: Bool) -> UInt8:
 
 def _mesh_world(vertices_obj: Float32, faces: Int32, T_world_obj: Float64) -> TriangleMesh:
     vertices = transform_points(T_world_obj, vertices_obj.astype(np.float64)).astype(np.float32)
-    return TriangleMesh(vertices, faces, is_closed(vertices, faces))
+    return TriangleMesh(without_coincident(vertices, faces), faces, is_closed(vertices, faces))

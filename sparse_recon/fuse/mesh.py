@@ -13,6 +13,7 @@ from sparse_recon.types import Float32, Int32
 
 # Decimation to a number of faces never moves the surface farther than this.
 MAX_TOLERANCE_M = 0.01
+COINCIDENT_STEP_M = 1e-5
 
 
 def isosurface(sdf_m: Float32, grid: VoxelGrid) -> tuple[Float32, Int32]:
@@ -112,6 +113,28 @@ def is_closed(vertices: Float32, faces: Int32) -> bool:
     forward = np.sort(edges[:, 0] * n + edges[:, 1])
     backward = np.sort(edges[:, 1] * n + edges[:, 0])
     return bool(np.array_equal(forward, backward) and len(np.unique(forward)) == len(forward))
+
+
+def without_coincident(vertices: Float32, faces: Int32) -> Float32:
+    """Return the vertices (V, 3) with those that share a position drawn apart by a hundredth of a millimetre.
+
+    Two sheets that touch in a point are a closed manifold by their indices, but readers of PLY, STL and glTF weld equal
+    positions, and after that the edges there belong to more than two faces.
+    """
+    normals = np.zeros(vertices.shape, np.float64)
+    corner = vertices[faces].astype(np.float64)
+    area = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    for k in range(3):
+        np.add.at(normals, faces[:, k], area)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-18)
+    apart = vertices.copy()
+    for step in range(1, 8):
+        _, first, inverse = np.unique(apart, axis=0, return_index=True, return_inverse=True)
+        again = first[inverse.ravel()] != np.arange(len(apart))
+        if not again.any():
+            break
+        apart[again] -= (step * COINCIDENT_STEP_M * normals[again]).astype(np.float32)
+    return apart
 
 
 def convex_parts(vertices: Float32, faces: Int32, concavity: float, seed: int) -> list[tuple[Float32, Int32]]:
