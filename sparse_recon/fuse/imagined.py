@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sparse_recon.config import EvidenceConfig
+from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.confidence import CORRECT_WITHIN_M
 from sparse_recon.geometry.grids import VoxelGrid
@@ -18,13 +21,23 @@ def imagined_field(
 ) -> SurfaceField:
     """Return the field that a completer hands over, or fuse its views into one.
 
-    Views vote: each carves what it sees through and carries surface where it sees it, weighted by confidence.
+    Each view carves what it sees through; where several see surface it is their mean, weighted by confidence. What no
+    view sees into counts as solid.
+
+    Raises
+    ------
+    ModelError
+        If there is neither a field nor a view.
     """
     if completion.surface is not None:
         return completion.surface
+    if not completion.views:
+        raise ModelError(
+            ErrorCode.MODEL_FAILED, f"{completion.model} handed over neither a field nor a view; a retry will not help"
+        )
     evidence = Evidence.empty(object_frame, grid, config)
     for view in completion.views:
-        evidence.add(_as_observation(view))
+        evidence.add(_as_observation(view, object_frame))
     bounds = Bounds.of(evidence)
     tsdf = evidence.tsdf_m()
     sdf = np.where(evidence.weight > 0, tsdf, bounds.lower_m).astype(np.float32)
@@ -33,10 +46,18 @@ def imagined_field(
     return SurfaceField(sdf, error.astype(np.float32))
 
 
-def _as_observation(view: GeneratedView) -> ObjectView:
-    """Turn a view's confidence P(|e| < 5 mm) into the depth sigma that a camera of the same reliability would have."""
+def _as_observation(view: GeneratedView, object_frame: ObjectFrame) -> ObjectView:
+    """Turn a view's confidence P(|e| < 5 mm) into the depth sigma that a camera of the same reliability would have.
+
+    Nothing but the object is imagined: a background without depth is seen through to the end of the cube.
+    """
     confidence: Float32 = np.clip(view.confidence, MIN_CONFIDENCE, 0.999).astype(np.float32)
     sigma = (CORRECT_WITHIN_M / -np.log(1.0 - confidence)).astype(np.float32)
-    depth = view.frame.depth_m
-    occluder = np.zeros(view.mask.shape, bool) if depth is None else ~view.mask & (depth > 0)
-    return ObjectView(view.frame, view.mask, occluder, sigma)
+    frame = view.frame
+    if frame.depth_m is None:
+        return ObjectView(frame, view.mask, np.zeros(view.mask.shape, bool), sigma)
+    to_centre = frame.T_world_cam[:3, 3] - object_frame.T_world_obj[:3, 3]
+    far_m = np.float32(np.linalg.norm(to_centre) + np.sqrt(3.0) * object_frame.half_side_m)
+    valid = frame.depth_m > 0
+    depth_m = np.where(view.mask | valid, frame.depth_m, far_m)
+    return ObjectView(replace(frame, depth_m=depth_m), view.mask, ~view.mask & valid, sigma)

@@ -45,7 +45,7 @@ def test_density_does_not_follow_the_triangles():
     for _ in range(4):  # many small triangles on the top, two large ones on the other sides
         fine = fine.subdivide(face_index=np.nonzero(fine.face_normals[:, 2] > 0.9)[0])
     mesh = (np.asarray(fine.vertices, np.float32), np.asarray(fine.faces, np.int32))
-    points, normals = sampled(mesh=mesh)
+    _, normals = sampled(mesh=mesh)
     top, bottom = np.sum(normals[:, 2] > 0.9), np.sum(normals[:, 2] < -0.9)
     assert abs(top - bottom) < 0.1 * bottom
 

@@ -8,7 +8,7 @@ from sparse_recon.fuse.mesh import is_closed, without_coincident
 
 def test_solids_that_touch_along_an_edge_stay_closed_after_welding():
     a = trimesh.creation.box((0.1, 0.1, 0.1))
-    vertices = np.concatenate([a.vertices, a.vertices + (0.1, 0.1, 0.0)]).astype(np.float32)
+    vertices = np.concatenate([a.vertices, a.vertices + np.array([0.1, 0.1, 0.0])]).astype(np.float32)
     faces = np.concatenate([a.faces, a.faces + len(a.vertices)]).astype(np.int32)
     assert is_closed(vertices, faces)
     assert not trimesh.Trimesh(vertices, faces).is_watertight  # four faces meet in the shared edge
