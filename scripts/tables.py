@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sparse_recon.bags.writer import CLOUD_TOPIC, OBJECT_TOPIC
+from sparse_recon.bags.writer import OUTPUT_TOPICS
 from sparse_recon.config import Parameter, parameters
 from sparse_recon.messages import definition_files
 
@@ -35,10 +35,7 @@ def interface_table() -> str:
 
 def topic_table() -> str:
     """The topics of a bag that `sparse_recon replay` writes."""
-    rows = [
-        (f"`{OBJECT_TOPIC}`", "`sparse_recon/msg/CompletedObject`", "One message per completed object."),
-        (f"`{CLOUD_TOPIC}`", "`sensor_msgs/msg/PointCloud2`", "The completed cloud alone, for stock viewers."),
-    ]
+    rows = ((f"`{topic}`", f"`{kind}`", sentence) for topic, (kind, sentence) in OUTPUT_TOPICS.items())
     return table(("Topic", "Type", "What it carries"), rows)
 
 

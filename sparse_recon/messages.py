@@ -93,6 +93,28 @@ def completed_object_array_fields(objects: Iterable[CompletedObject], frame_id: 
     }
 
 
+def completed_cloud_fields(objects: Iterable[CompletedObject], frame_id: str, stamp_ns: int) -> Fields:
+    """Return the completed points of all objects as one `sensor_msgs/PointCloud2`."""
+    records = [pack_completed_points(obj) for obj in objects]
+    return cloud_fields(np.concatenate([np.zeros(0, COMPLETED_POINT), *records]), header_fields(frame_id, stamp_ns))
+
+
+def observed_cloud_fields(objects: Iterable[CompletedObject], frame_id: str, stamp_ns: int) -> Fields:
+    """Return the measured points of all objects as one `sensor_msgs/PointCloud2`."""
+    points = np.concatenate([np.zeros((0, 3), np.float32), *(obj.observed_points_world for obj in objects)])
+    return cloud_fields(pack_points(OBSERVED_POINT, {"xyz": points}), header_fields(frame_id, stamp_ns))
+
+
+def vertex_colors(obj: CompletedObject) -> UInt8:
+    """Return (V, 3) uint8, the colour of the completed point nearest to each vertex of the nominal mesh."""
+    from scipy.spatial import cKDTree
+
+    if not len(obj.points_world):
+        return np.full((len(obj.nominal.vertices_world), 3), 128, dtype=np.uint8)
+    _, nearest = cKDTree(obj.points_world).query(obj.nominal.vertices_world)
+    return obj.colors[nearest]
+
+
 def quality_fields(quality: QualityRecord) -> Fields:
     """Turn a quality record into the fields of `msg/CompletionQuality`."""
     return {

@@ -162,3 +162,19 @@ def test_definitions_use_only_common_packages():
         for line in path.read_text().splitlines():
             word = (line.split("#")[0].split() or [""])[0]
             assert "/" not in word or word.startswith(allowed), f"{path.name}: {word}"
+
+
+def test_clouds_of_all_objects_are_one_after_the_other(obj):
+    second = make_object(3)
+    completed = messages.unpack_cloud(messages.completed_cloud_fields([obj, second], "world", 1))
+    np.testing.assert_array_equal(completed["confidence"], [*obj.confidence, *second.confidence])
+    observed = messages.unpack_cloud(messages.observed_cloud_fields([obj, second], "world", 1))
+    np.testing.assert_array_equal(
+        observed["z"], [*obj.observed_points_world[:, 2], *second.observed_points_world[:, 2]]
+    )
+    assert messages.completed_cloud_fields([], "world", 1)["width"] == 0
+
+
+def test_vertices_take_the_colour_of_the_nearest_point(obj):
+    distance = np.linalg.norm(obj.nominal.vertices_world[:, None] - obj.points_world[None], axis=2)
+    np.testing.assert_array_equal(messages.vertex_colors(obj), obj.colors[distance.argmin(axis=1)])

@@ -160,7 +160,7 @@ class _Channels:
 
     def _send(self, topic: str, stamp_ns: int, message: Any) -> None:
         if topic not in self._connections:
-            qos = [_transient_local()] if topic == "/tf_static" else []
+            qos = [transient_local()] if topic == "/tf_static" else []
             self._connections[topic] = self._writer.add_connection(
                 topic, message.__msgtype__, typestore=self._store, offered_qos_profiles=qos
             )
@@ -181,7 +181,7 @@ def _encoded(suffix: str, image: np.ndarray) -> np.ndarray:
     return cv2.imencode(suffix, np.ascontiguousarray(image))[1].reshape(-1)
 
 
-def _transient_local() -> Any:
+def transient_local() -> Any:
     from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
     forever = QosTime(9223372036, 854775807)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -65,13 +65,32 @@ class Bag:
 
         Messages have the attributes of their definition; arrays are NumPy arrays.
         """
+        for topic, log_ns, data in self.serialised(topics):
+            yield topic, log_ns, self.decoded(topic, log_ns, data)
+
+    def serialised(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+        """Yield (topic, log time in ns, CDR bytes) in the order of recording."""
         for topic, log_ns, data in self._storage.messages(topics):
-            try:
-                message = self._decoded(data, self.types[topic])
-            except Exception as error:  # damaged bytes make the generated decoders raise anything
-                log.warning("a message on %s at %.3f s cannot be decoded: %s", topic, log_ns * 1e-9, error)
-                message = None
-            yield topic, log_ns, message
+            if data[:4] == _ZSTD:  # message compression, in a file without its metadata; CDR starts with a zero
+                from backports import zstd
+
+                try:
+                    data = zstd.decompress(data)
+                except zstd.ZstdError as error:
+                    log.warning("a message on %s at %.3f s cannot be decompressed: %s", topic, log_ns * 1e-9, error)
+                    continue
+            yield topic, log_ns, data
+
+    def decoded(self, topic: str, log_ns: int, data: bytes) -> Any:
+        """Return the message, or None with a warning if its bytes are damaged."""
+        msgtype = self.types[topic]
+        try:
+            if msgtype not in self._stores:
+                self._stores[msgtype] = self._store(msgtype)
+            return self._stores[msgtype].deserialize_cdr(data, msgtype)
+        except Exception as error:  # damaged bytes make the generated decoders raise anything
+            log.warning("a message on %s at %.3f s cannot be decoded: %s", topic, log_ns * 1e-9, error)
+            return None
 
     @property
     def damage(self) -> str:
@@ -88,15 +107,6 @@ class Bag:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _decoded(self, data: bytes, msgtype: str) -> Any:
-        if data[:4] == _ZSTD:  # message compression, in a file without its metadata; CDR starts with a zero
-            from backports import zstd
-
-            data = zstd.decompress(data)
-        if msgtype not in self._stores:
-            self._stores[msgtype] = self._store(msgtype)
-        return self._stores[msgtype].deserialize_cdr(data, msgtype)
 
     def _store(self, msgtype: str) -> Any:
         """Return a type store with the definition that the recording carries, else that of ROS 2 Jazzy."""
@@ -126,6 +136,8 @@ class FrameReader:
     cameras : topics; none for a guess from names and types.
     config : `world_frame`, `depth` and `assembly` are used.
 
+    on_transforms : takes topic, log time in ns and serialised message of every transform message that is used.
+
     Attributes
     ----------
     cameras : the topics that are read.
@@ -145,9 +157,11 @@ class FrameReader:
         cameras: Sequence[CameraTopics] = (),
         *,
         config: SessionConfig | None = None,
+        on_transforms: Callable[[str, int, bytes], None] | None = None,
     ) -> None:
         config = config or SessionConfig()
         self._bag = bag
+        self._on_transforms = on_transforms
         self.cameras = named_cameras(cameras, bag.types) if cameras else guess_cameras(bag.types)
         self._transforms = transform_topics(bag.types)
         if not self._transforms and not config.world_frame:
@@ -165,19 +179,20 @@ class FrameReader:
             for role in ("color", "depth", "labels", "info", "depth_info")
             if (topic := getattr(camera, role))
         }
+        self._optical_frames: set[str] = set()
         self.messages_read = 0
         self._first_ns = self._last_ns = 0
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames; after the last one that can be read, raise FileError BAG_UNREADABLE if it is damaged."""
         static = [topic for topic in self._transforms if topic.endswith("tf_static")]
-        for topic, _, message in self._bag.messages(static):
-            self._push(topic, message)
-        for topic, log_ns, message in self._bag.messages({*self._roles, *self._transforms} - set(static)):
+        for topic, log_ns, data in self._bag.serialised(static):
+            self._push(topic, log_ns, data)
+        for topic, log_ns, data in self._bag.serialised({*self._roles, *self._transforms} - set(static)):
             self.messages_read += 1
             self._first_ns = self._first_ns or log_ns
             self._last_ns = log_ns
-            self._push(topic, message)
+            self._push(topic, log_ns, data)
             yield from self._assembler.poll()
         yield from self._assembler.flush()
         if self._bag.damage:
@@ -212,10 +227,18 @@ class FrameReader:
         counts = [self._bag.counts[camera.color] for camera in self.cameras]
         return sum(counts) if min(counts) >= 0 else -1
 
-    def _push(self, topic: str, message: Any) -> None:
+    @property
+    def optical_frames(self) -> frozenset[str]:
+        """Frames in which colour images came so far."""
+        return frozenset(self._optical_frames)
+
+    def _push(self, topic: str, log_ns: int, data: bytes) -> None:
+        message = self._bag.decoded(topic, log_ns, data)
         if message is None:
             return
         if topic in self._transforms:
+            if self._on_transforms is not None:
+                self._on_transforms(topic, log_ns, data)
             for item in message.transforms:
                 _push_transform(self._assembler, item, topic.endswith("tf_static"))
             return
@@ -224,6 +247,8 @@ class FrameReader:
         if role == "info" or role == "depth_info":
             self._assembler.push_info("color" if role == "info" else "depth", camera, stamp_ns, _info(message))
         else:
+            if role == "color":
+                self._optical_frames.add(frame_id)
             image = _image(message, self._bag.types[topic])
             self._assembler.push_image(role, camera, stamp_ns, frame_id, image)  # type: ignore[arg-type]
 

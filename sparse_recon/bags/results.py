@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.bags.atomic import whole_folder
+from sparse_recon.messages import vertex_colors
 from sparse_recon.types import CompletedObject, TriangleMesh, UInt8
 
 # glTF 2.0 has +y up and the world frame +z (REP 103); viewers turn it back.
@@ -41,7 +42,7 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
     """
     target = Path(folder) / (re.sub(r"[^\w.-]", "_", completed.object_id).lstrip(".") or "object")
     with whole_folder(target, f"the result {completed.object_id}") as new:
-        colors = _vertex_colors(completed)
+        colors = vertex_colors(completed)
         (new / "cloud.ply").write_bytes(cloud_ply(completed))
         (new / "mesh.ply").write_bytes(mesh_ply(completed, colors))
         (new / "mesh.glb").write_bytes(mesh_glb(completed.nominal, colors))
@@ -137,13 +138,3 @@ def _ply(names: list[str], columns: list[npt.NDArray[Any]], faces: npt.NDArray[n
         records["count"], records["corners"] = 3, faces
         body += records.tobytes()
     return "\n".join([*header, "end_header\n"]).encode("ascii") + body
-
-
-def _vertex_colors(completed: CompletedObject) -> UInt8:
-    """Return (V, 3) uint8, the colour of the completed point nearest to each vertex."""
-    from scipy.spatial import cKDTree
-
-    if not len(completed.points_world):
-        return np.full((len(completed.nominal.vertices_world), 3), 128, dtype=np.uint8)
-    _, nearest = cKDTree(completed.points_world).query(completed.nominal.vertices_world)
-    return completed.colors[nearest]

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from sparse_recon.bags.atomic import whole_folder
-from sparse_recon.messages import completed_object_fields, definition_files
+from sparse_recon.bags.atomic import file_errors, whole_folder
+from sparse_recon.bags.frames_bag import transient_local
+from sparse_recon.errors import FileError
+from sparse_recon.markers import marker_array_fields
+from sparse_recon.messages import (
+    Fields,
+    completed_cloud_fields,
+    completed_object_array_fields,
+    definition_files,
+    observed_cloud_fields,
+)
 from sparse_recon.types import CompletedObject
 
-OBJECT_TOPIC = "/sparse_recon/objects"
-CLOUD_TOPIC = "/sparse_recon/cloud"
-_OBJECT, _CLOUD = "sparse_recon/msg/CompletedObject", "sensor_msgs/msg/PointCloud2"
+# The topics of a node named completion_node in the root namespace, so that a replay is shown like the robot's.
+NODE = "/completion_node"
+OBJECTS_TOPIC, CLOUD_TOPIC = f"{NODE}/objects", f"{NODE}/cloud"
+OBSERVED_TOPIC, MARKERS_TOPIC = f"{NODE}/observed_cloud", f"{NODE}/markers"
+OUTPUT_TOPICS = {
+    OBJECTS_TOPIC: ("sparse_recon/msg/CompletedObjectArray", "All completed objects."),
+    CLOUD_TOPIC: ("sensor_msgs/msg/PointCloud2", "The completed points of all objects, for stock viewers."),
+    OBSERVED_TOPIC: ("sensor_msgs/msg/PointCloud2", "The measured points of all objects, before completion."),
+    MARKERS_TOPIC: ("visualization_msgs/msg/MarkerArray", "Mesh, box and name of every object, for RViz."),
+}
+_FIELDS: dict[str, Callable[[list[CompletedObject], str, int], Fields]] = {
+    OBJECTS_TOPIC: completed_object_array_fields,
+    CLOUD_TOPIC: completed_cloud_fields,
+    OBSERVED_TOPIC: observed_cloud_fields,
+    MARKERS_TOPIC: marker_array_fields,
+}
+_TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
 
 class ResultBag:
-    """Writes one message per object on `OBJECT_TOPIC`, and its cloud on `CLOUD_TOPIC` for viewers without our types.
+    """Writes the objects of one pass on `OUTPUT_TOPICS`, one message each, beside copied transforms.
 
     Use it as a context. The bag appears under its name when the context ends, also after Ctrl-C and errors in what
     produces the objects, with all objects written so far; without any object nothing is left. If writing itself fails,
@@ -33,70 +56,101 @@ class ResultBag:
     Raises
     ------
     FileError
-        DISK_FULL or OUTPUT_UNWRITABLE, from `write` or at the end.
+        DISK_FULL or OUTPUT_UNWRITABLE, from `copy_transforms` or at the end.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._objects: list[tuple[int, list[tuple[str, str, bytes]]]] = []
-        self._store = _type_store()
+        self._objects: list[CompletedObject] = []
+        self._stack = ExitStack()
+        self._writer: Any = None
+        self._connections: dict[str, Any] = {}
+        self._last_ns = 0
 
     def __enter__(self) -> ResultBag:
         return self
 
     def write(self, completed: CompletedObject) -> None:
-        """Take one object; it is serialised now and written when the context ends."""
-        fields = completed_object_fields(completed)
-        messages = [(OBJECT_TOPIC, _OBJECT, fields), (CLOUD_TOPIC, _CLOUD, fields["cloud"])]
-        serialised = [(topic, kind, self._serialised(kind, values)) for topic, kind, values in messages]
-        self._objects.append((completed.stamp_ns, serialised))
+        """Take one object; all are written when the context ends."""
+        self._objects.append(completed)
+
+    def copy_transforms(self, topic: str, log_ns: int, data: bytes) -> None:
+        """Write a serialised message of /tf or /tf_static at its time of recording; results come after the last."""
+        self._last_ns = max(self._last_ns, log_ns)
+        with file_errors(self.path, "the result bag"):
+            self._send(topic, _TRANSFORMS, log_ns, data, latched=topic.endswith("tf_static"))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._objects:
+            with suppress(FileError):
+                self._stack.__exit__(_NoObjects, _NoObjects(), None)
+            return
+        with self._stack:
+            newest_ns = max(completed.stamp_ns for completed in self._objects)
+            for topic, (msgtype, _) in OUTPUT_TOPICS.items():
+                fields = _FIELDS[topic](self._objects, self._objects[0].frame_id, newest_ns)
+                data = self._store.serialize_cdr(_message(self._store, msgtype, fields), msgtype)
+                self._send(topic, msgtype, self._last_ns or newest_ns, data, latched=True)
+
+    def _send(self, topic: str, msgtype: str, log_ns: int, data: Any, *, latched: bool) -> None:
+        if self._writer is None:
+            self._open()
+        if topic not in self._connections:
+            qos = [transient_local()] if latched else []
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=self._store, offered_qos_profiles=qos
+            )
+        self._writer.write(self._connections[topic], log_ns, data)
+
+    def _open(self) -> None:
         from rosbags.rosbag2 import StoragePlugin, Writer
 
-        if not self._objects:
-            return
-        with whole_folder(self.path, "the result bag") as new:
-            new.rmdir()  # the rosbags writer wants to make it
-            with Writer(new, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-                connections: dict[str, Any] = {}
-                for stamp_ns, messages in self._objects:
-                    for topic, msgtype, data in messages:
-                        if topic not in connections:
-                            connections[topic] = writer.add_connection(topic, msgtype, typestore=self._store)
-                        writer.write(connections[topic], stamp_ns, data)
+        new = self._stack.enter_context(whole_folder(self.path, "the result bag"))
+        new.rmdir()  # the rosbags writer wants to make it
+        self._writer = self._stack.enter_context(Writer(new, version=9, storage_plugin=StoragePlugin.MCAP))
 
-    def _serialised(self, msgtype: str, fields: Mapping[str, Any]) -> bytes:
-        return bytes(self._store.serialize_cdr(_message(self._store, msgtype, fields), msgtype))
+    @cached_property
+    def _store(self) -> Any:
+        """Types of ROS 2 Jazzy and of this package."""
+        from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+        store = get_typestore(Stores.ROS2_JAZZY)
+        types: dict[str, Any] = {}
+        for name, path in definition_files().items():
+            if re.fullmatch(r"\w+/msg/\w+", name):
+                types.update(get_types_from_msg(path.read_text(encoding="utf-8"), name))
+        store.register(types)
+        return store
 
 
-def _type_store() -> Any:
-    """Return the types of ROS 2 Jazzy and of this package."""
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types: dict[str, Any] = {}
-    for name, path in definition_files().items():
-        if re.fullmatch(r"\w+/msg/\w+", name):
-            types.update(get_types_from_msg(path.read_text(encoding="utf-8"), name))
-    store.register(types)
-    return store
+class _NoObjects(Exception):
+    """Makes `whole_folder` drop a bag that holds nothing but transforms."""
 
 
 def _message(store: Any, msgtype: str, fields: Mapping[str, Any]) -> Any:
     """Turn nested field dicts into messages of the store."""
+    values = dict(fields)
+    for name, (kind, element) in _nested(store, msgtype).items():
+        if kind == "message":
+            values[name] = _message(store, element, values[name])
+        elif _nested(store, element):
+            values[name] = [_message(store, element, item) for item in values[name]]
+        else:  # points, colours and triangles by the ten thousand
+            make = store.types[element]
+            values[name] = [make(**item) for item in values[name]]
+    return store.types[msgtype](**values)
+
+
+def _nested(store: Any, msgtype: str) -> dict[str, tuple[str, str]]:
+    """Return the fields of a type that hold messages: (`message` or `messages`, their type) by name."""
     from rosbags.interfaces import Nodetype
 
-    values = {}
+    nested = {}
     for name, (kind, detail) in store.fielddefs[msgtype][1]:
-        value = fields[name]
         if kind is Nodetype.NAME:
-            value = _message(store, detail, value)
+            nested[name] = ("message", detail)
         elif kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) and detail[0][0] is Nodetype.NAME:
-            value = [_message(store, detail[0][1], item) for item in value]
-        elif kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) and isinstance(value, np.ndarray):
-            value = np.ascontiguousarray(value)
-        values[name] = value
-    return store.types[msgtype](**values)
+            nested[name] = ("messages", detail[0][1])
+    return nested

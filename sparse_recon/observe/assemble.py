@@ -168,8 +168,8 @@ class FrameAssembler:
                 if isinstance(match, Unmatched):
                     stamp_ns = match.message.stamp_ns
                     text = (
-                        f"{name}: no {match.stream} image within {self._config.stamp_tolerance_s:g} s of the colour image at "
-                        f"{stamp_ns * 1e-9:.6f} s; check that both are published and share a clock, "
+                        f"{name}: no {match.stream} image within {self._config.stamp_tolerance_s:g} s of the colour "
+                        f"image at {stamp_ns * 1e-9:.6f} s; check that both are published and share a clock, "
                         "or raise assembly.stamp_tolerance_s"
                     )
                     self._reject(ErrorCode.STAMP_INVALID, text, name, stamp_ns)

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from sparse_recon.bags.reader import Bag
-from sparse_recon.bags.writer import CLOUD_TOPIC, OBJECT_TOPIC, ResultBag
+from sparse_recon.bags.writer import (
+    CLOUD_TOPIC,
+    MARKERS_TOPIC,
+    OBJECTS_TOPIC,
+    OBSERVED_TOPIC,
+    OUTPUT_TOPICS,
+    ResultBag,
+)
 from sparse_recon.messages import unpack_cloud
 from sparse_recon.types import CompletedObject
 
@@ -21,6 +28,11 @@ def written(path: Path, *objects: CompletedObject) -> Path:
     return path
 
 
+def names(bag: Bag) -> list[str]:
+    ((_, _, array),) = bag.messages([OBJECTS_TOPIC])
+    return [completed.object_id for completed in array.objects]
+
+
 def test_stock_reader_needs_no_definitions_of_ours(completed_box: CompletedObject, tmp_path: Path):
     reader = pytest.importorskip("mcap.reader")
     decoder = pytest.importorskip("mcap_ros2.decoder")
@@ -29,21 +41,25 @@ def test_stock_reader_needs_no_definitions_of_ours(completed_box: CompletedObjec
         messages = list(
             reader.make_reader(stream, decoder_factories=[decoder.DecoderFactory()]).iter_decoded_messages()
         )
-    objects = [message for _, channel, _, message in messages if channel.topic == OBJECT_TOPIC]
-    (completed,) = objects
+    by_topic = {channel.topic: message for _, channel, _, message in messages}
+    assert by_topic.keys() == OUTPUT_TOPICS.keys()
+    (completed,) = by_topic[OBJECTS_TOPIC].objects
     assert (completed.object_id, completed.model, completed.seed) == ("object_0", "carve", 7)
     assert completed.header.frame_id == "world" and completed.header.stamp.sec == 1_700_000_000
     assert len(completed.nominal_mesh.triangles) == len(completed_box.nominal.faces)
     assert completed.quality.views_used == 3 and list(completed.quality.stage_names) == ["observe", "mesh"]
-    cloud = next(message for _, channel, _, message in messages if channel.topic == CLOUD_TOPIC)
-    assert cloud.width == len(completed_box.points_world)
+    assert by_topic[CLOUD_TOPIC].width == len(completed_box.points_world)
+    assert by_topic[OBSERVED_TOPIC].width == len(completed_box.observed_points_world)
+    kinds = [(marker.ns, len(marker.points), len(marker.colors)) for marker in by_topic[MARKERS_TOPIC].markers]
+    assert kinds == [("", 0, 0), ("mesh", 36, 36), ("box", 24, 0), ("id", 0, 0)]
 
 
 def test_own_reader_gets_the_same_numbers(completed_box: CompletedObject, tmp_path: Path):
     with Bag(written(tmp_path / "bag", completed_box)) as bag:
-        assert bag.types[OBJECT_TOPIC] == "sparse_recon/msg/CompletedObject"
-        ((_, log_ns, message),) = bag.messages([OBJECT_TOPIC])
+        assert bag.types[OBJECTS_TOPIC] == "sparse_recon/msg/CompletedObjectArray"
+        ((_, log_ns, array),) = bag.messages([OBJECTS_TOPIC])
     assert log_ns == completed_box.stamp_ns
+    (message,) = array.objects
     np.testing.assert_array_equal(message.vertex_confidence, completed_box.vertex_confidence)
     corners = np.array([t.vertex_indices for t in message.conservative_mesh.triangles])
     np.testing.assert_array_equal(corners, completed_box.conservative.faces)
@@ -60,7 +76,7 @@ def test_interrupt_keeps_what_is_finished(completed_box: CompletedObject, tmp_pa
         bag.write(completed_box)
         raise KeyboardInterrupt
     with Bag(tmp_path / "bag") as read:
-        assert len(list(read.messages([OBJECT_TOPIC]))) == 1
+        assert names(read) == ["object_0"]
 
 
 def test_no_object_leaves_the_older_bag(completed_box: CompletedObject, tmp_path: Path):
@@ -73,5 +89,35 @@ def test_newer_bag_replaces_the_older(completed_box: CompletedObject, tmp_path: 
     written(tmp_path / "bag", completed_box)
     written(tmp_path / "bag", completed_box, replace(completed_box, object_id="object_1"))
     with Bag(tmp_path / "bag") as bag:
-        assert [m.object_id for _, _, m in bag.messages([OBJECT_TOPIC])] == ["object_0", "object_1"]
+        assert names(bag) == ["object_0", "object_1"]
+    assert [p.name for p in tmp_path.iterdir()] == ["bag"]
+
+
+def test_topics_are_latched_and_those_of_the_node(completed_box: CompletedObject, tmp_path: Path):
+    metadata = (written(tmp_path / "bag", completed_box) / "metadata.yaml").read_text()
+    assert metadata.count("durability: transient_local") == len(OUTPUT_TOPICS)
+    assert all(topic.startswith("/completion_node/") for topic in OUTPUT_TOPICS)
+
+
+def test_transforms_are_copied_and_results_come_after_them(
+    completed_box: CompletedObject, small_bag: Path, tmp_path: Path
+):
+    with Bag(small_bag) as source, ResultBag(tmp_path / "bag") as bag:
+        for topic, log_ns, data in source.serialised(["/tf", "/tf_static"]):
+            bag.copy_transforms(topic, log_ns, data)
+        bag.write(completed_box)
+    with Bag(tmp_path / "bag") as read, Bag(small_bag) as source:
+        assert list(read.serialised(["/tf", "/tf_static"])) == list(source.serialised(["/tf", "/tf_static"]))
+        times = [log_ns for _, log_ns, _ in read.serialised(read.types)]
+        ((_, result_ns, _),) = read.serialised([OBJECTS_TOPIC])
+    assert result_ns == max(times)
+
+
+def test_transforms_alone_leave_the_older_bag(completed_box: CompletedObject, small_bag: Path, tmp_path: Path):
+    written(tmp_path / "bag", completed_box)
+    with Bag(small_bag) as source, ResultBag(tmp_path / "bag") as bag:
+        for topic, log_ns, data in source.serialised(["/tf"]):
+            bag.copy_transforms(topic, log_ns, data)
+    with Bag(tmp_path / "bag") as read:
+        assert names(read) == ["object_0"] and "/tf" not in read.types
     assert [p.name for p in tmp_path.iterdir()] == ["bag"]

@@ -15,7 +15,7 @@ import pytest
 
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag
-from sparse_recon.bags.writer import OBJECT_TOPIC
+from sparse_recon.bags.writer import OBJECTS_TOPIC
 from sparse_recon.cli.main import main
 from sparse_recon.simulate.recording import Recording
 
@@ -55,7 +55,8 @@ def test_objects_and_bag_are_written(done: Path):
     assert all((done / name / "collision" / "conservative.stl").is_file() for name in objects)
     assert json.loads((done / "object_0" / "quality.json").read_text())["frame_id"] == "world"
     with Bag(done / "completed_bag") as bag:
-        assert [m.object_id for _, _, m in bag.messages([OBJECT_TOPIC])] == objects
+        ((_, _, array),) = bag.messages([OBJECTS_TOPIC])
+    assert [completed.object_id for completed in array.objects] == objects
 
 
 def test_another_process_writes_the_same_bytes(bag: Path, done: Path, tmp_path: Path):
@@ -162,4 +163,5 @@ def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: 
     if moment == "completing":
         assert (out / "object_0" / "mesh.glb").stat().st_size > 1000
         with Bag(out / "completed_bag") as written:
-            assert [m.object_id for _, _, m in written.messages([OBJECT_TOPIC])] == ["object_0"]
+            ((_, _, array),) = written.messages([OBJECTS_TOPIC])
+        assert [completed.object_id for completed in array.objects] == ["object_0"]

@@ -1,0 +1,100 @@
+"""Completed objects as the fields of `visualization_msgs/MarkerArray`: mesh, box and name of each, for RViz."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from sparse_recon.geometry.poses import transform_points
+from sparse_recon.messages import Fields, header_fields, pose_fields, vertex_colors
+from sparse_recon.types import CompletedObject, Float64, OrientedBox
+
+_LINE_LIST, _TEXT, _TRIANGLE_LIST = 5, 9, 11  # visualization_msgs/Marker types
+_ADD, _DELETE_ALL = 0, 3
+_LINE_WIDTH_M, _TEXT_HEIGHT_M = 0.0015, 0.025
+_BOX_COLOR, _TEXT_COLOR = (0.0, 0.63, 0.47, 1.0), (1.0, 1.0, 1.0, 1.0)
+
+
+def marker_array_fields(objects: Iterable[CompletedObject], frame_id: str, stamp_ns: int) -> Fields:
+    """Turn objects into the fields of `visualization_msgs/MarkerArray`.
+
+    The array stands for itself: its first marker deletes all earlier ones, so no objects leave an empty picture.
+    Then follow, with the number of the object as id, namespace `mesh` (TRIANGLE_LIST, 3 points and 3 colours a face),
+    `box` (LINE_LIST, 12 edges) and `id` (TEXT_VIEW_FACING above the box).
+    """
+    header = header_fields(frame_id, stamp_ns)
+    markers = [_marker(header, "", 0, 0, action=_DELETE_ALL)]
+    for number, completed in enumerate(objects):
+        if len(completed.nominal.faces):
+            markers.append(_mesh(header, number, completed))
+        markers += [_box(header, number, completed.box), _name(header, number, completed)]
+    return {"markers": markers}
+
+
+def _mesh(header: Fields, number: int, completed: CompletedObject) -> Fields:
+    corners = completed.nominal.faces.ravel()
+    colors = vertex_colors(completed)[corners].astype(np.float64) / 255.0
+    points = completed.nominal.vertices_world[corners].astype(np.float64)
+    return _marker(
+        header,
+        "mesh",
+        number,
+        _TRIANGLE_LIST,
+        scale=_vector(1.0, 1.0, 1.0),
+        color=_color(1.0, 1.0, 1.0, 1.0),
+        points=[{"x": x, "y": y, "z": z} for x, y, z in points.tolist()],
+        colors=[{"r": r, "g": g, "b": b, "a": 1.0} for r, g, b in colors.tolist()],
+    )
+
+
+def _box(header: Fields, number: int, box: OrientedBox) -> Fields:
+    corners = [(np.array(signs), 0.5 * box.size_m * signs) for signs in product((-1.0, 1.0), repeat=3)]
+    edges = [(p, q) for i, (s, p) in enumerate(corners) for t, q in corners[i + 1 :] if np.sum(s != t) == 1]
+    points = [{"x": x, "y": y, "z": z} for x, y, z in np.array(edges).reshape(-1, 3).tolist()]
+    look: Fields = {"scale": _vector(_LINE_WIDTH_M, 0.0, 0.0), "color": _color(*_BOX_COLOR), "points": points}
+    return _marker(header, "box", number, _LINE_LIST, pose=pose_fields(box.T_world_box), **look)
+
+
+def _name(header: Fields, number: int, completed: CompletedObject) -> Fields:
+    T_world_text: Float64 = np.eye(4)
+    above = np.array([[0.0, 0.0, 0.5 * float(completed.box.size_m[2]) + _TEXT_HEIGHT_M]])
+    T_world_text[:3, 3] = transform_points(completed.box.T_world_box, above)[0]
+    look: Fields = {"scale": _vector(0.0, 0.0, _TEXT_HEIGHT_M), "color": _color(*_TEXT_COLOR), "text": completed.object_id}
+    return _marker(header, "id", number, _TEXT, pose=pose_fields(T_world_text), **look)
+
+
+def _marker(header: Fields, namespace: str, number: int, kind: int, *, action: int = _ADD, **given: Any) -> Fields:
+    blank_header = header_fields("", 0)
+    return {
+        "header": header,
+        "ns": namespace,
+        "id": number,
+        "type": kind,
+        "action": action,
+        "pose": pose_fields(np.eye(4)),
+        "scale": _vector(1.0, 1.0, 1.0),
+        "color": _color(1.0, 1.0, 1.0, 1.0),
+        "lifetime": {"sec": 0, "nanosec": 0},
+        "frame_locked": False,
+        "points": [],
+        "colors": [],
+        "texture_resource": "",
+        "texture": {"header": blank_header, "format": "", "data": np.zeros(0, np.uint8)},
+        "uv_coordinates": [],
+        "text": "",
+        "mesh_resource": "",
+        "mesh_file": {"filename": "", "data": np.zeros(0, np.uint8)},
+        "mesh_use_embedded_materials": False,
+        **given,
+    }
+
+
+def _vector(x: float, y: float, z: float) -> Fields:
+    return {"x": x, "y": y, "z": z}
+
+
+def _color(r: float, g: float, b: float, a: float) -> Fields:
+    return {"r": r, "g": g, "b": b, "a": a}

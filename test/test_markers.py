@@ -1,0 +1,66 @@
+"""Markers that RViz draws: valid counts, finite numbers, and an empty array that clears the picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_messages import make_object
+
+from sparse_recon.markers import marker_array_fields
+from sparse_recon.types import CompletedObject, TriangleMesh
+
+DELETE_ALL, TRIANGLE_LIST, LINE_LIST, TEXT = 3, 11, 5, 9
+
+
+@pytest.fixture
+def completed() -> CompletedObject:
+    return make_object()
+
+
+def by_namespace(*objects: CompletedObject) -> dict[str, list[dict]]:
+    markers: dict[str, list[dict]] = {}
+    for marker in marker_array_fields(objects, "world", 5)["markers"]:
+        markers.setdefault(marker["ns"], []).append(marker)
+    return markers
+
+
+def xyz(points: list[dict]) -> np.ndarray:
+    return np.array([[p["x"], p["y"], p["z"]] for p in points])
+
+
+def test_mesh_has_three_points_and_colours_a_face(completed):
+    (mesh,) = by_namespace(completed)["mesh"]
+    assert mesh["type"] == TRIANGLE_LIST and mesh["scale"] == {"x": 1.0, "y": 1.0, "z": 1.0}
+    assert len(mesh["colors"]) == len(mesh["points"])
+    np.testing.assert_array_equal(
+        xyz(mesh["points"]), completed.nominal.vertices_world[completed.nominal.faces.ravel()]
+    )
+    assert all(0.0 <= color[c] <= 1.0 for color in mesh["colors"] for c in "rgba")
+
+
+def test_box_lines_are_the_twelve_edges(completed):
+    (box,) = by_namespace(completed)["box"]
+    lines = xyz(box["points"]).reshape(12, 2, 3)
+    lengths = np.linalg.norm(lines[:, 1] - lines[:, 0], axis=1)
+    assert box["type"] == LINE_LIST
+    np.testing.assert_allclose(np.sort(lengths), np.repeat(np.sort(completed.box.size_m), 4))
+
+
+def test_name_hangs_above_the_box(completed):
+    (name,) = by_namespace(completed)["id"]
+    top = completed.box.T_world_box[2, 3] + 0.5 * completed.box.size_m[2]
+    assert (name["type"], name["text"]) == (TEXT, "object_0") and name["pose"]["position"]["z"] > top
+
+
+def test_every_array_replaces_the_one_before(completed):
+    assert [m["action"] for m in marker_array_fields([], "world", 5)["markers"]] == [DELETE_ALL]
+    markers = marker_array_fields([completed, completed], "world", 5)["markers"]
+    assert [m["action"] for m in markers] == [DELETE_ALL, *[0] * 6]
+    assert len({(m["ns"], m["id"]) for m in markers}) == 7
+
+
+def test_object_without_a_surface_has_no_empty_triangle_list(completed):
+    empty = TriangleMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    assert by_namespace(replace(completed, nominal=empty)).keys() == {"", "box", "id"}
