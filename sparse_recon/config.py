@@ -55,7 +55,7 @@ class DepthConfig(Checked):
     edge_jump_m: float = field(
         default=0.02,
         metadata=doc(
-            "Depth pixels whose neighbours jump by more than this are flying pixels and dropped; 0 keeps all.",
+            "Depth edges higher than this have flying pixels between their sides, which are dropped; 0 keeps all.",
             unit="m",
             low=0.0,
             high=1.0,
@@ -195,7 +195,7 @@ class EvidenceConfig(Checked):
         default=3.0, metadata=doc("Truncation of the observed signed distance.", low=1.5, high=10.0)
     )
     soft_conflict: float = field(
-        default=0.08,
+        default=0.04,
         metadata=doc(
             "Share of observed surface seen empty by another view above which bounds turn soft.", low=0.0, high=1.0
         ),

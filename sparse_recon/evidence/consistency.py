@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from sparse_recon.evidence.depth_filter import valid_neighbours
 from sparse_recon.geometry.cameras import project_points, unproject_depth
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.types import Bool, CameraIntrinsics, Float32, Float64, ObjectFrame, ObjectView, ObjectViews
 
 MAX_POINTS = 2000
+# A view has a say on a point only where it measured most of the 25 pixels: it may have failed to measure the object.
+MIN_VALID_IN_WINDOW = 15
 # A point is contradicted when another view measured farther than it by more than this many sigmas and this distance.
 CONTRADICTION_SIGMA, CONTRADICTION_M = 3.0, 0.002
 # Contradictions deeper than this are not pose noise; carving keeps going beyond it.
@@ -36,25 +39,18 @@ class ViewDepth:
     sigma_m: float
 
     @classmethod
-    def of(
-        cls,
-        depth_m: Float32,
-        intrinsics: CameraIntrinsics,
-        T_cam_obj: Float64,
-        points_obj: Float32,
-        sigma_m: Float32,
-        thin: bool = True,
-    ) -> ViewDepth:
-        """Prepare a depth image (H, W) and its measured points (N, 3); `thin` keeps at most `MAX_POINTS` of them."""
+    def of(cls, view: ObjectView, depth_m: Float32, T_cam_obj: Float64, pixels: Bool) -> ViewDepth:
+        """Prepare a view with its (perhaps smoothed) depth (H, W); `pixels` (H, W) says whose points are kept."""
         import cv2
 
-        valid: Bool = depth_m > 0
-        kernel = np.ones((5, 5), np.uint8)
-        nearest = np.asarray(cv2.erode(np.where(valid, depth_m, np.float32(1e6)), kernel), np.float32)
-        nearest[nearest > 1e5] = np.nan
-        step = max(1, len(points_obj) // MAX_POINTS) if thin else 1
-        sigma = float(np.median(sigma_m)) if len(sigma_m) else 0.0
-        return cls(nearest, intrinsics, T_cam_obj, points_obj[::step], sigma)
+        valid = depth_m > 0
+        measured = np.where(valid, depth_m, np.float32(np.inf))
+        nearest = np.asarray(cv2.erode(measured, np.ones((5, 5), np.uint8)), np.float32)
+        nearest[valid_neighbours(valid, 5) < MIN_VALID_IN_WINDOW] = np.nan
+        pixels = pixels & valid
+        points = transform_points(inverse(T_cam_obj), unproject_depth(depth_m, view.frame.intrinsics, pixels))
+        sigma = float(np.median(view.sigma_m[pixels])) if pixels.any() else 0.0
+        return cls(nearest, view.frame.intrinsics, T_cam_obj, points.astype(np.float32), sigma)
 
     def excess_m(self, points_obj: Float32) -> Float32:
         """Return by how much the view measured beyond each of (N, 3) points, metres; NaN where it did not look."""
@@ -90,12 +86,9 @@ def without_outliers(views: ObjectViews) -> tuple[ObjectViews, float]:
 
 
 def _view_depth(view: ObjectView, object_frame: ObjectFrame) -> ViewDepth:
-    frame = view.frame
-    assert frame.depth_m is not None
-    T_cam_obj = inverse(frame.T_world_cam) @ object_frame.T_world_obj
-    points = transform_points(inverse(T_cam_obj), unproject_depth(frame.depth_m, frame.intrinsics, view.mask))
-    sigma = view.sigma_m[view.mask & _valid(view)]
-    return ViewDepth.of(frame.depth_m, frame.intrinsics, T_cam_obj, points.astype(np.float32), sigma, thin=False)
+    assert view.frame.depth_m is not None
+    T_cam_obj = inverse(view.frame.T_world_cam) @ object_frame.T_world_obj
+    return ViewDepth.of(view, view.frame.depth_m, T_cam_obj, view.mask)
 
 
 def _valid(view: ObjectView) -> Bool:
@@ -123,6 +116,13 @@ def _without_pixels(view: ObjectView, rows: npt.NDArray[np.intp], columns: npt.N
     return replace(view, frame=replace(view.frame, depth_m=depth_m), mask=mask)
 
 
+def interior(mask: Bool) -> Bool:
+    """Return the mask (H, W) without its rim of two pixels, where depth may belong to what is behind."""
+    import cv2
+
+    return cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+
+
 def contradiction(views: list[ViewDepth], soft_conflict: float) -> tuple[float, float]:
     """Return the share of measured points that another view saw empty, and the slack that would absolve them.
 
@@ -130,8 +130,9 @@ def contradiction(views: list[ViewDepth], soft_conflict: float) -> tuple[float, 
     """
     excess = []
     for i, view in enumerate(views):
-        others = [other.excess_m(view.points_obj) for j, other in enumerate(views) if j != i]
-        if others and len(view.points_obj):
+        points = view.points_obj[:: max(1, len(view.points_obj) // MAX_POINTS)]
+        others = [other.excess_m(points) for j, other in enumerate(views) if j != i]
+        if others and len(points):
             tolerance = CONTRADICTION_SIGMA * view.sigma_m + CONTRADICTION_M
             excess.append(np.nan_to_num(np.stack(others), nan=-1.0).max(axis=0) - tolerance)
     if not excess:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.config import EvidenceConfig
-from sparse_recon.evidence.consistency import ViewDepth
+from sparse_recon.evidence.consistency import ViewDepth, interior
 from sparse_recon.evidence.depth_filter import carving_depth, smoothed
 from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.geometry.grids import VoxelGrid
@@ -110,9 +110,7 @@ class Evidence:
         smooth = smoothed(depth_m, depth_m > 0, view.sigma_m)
         self._add_depth(view, smooth, uv, z, inverse(T_cam_obj))
         self._add_points(view, smooth, inverse(T_cam_obj))
-        self.view_depths.append(
-            ViewDepth.of(smooth, view.frame.intrinsics, T_cam_obj, self.points_obj[-1], self.point_sigma_m[-1])
-        )
+        self.view_depths.append(ViewDepth.of(view, smooth, T_cam_obj, interior(view.mask)))
 
     def _projected(self, T_cam_obj: Float64, intrinsics: CameraIntrinsics) -> tuple[Float32, Float32]:
         """Return pixel coordinates (2, X*Y, Z) and depth (X*Y, Z) of all voxel centres."""

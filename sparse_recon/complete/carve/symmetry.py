@@ -22,6 +22,8 @@ TOLERANCE_SHARE = 0.03
 ANGLES, REFINEMENTS = 24, 4
 MIN_SIDE_SHARE = 0.2
 MIN_ARC_POINTS = 12
+# Of an axis of revolution more is asked than of a mirror: it says more.
+AXIS_MIN_SUPPORT, AXIS_MAX_VIOLATION = 0.85, 0.06
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +149,9 @@ def find_axis(seen: SeenSpace, config: CarveConfig) -> Axis | None:
     turned = axis.revolve(p, 16)
     turned = turned[seen.grid.inside(turned)]
     violation = float(np.mean(_look_up(seen.margin_m, seen.grid, turned) > seen.tolerance_m))
-    if support < AXIS_MIN_SUPPORT or violation > 2 * config.symmetry_max_violation:
+    if support < AXIS_MIN_SUPPORT or violation > AXIS_MAX_VIOLATION:
         return None
     return axis
-
-
-AXIS_MIN_SUPPORT = 0.85
 
 
 def _judged(normal: Float64, offset: float, seen: SeenSpace) -> Mirror:
