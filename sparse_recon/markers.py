@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.geometry.poses import transform_points
-from sparse_recon.messages import Fields, header_fields, pose_fields, vertex_colors
+from sparse_recon.messages import COLOR, POINT, Fields, header_fields, pose_fields, records, vertex_colors
 from sparse_recon.types import CompletedObject, Float64, OrientedBox
 
 _LINE_LIST, _TEXT, _TRIANGLE_LIST = 5, 9, 11  # visualization_msgs/Marker types
@@ -36,8 +36,8 @@ def marker_array_fields(objects: Iterable[CompletedObject], frame_id: str, stamp
 
 def _mesh(header: Fields, number: int, completed: CompletedObject) -> Fields:
     corners = completed.nominal.faces.ravel()
-    colors = vertex_colors(completed)[corners].astype(np.float64) / 255.0
-    points = completed.nominal.vertices_world[corners].astype(np.float64)
+    colors = np.ones((len(corners), 4), dtype=np.float32)
+    colors[:, :3] = vertex_colors(completed)[corners] / np.float32(255.0)
     return _marker(
         header,
         "mesh",
@@ -45,15 +45,15 @@ def _mesh(header: Fields, number: int, completed: CompletedObject) -> Fields:
         _TRIANGLE_LIST,
         scale=_vector(1.0, 1.0, 1.0),
         color=_color(1.0, 1.0, 1.0, 1.0),
-        points=[{"x": x, "y": y, "z": z} for x, y, z in points.tolist()],
-        colors=[{"r": r, "g": g, "b": b, "a": 1.0} for r, g, b in colors.tolist()],
+        points=records(POINT, completed.nominal.vertices_world[corners]),
+        colors=records(COLOR, colors),
     )
 
 
 def _box(header: Fields, number: int, box: OrientedBox) -> Fields:
     corners = [(np.array(signs), 0.5 * box.size_m * signs) for signs in product((-1.0, 1.0), repeat=3)]
     edges = [(p, q) for i, (s, p) in enumerate(corners) for t, q in corners[i + 1 :] if np.sum(s != t) == 1]
-    points = [{"x": x, "y": y, "z": z} for x, y, z in np.array(edges).reshape(-1, 3).tolist()]
+    points = records(POINT, np.array(edges).reshape(-1, 3))
     look: Fields = {"scale": _vector(_LINE_WIDTH_M, 0.0, 0.0), "color": _color(*_BOX_COLOR), "points": points}
     return _marker(header, "box", number, _LINE_LIST, pose=pose_fields(box.T_world_box), **look)
 
@@ -62,7 +62,11 @@ def _name(header: Fields, number: int, completed: CompletedObject) -> Fields:
     T_world_text: Float64 = np.eye(4)
     above = np.array([[0.0, 0.0, 0.5 * float(completed.box.size_m[2]) + _TEXT_HEIGHT_M]])
     T_world_text[:3, 3] = transform_points(completed.box.T_world_box, above)[0]
-    look: Fields = {"scale": _vector(0.0, 0.0, _TEXT_HEIGHT_M), "color": _color(*_TEXT_COLOR), "text": completed.object_id}
+    look: Fields = {
+        "scale": _vector(0.0, 0.0, _TEXT_HEIGHT_M),
+        "color": _color(*_TEXT_COLOR),
+        "text": completed.object_id,
+    }
     return _marker(header, "id", number, _TEXT, pose=pose_fields(T_world_text), **look)
 
 

@@ -1,8 +1,8 @@
 """Completed objects as plain nested dicts with exactly the fields of this package's ROS messages.
 
 Nothing here knows ROS. `ros.convert` makes rclpy messages of these dicts, `bags` makes records of a bag of them.
-Numbers are Python numbers, lists of numbers are flat NumPy arrays of the field's own type, and lists of messages are
-lists of dicts.
+Numbers are Python numbers, lists of numbers are flat NumPy arrays of the field's own type. Lists of messages are lists
+of dicts; those of points, colours and triangles, of which there are many, are structured arrays with the fields' names.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ OBSERVED_POINT = np.dtype(_XYZ)
 COMPLETED_POINT = np.dtype(
     [*_XYZ, ("rgb", "<f4"), *_NORMAL, ("confidence", "<f4"), ("provenance", "u1"), ("padding", "u1", (3,))]
 )
+POINT = np.dtype([("x", "<f8"), ("y", "<f8"), ("z", "<f8")])  # geometry_msgs/Point
+COLOR = np.dtype([("r", "<f4"), ("g", "<f4"), ("b", "<f4"), ("a", "<f4")])  # std_msgs/ColorRGBA
+TRIANGLE = np.dtype([("vertex_indices", "<u4", 3)])  # shape_msgs/MeshTriangle
 NO_LABEL = -1
 _CHUNK = 8192  # points packed at a time: their records stay in the processor's cache
 
@@ -181,11 +184,13 @@ def box_fields(box: OrientedBox) -> Fields:
 
 def mesh_fields(mesh: TriangleMesh) -> Fields:
     """Turn a mesh into the fields of `shape_msgs/Mesh`."""
-    vertices = mesh.vertices_world.astype(np.float64).tolist()
-    return {
-        "triangles": [{"vertex_indices": row} for row in np.ascontiguousarray(mesh.faces, dtype=np.uint32)],
-        "vertices": [{"x": x, "y": y, "z": z} for x, y, z in vertices],
-    }
+    return {"triangles": records(TRIANGLE, mesh.faces), "vertices": records(POINT, mesh.vertices_world)}
+
+
+def records(dtype: np.dtype[Any], rows: npt.NDArray[Any]) -> npt.NDArray[np.void]:
+    """Turn (N, K) numbers into (N,) records of K numbers of one type."""
+    base = next(iter(dtype.fields.values()))[0].base if dtype.fields else dtype
+    return np.ascontiguousarray(rows, dtype=base).view(dtype).reshape(len(rows))
 
 
 def pack_completed_points(obj: CompletedObject) -> npt.NDArray[np.void]:

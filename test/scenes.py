@@ -42,6 +42,20 @@ def around(
     )
 
 
+@lru_cache(maxsize=4)
+def two_objects(views: int = 4, with_labels: bool = False, gap_m: float = 0.16) -> Recording:
+    """Return a seeded recording, 320x240 with exact poses, of a ball (label 1, at -x) beside a block (label 2)."""
+    half = 0.5 * gap_m
+    scene = scene_of([ball(), block()], [pose(np.eye(3), (-half, 0, 0)), pose(np.eye(3), (half, 0, 0))])
+    return record(
+        scene,
+        around(views, distance_m=0.65, first_deg=70.0),
+        sensor=exact(SENSORS["clean"]),
+        intrinsics=depth_camera(320, 240),
+        with_labels=with_labels,
+    )
+
+
 @lru_cache(maxsize=16)
 def recording(
     kind: str = "ball", views: int = 2, sensor: str = "clean", with_labels: bool = True, turn_deg: float = 360.0

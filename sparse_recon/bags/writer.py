@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from sparse_recon.bags.atomic import file_errors, whole_folder
+from sparse_recon.bags.cdr import serialised
 from sparse_recon.bags.frames_bag import transient_local
 from sparse_recon.errors import FileError
 from sparse_recon.markers import marker_array_fields
@@ -91,7 +92,7 @@ class ResultBag:
             newest_ns = max(completed.stamp_ns for completed in self._objects)
             for topic, (msgtype, _) in OUTPUT_TOPICS.items():
                 fields = _FIELDS[topic](self._objects, self._objects[0].frame_id, newest_ns)
-                data = self._store.serialize_cdr(_message(self._store, msgtype, fields), msgtype)
+                data = serialised(self._store, msgtype, fields)
                 self._send(topic, msgtype, self._last_ns or newest_ns, data, latched=True)
 
     def _send(self, topic: str, msgtype: str, log_ns: int, data: Any, *, latched: bool) -> None:
@@ -127,30 +128,3 @@ class ResultBag:
 
 class _NoObjects(Exception):
     """Makes `whole_folder` drop a bag that holds nothing but transforms."""
-
-
-def _message(store: Any, msgtype: str, fields: Mapping[str, Any]) -> Any:
-    """Turn nested field dicts into messages of the store."""
-    values = dict(fields)
-    for name, (kind, element) in _nested(store, msgtype).items():
-        if kind == "message":
-            values[name] = _message(store, element, values[name])
-        elif _nested(store, element):
-            values[name] = [_message(store, element, item) for item in values[name]]
-        else:  # points, colours and triangles by the ten thousand
-            make = store.types[element]
-            values[name] = [make(**item) for item in values[name]]
-    return store.types[msgtype](**values)
-
-
-def _nested(store: Any, msgtype: str) -> dict[str, tuple[str, str]]:
-    """Return the fields of a type that hold messages: (`message` or `messages`, their type) by name."""
-    from rosbags.interfaces import Nodetype
-
-    nested = {}
-    for name, (kind, detail) in store.fielddefs[msgtype][1]:
-        if kind is Nodetype.NAME:
-            nested[name] = ("message", detail)
-        elif kind in (Nodetype.ARRAY, Nodetype.SEQUENCE) and detail[0][0] is Nodetype.NAME:
-            nested[name] = ("messages", detail[0][1])
-    return nested

@@ -13,6 +13,8 @@ from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, In
 from sparse_recon.geometry.transforms import pose_from_quaternion
 from sparse_recon.types import CompletionRequest, OrientedBox
 
+UP_Z, UP_UNKNOWN = (0.0, 0.0, 1.0), (0.0, 0.0, 0.0)
+
 
 class _ShowParameters(argparse.Action):
     """Prints every parameter with its default, unit and range, and ends the program."""
@@ -25,15 +27,25 @@ class _ShowParameters(argparse.Action):
         parser.exit(EXIT_DONE)
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --config, --set, --model, --seed and --help-parameters."""
-    group = parser.add_argument_group("parameters", "later ones win: --config, then --set, then --model and --seed")
+def add_config_arguments(parser: argparse.ArgumentParser, up_default: str) -> None:
+    """Add --config, --set, --model, --seed, --up, --max-objects and --help-parameters."""
+    group = parser.add_argument_group("parameters", "later ones win: --config, then --set, then the named ones")
     group.add_argument("--config", type=Path, metavar="YAML", help="file of parameters, such as config/tabletop.yaml")
     group.add_argument(
         "--set", action="append", default=[], metavar="GROUP.NAME=VALUE", help="one parameter; may be repeated"
     )
     group.add_argument("--model", metavar="NAME", help="completer to use")
     group.add_argument("--seed", type=int, help="of everything random; same input and seed give the same files")
+    group.add_argument(
+        "--up",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help=f"up direction in the world frame; 0 0 0: found from support plane and images (default: {up_default})",
+    )
+    group.add_argument(
+        "--max-objects", type=int, metavar="N", help="the N largest, when all are completed (default: max_objects)"
+    )
     group.add_argument("--help-parameters", action=_ShowParameters, help="list all parameters and exit")
 
 
@@ -61,15 +73,16 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --out, --max-frames, --overwrite and --json."""
+    """Add --out, --max-frames, --overwrite, --no-picture and --json."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--max-frames", type=int, default=0, metavar="N", help="stop reading after so many frames")
     parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run in DIR")
+    parser.add_argument("--no-picture", action="store_true", help="do not draw overview.png")
     parser.add_argument("--json", action="store_true", help="machine-readable result on stdout")
 
 
-def config_of(args: argparse.Namespace) -> SessionConfig:
-    """Return the parameters that the arguments ask for.
+def config_of(args: argparse.Namespace, base: SessionConfig | None = None) -> SessionConfig:
+    """Return the parameters that the arguments ask for; those they do not name are those of `base`.
 
     Raises
     ------
@@ -78,7 +91,7 @@ def config_of(args: argparse.Namespace) -> SessionConfig:
     FileError
         INPUT_MISSING if the file cannot be read.
     """
-    config = SessionConfig()
+    config = base or SessionConfig()
     if args.config is not None:
         config = load_config(_yaml_file(args.config), config)
     for assignment in args.set:
@@ -86,8 +99,14 @@ def config_of(args: argparse.Namespace) -> SessionConfig:
         if not equals:
             raise ConfigError(f"--set takes GROUP.NAME=VALUE, got {assignment!r}; example: --set fusion.max_faces=5000")
         config = load_config({name.strip(): _yaml_value(text, assignment)}, config)
-    named = {"model": args.model, "seed": args.seed}
+    named = {"model": args.model, "seed": args.seed, "up_world": args.up, "max_objects": args.max_objects}
     return load_config({name: value for name, value in named.items() if value is not None}, config)
+
+
+def says_up(args: argparse.Namespace) -> bool:
+    """Return whether --up, --set or --config name the up direction."""
+    bases = [SessionConfig(up_world=up) for up in (UP_Z, UP_UNKNOWN)]
+    return config_of(args, bases[0]).up_world == config_of(args, bases[1]).up_world
 
 
 def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> CompletionRequest | None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from sparse_recon.bags.frames_dir import FramesFolder
+from sparse_recon.bags.writer import ResultBag
 from sparse_recon.cli.arguments import (
+    UP_UNKNOWN,
     add_config_arguments,
     add_output_arguments,
     add_request_arguments,
     config_of,
     request_of,
 )
-from sparse_recon.cli.run_session import as_record, prepare_output, run_session, table
+from sparse_recon.cli.report import finish
+from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
+from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError
 
 
@@ -29,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("frames", type=Path, metavar="FRAMES_DIR", help="folder of the files named below")
     add_output_arguments(parser)
     add_request_arguments(parser)
-    add_config_arguments(parser)
+    add_config_arguments(parser, up_default="0 0 0")
 
 
 def run(args: argparse.Namespace) -> int:
-    config = config_of(args)
-    world_frame = config.world_frame or "world"
+    config = config_of(args, SessionConfig(up_world=UP_UNKNOWN, world_frame="world"))
+    world_frame = config.world_frame
     if args.box_frame not in ("", world_frame):
         raise InputError(
             ErrorCode.USAGE,
@@ -43,16 +45,14 @@ def run(args: argparse.Namespace) -> int:
     request = request_of(args, np.eye(4))
     folder = FramesFolder(args.frames, config.depth)
     prepare_output(args.out, args.overwrite)
-    outcome = run_session(
-        folder,
-        args.out,
-        config,
-        world_frame=lambda: world_frame,
-        request=lambda: request,
-        expected_frames=len(folder),
-        max_frames=args.max_frames,
-    )
-    print(table(outcome), file=sys.stderr)
-    if args.json:
-        print(json.dumps(as_record(outcome, args.out, Counter())))
-    return outcome.exit_code
+    with ResultBag(args.out / BAG_NAME) as result_bag:
+        outcome = run_session(
+            folder,
+            args.out,
+            result_bag,
+            config=lambda: config,
+            request=lambda: request,
+            expected_frames=len(folder),
+            max_frames=args.max_frames,
+        )
+    return finish(args, outcome, Counter(), folder.path.resolve().name)

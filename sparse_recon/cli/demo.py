@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from sparse_recon.bags.reader import Bag, FrameReader
-from sparse_recon.cli.run_session import BAG_NAME, SessionOutcome, as_record, prepare_output, run_session
+from sparse_recon.bags.writer import ResultBag
+from sparse_recon.cli.report import as_record, draw, refusals
+from sparse_recon.cli.run_session import BAG_NAME, SessionOutcome, prepare_output, remove_earlier, run_session
 from sparse_recon.cli.simulate import write_recording
-from sparse_recon.cli.view import PICTURE
 from sparse_recon.config import SessionConfig
 from sparse_recon.simulate.recording import Recording, tabletop_recording
 from sparse_recon.simulate.truth import nearest_object, surface_distance
-from sparse_recon.viz.overview import overview
 
 SAMPLE_NAME = "tabletop_bag"
 _SEED = 7  # a carton, a drill and a mug: flat, branched and hollow
@@ -39,16 +38,17 @@ def run(args: argparse.Namespace) -> int:
     write_recording(recording, sample)
     names = ", ".join(o.name for o in recording.scene.objects)
     print(f"{sample}: {len(recording.frames)} simulated RGB-D frames of {names}", file=sys.stderr)
-    with Bag(sample) as bag:
-        config = SessionConfig(seed=args.seed)
-        reader = FrameReader(bag, config=config)
+    with Bag(sample) as bag, ResultBag(args.out / BAG_NAME) as result_bag:
+        reader = FrameReader(bag, on_transforms=result_bag.copy_transforms)
         outcome = run_session(
-            reader, args.out, config, world_frame=lambda: reader.world_frame, expected_frames=reader.expected_frames
+            reader,
+            args.out,
+            result_bag,
+            config=lambda: SessionConfig(seed=args.seed, world_frame=reader.world_frame),
+            expected_frames=reader.expected_frames,
         )
-        record = as_record(outcome, args.out, reader.counts)
-    _remove_earlier(args.out, outcome)
+    remove_earlier(args.out, outcome)
     truth = _compared(recording, outcome)
-    picture = args.out / PICTURE
     notes = {
         object_id: {
             "truth": row["truth"],
@@ -57,11 +57,14 @@ def run(args: argparse.Namespace) -> int:
         }
         for object_id, row in truth.items()
     }
-    overview(outcome.session.frames, outcome.completed, picture, title="Simulated tabletop", notes=notes)
+    picture = draw(outcome, args.out, "Simulated tabletop", notes)
     print(demo_table(outcome, truth), file=sys.stderr)
-    print(f"look at {picture}; results are in {args.out}/object_*, as a bag in {args.out / BAG_NAME}", file=sys.stderr)
+    if picture is not None:
+        places = f"results are in {args.out}/object_*, as a bag in {args.out / BAG_NAME}"
+        print(f"look at {picture}; {places}", file=sys.stderr)
     if args.json:
-        print(json.dumps({**record, "picture": str(picture), "sample_bag": str(sample), "truth": truth}))
+        record = as_record(outcome, args.out, reader.counts, picture)
+        print(json.dumps({**record, "sample_bag": str(sample), "truth": truth}))
     return outcome.exit_code
 
 
@@ -74,7 +77,6 @@ def demo_table(outcome: SessionOutcome, truth: dict[str, dict[str, Any]]) -> str
     ]
     for item in outcome.objects:
         if item.error is not None:
-            lines.append(f"{item.object_id:<10} refused ({item.error.code.name}): {item.error.message}")
             continue
         r, t = item.record, truth[item.object_id]
         lines.append(
@@ -82,7 +84,7 @@ def demo_table(outcome: SessionOutcome, truth: dict[str, dict[str, Any]]) -> str
             f"{1e3 * r['radius90_m']:>10.1f} mm {t['observed_chamfer_mm']:>11.2f} mm "
             f"{t['completed_chamfer_mm']:>9.2f} mm {sum(r['run']['timings_s'].values()):>5.1f} s"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *refusals(outcome)])
 
 
 def _compared(recording: Recording, outcome: SessionOutcome) -> dict[str, dict[str, Any]]:
@@ -96,11 +98,3 @@ def _compared(recording: Recording, outcome: SessionOutcome) -> dict[str, dict[s
             "completed_chamfer_mm": 1e3 * surface_distance(completed.points_world, true_object).chamfer_m,
         }
     return rows
-
-
-def _remove_earlier(out: Path, outcome: SessionOutcome) -> None:
-    """Remove objects of an earlier demo that this one did not replace."""
-    written = {o.folder for o in outcome.objects if o.folder is not None}
-    for path in out.glob("object_*/quality.json"):
-        if path.parent not in written:
-            shutil.rmtree(path.parent)

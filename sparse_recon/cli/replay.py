@@ -6,21 +6,26 @@ import argparse
 import json
 import sys
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.topics import CameraTopics
+from sparse_recon.bags.writer import ResultBag
 from sparse_recon.cli.arguments import (
+    UP_UNKNOWN,
     add_config_arguments,
     add_output_arguments,
     add_request_arguments,
     config_of,
     request_of,
+    says_up,
 )
-from sparse_recon.cli.run_session import as_record, prepare_output, run_session, table
+from sparse_recon.cli.report import finish
+from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
+from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.types import CompletionRequest
 
@@ -50,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--world-frame", default="", metavar="FRAME", help="frame to complete in (default: root of /tf)"
     )
     add_request_arguments(parser)
-    add_config_arguments(parser)
+    add_config_arguments(parser, up_default="0 0 1, but 0 0 0 where the world frame is a camera's optical frame")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     cameras = [camera_topics(group, k) for k, group in enumerate(args.topics)]
     request_of(args, np.eye(4))  # refuse an impossible box before reading
-    with Bag(args.bag) as bag:
-        reader = FrameReader(bag, cameras, config=config)
+    with Bag(args.bag) as bag, ResultBag(args.out / BAG_NAME) as result_bag:
+        reader = FrameReader(bag, cameras, config=config, on_transforms=result_bag.copy_transforms)
         prepare_output(args.out, args.overwrite)
         for camera in reader.cameras:
             used = ", ".join(getattr(camera, f.name) for f in fields(camera)[1:] if getattr(camera, f.name))
@@ -84,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
         outcome = run_session(
             frames(),  # type: ignore[arg-type]
             args.out,
-            config,
-            world_frame=lambda: reader.world_frame,
+            result_bag,
+            config=lambda: settled_config(args, config, reader),
             request=request,
             rejected=rejected,
             expected_frames=reader.expected_frames,
@@ -94,10 +99,21 @@ def run(args: argparse.Namespace) -> int:
     if reader.counts:
         reasons = ", ".join(f"{n} x {code.name}" for code, n in reader.counts.most_common())
         print(f"inputs that gave no frame: {reasons}; the last: {reader.rejections[-1].message}", file=sys.stderr)
-    print(table(outcome), file=sys.stderr)
-    if args.json:
-        print(json.dumps(as_record(outcome, args.out, reader.counts)))
-    return outcome.exit_code
+    return finish(args, outcome, reader.counts, args.bag.resolve().name)
+
+
+def settled_config(args: argparse.Namespace, config: SessionConfig, reader: FrameReader) -> SessionConfig:
+    """Return the parameters once the world frame is known: that of a camera's images has no fixed up direction."""
+    config = replace(config, world_frame=reader.world_frame)
+    optical = reader.world_frame.endswith("optical_frame") or reader.world_frame in reader.optical_frames
+    if not optical or says_up(args):
+        return config
+    print(
+        f"the world frame {reader.world_frame} is a camera's optical frame, where up is unknown: it is found from the "
+        "support plane and the images (--up X Y Z says it)",
+        file=sys.stderr,
+    )
+    return replace(config, up_world=UP_UNKNOWN)
 
 
 def camera_topics(group: list[str], number: int) -> CameraTopics:

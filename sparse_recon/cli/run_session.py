@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,10 @@ from sparse_recon.config import SessionConfig
 from sparse_recon.errors import (
     EXIT_DONE,
     EXIT_FAILED,
+    EXIT_REFUSED,
     ErrorCode,
     EvidenceError,
     FileError,
-    MeshError,
     SparseReconError,
     exit_code,
 )
@@ -31,6 +33,8 @@ from sparse_recon.types import CompletedObject, CompletionRequest, Frame, Progre
 log = logging.getLogger(__name__)
 
 BAG_NAME = "completed_bag"
+# These would refuse every other object as well.
+_FATAL = {ErrorCode.MODEL_UNKNOWN, ErrorCode.MODEL_WEIGHTS_MISSING, ErrorCode.DEPENDENCY_MISSING, ErrorCode.CANCELLED}
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,16 @@ class ObjectOutcome:
     error: SparseReconError | None = None
 
 
+@dataclass
+class FrameCount:
+    """What became of the frames; `left_out` counts by code those that the session refused, with the last reason."""
+
+    read: int = 0
+    left_out: Counter[ErrorCode] = field(default_factory=Counter)
+    last_reason: str = ""
+    damage: FileError | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class SessionOutcome:
     """What a run gave; `session` still holds the frames, `completed` the objects."""
@@ -50,16 +64,18 @@ class SessionOutcome:
     session: CompletionSession
     objects: tuple[ObjectOutcome, ...]
     completed: tuple[CompletedObject, ...]
-    frames_read: int
-    damage: FileError | None
+    frames: FrameCount
     seconds: dict[str, float]
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 the input was damaged, else that of the first refusal when there is no object at all."""
-        if not self.completed and self.objects and self.objects[0].error is not None:
-            return exit_code(self.objects[0].error)
-        return EXIT_FAILED if self.damage is not None else EXIT_DONE
+        """0 done, 1 damaged input or a mistake of ours; without any object 3 if evidence was lacking for all."""
+        errors = [item.error for item in self.objects if item.error is not None]
+        if not self.completed:
+            codes = [exit_code(error) for error in errors]
+            return next((code for code in codes if code != EXIT_REFUSED), EXIT_REFUSED)
+        broken = self.frames.damage is not None or any(error.code is ErrorCode.INTERNAL for error in errors)
+        return EXIT_FAILED if broken else EXIT_DONE
 
 
 def prepare_output(out: Path, overwrite: bool) -> None:
@@ -73,36 +89,43 @@ def prepare_output(out: Path, overwrite: bool) -> None:
     check_writable(out, "results")
     older = sorted(path.parent.name for path in out.glob("*/quality.json"))
     if older and not overwrite:
+        names = ", ".join(older[:5]) + (f" and {len(older) - 5} more" if len(older) > 5 else "")
         raise FileError(
-            ErrorCode.USAGE,
-            f"{out} already holds results ({', '.join(older[:5])}); name another folder or add --overwrite",
+            ErrorCode.USAGE, f"{out} already holds results ({names}); name another folder or add --overwrite"
         )
+
+
+def remove_earlier(out: Path, outcome: SessionOutcome) -> None:
+    """Remove the objects of an earlier run that this one did not replace, if it completed any."""
+    written = {item.folder for item in outcome.objects}
+    for path in out.glob("*/quality.json") if outcome.completed else ():
+        if path.parent not in written and (path.parent / "cloud.ply").is_file():
+            shutil.rmtree(path.parent)
 
 
 def run_session(
     frames: Iterable[Frame],
     out: Path,
-    config: SessionConfig,
+    result_bag: ResultBag,
     *,
-    world_frame: Callable[[], str],
+    config: Callable[[], SessionConfig],
     request: Callable[[], CompletionRequest | None] = lambda: None,
     rejected: Callable[[], tuple[Counter[ErrorCode], Sequence[str]]] = lambda: (Counter(), ()),
     expected_frames: int = -1,
     max_frames: int = 0,
-    quiet: bool = False,
 ) -> SessionOutcome:
     """Add all frames to a session, complete what is asked for, and write every object as soon as it is finished.
 
     Parameters
     ----------
     frames : in stamp order; may end with FileError BAG_UNREADABLE, after which what came before it is used.
-    out : folder of the results, as `prepare_output` left it; a bag `completed_bag` is written there too.
-    world_frame : name of the frame of the poses; asked after the first frame.
+    out : folder of the results, as `prepare_output` left it.
+    result_bag : takes every object too.
+    config : asked after the first frame, when the world frame is known.
     request : the object wanted, asked after the last frame; None for all objects that can be found.
     rejected : counts and sentences of inputs that gave no frame, for the error when there is none at all.
     expected_frames : for the progress bar; -1 if unknown.
     max_frames : stop reading after so many; 0 for all.
-    quiet : no progress bars; they are also left out where stderr is no terminal.
 
     Raises
     ------
@@ -115,136 +138,111 @@ def run_session(
     """
     started = time.perf_counter()
     total = min(expected_frames, max_frames) if max_frames and expected_frames >= 0 else expected_frames
-    with _bar(total, "frames", quiet) as bar:
-        session, count, damage = _add_frames(frames, config, world_frame, max_frames, bar)
-    if not session.frames:
-        raise _no_frames(count, damage, *rejected())
+    with _bar(total, "frames") as bar:
+        session, count = _add_frames(frames, config, max_frames, bar)
+    if session is None or not session.frames:
+        raise _no_frames(count, *rejected())
     read_s = time.perf_counter() - started
     wanted = request()
     requests = [wanted] if wanted is not None else _all_objects(session)
     outcomes: list[ObjectOutcome] = []
     completed: list[CompletedObject] = []
-    with ResultBag(out / BAG_NAME) as result_bag, _bar(len(requests), "objects", quiet) as bar:
-        for item in requests:
-            finished = _complete(session, item, _stage_display(bar))
+    with _bar(len(requests), "objects") as bar:
+        for number, item in enumerate(requests):
+            name = item.object_id or "object"
+            finished = _complete(session, item, name, _stage_display(bar, name, number))
             if isinstance(finished, CompletedObject):
-                result_bag.write(finished)
                 folder = write_results(finished, out)
+                result_bag.write(finished)
                 completed.append(finished)
                 outcomes.append(ObjectOutcome(finished.object_id, folder, quality_record(finished)))
             else:
-                outcomes.append(ObjectOutcome(item.object_id or "object", error=finished))
-            bar.update(1)
+                outcomes.append(ObjectOutcome(name, error=finished))
     seconds = {"read": read_s, "total": time.perf_counter() - started}
-    return SessionOutcome(session, tuple(outcomes), tuple(completed), count, damage, seconds)
+    return SessionOutcome(session, tuple(outcomes), tuple(completed), count, seconds)
 
 
 def _add_frames(
-    frames: Iterable[Frame], config: SessionConfig, world_frame: Callable[[], str], max_frames: int, bar: Any
-) -> tuple[CompletionSession, int, FileError | None]:
-    session = CompletionSession(config)
-    count = 0
+    frames: Iterable[Frame], config: Callable[[], SessionConfig], max_frames: int, bar: Any
+) -> tuple[CompletionSession | None, FrameCount]:
+    session: CompletionSession | None = None
+    count = FrameCount()
     try:
         for frame in frames:
-            if count == 0:
-                session = CompletionSession(replace(config, world_frame=world_frame()))
-            count += 1
+            session = session or CompletionSession(config())
+            count.read += 1
             report = session.add_frame(frame)
             if not report.accepted:
-                log.warning("frame at %.3f s is left out: %s", frame.stamp_ns * 1e-9, report.reason)
+                count.left_out[report.code] += 1
+                count.last_reason = report.reason
             bar.update(1)
-            if count == max_frames:
+            if count.read == max_frames:
                 break
     except FileError as error:
         if error.code is not ErrorCode.BAG_UNREADABLE:
             raise
-        return session, count, error
-    return session, count, None
+        count.damage = error
+    return session, count
 
 
-def _no_frames(
-    count: int, damage: FileError | None, counts: Counter[ErrorCode], sentences: Sequence[str]
-) -> SparseReconError:
-    if damage is not None and not counts:
-        return damage
-    if count:
-        return EvidenceError(ErrorCode.NO_FRAMES, f"none of {count} frames could be used; see the warnings above")
-    if not counts:
+def _no_frames(count: FrameCount, counts: Counter[ErrorCode], sentences: Sequence[str]) -> SparseReconError:
+    if count.damage is not None and not counts:
+        return count.damage
+    if not counts and not count.read:
         return EvidenceError(ErrorCode.NO_FRAMES, "the recording holds no images; check the topics with --topics")
-    reasons = ", ".join(f"{n} x {code.name}" for code, n in counts.most_common())
-    return EvidenceError(ErrorCode.NO_FRAMES, f"no frame could be made ({reasons}); the last reason: {sentences[-1]}")
+    reasons = ", ".join(f"{n} x {code.name}" for code, n in (counts + count.left_out).most_common())
+    last = count.last_reason or sentences[-1]
+    return EvidenceError(ErrorCode.NO_FRAMES, f"no frame could be used ({reasons}); the last reason: {last}")
 
 
 def _all_objects(session: CompletionSession) -> list[CompletionRequest]:
-    found = session.objects()[: session.config.max_objects]
+    found = session.objects()
     if not found:
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_FOUND,
-            f"no object stands on a support plane in {len(session.frames)} frames; give --box or --label, or check "
-            "up_world, segment.plane_tilt_deg, segment.min_points and segment.max_size_m",
+            f"no object stands on a support plane in {len(session.frames)} frames; name one with --box or --label, "
+            "say where up is with --up (0 0 0: found from the frames), or check depth.far_m, segment.plane_tilt_deg, "
+            "segment.min_points and segment.max_size_m",
         )
     return [CompletionRequest(object_id=candidate.object_id) for candidate in found]
 
 
 def _complete(
-    session: CompletionSession, request: CompletionRequest, on_progress: Callable[[Progress], None]
+    session: CompletionSession, request: CompletionRequest, name: str, on_progress: Callable[[Progress], None]
 ) -> CompletedObject | SparseReconError:
+    """Return the object, or what refused it: the others are still completed."""
     try:
         return session.complete(request, on_progress)
-    except (EvidenceError, MeshError) as error:
-        log.warning("%s is not completed: %s", request.object_id or "the object", error.message)
+    except SparseReconError as error:
+        if error.code in _FATAL:
+            raise
         return error
+    except Exception as error:  # our mistake must not cost the objects that can be completed
+        log.exception("%s", name)
+        return SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software, please report it: {error!r}")
 
 
-def table(outcome: SessionOutcome) -> str:
-    """Return the result as lines for people."""
-    lines = [f"{'object':<12} {'views':>5} {'points':>7} {'observed':>8} {'radius90':>9} {'seconds':>7}  folder"]
-    for item in outcome.objects:
-        if item.error is not None:
-            lines.append(f"{item.object_id:<12} refused ({item.error.code.name}): {item.error.message}")
-            continue
-        r = item.record
-        seconds = sum(r["run"]["timings_s"].values())
-        lines.append(
-            f"{item.object_id:<12} {r['views_used']:>5} {r['points']:>7} {100 * r['observed_fraction']:>6.0f} % "
-            f"{1e3 * r['radius90_m']:>6.1f} mm {seconds:>7.2f}  {item.folder}"
-        )
-    kept = len(outcome.session.frames)
-    lines.append(f"{outcome.frames_read} frames read, {kept} kept, {outcome.seconds['total']:.1f} s in all")
-    if outcome.damage is not None:
-        lines.append(f"warning: {outcome.damage.message}")
-    return "\n".join(lines)
-
-
-def as_record(outcome: SessionOutcome, out: Path, rejected: Counter[ErrorCode]) -> dict[str, Any]:
-    """Return the result as `--json` prints it."""
-    return {
-        "exit_code": outcome.exit_code,
-        "out": str(out),
-        "bag": str(out / BAG_NAME) if outcome.completed else None,
-        "frames_read": outcome.frames_read,
-        "frames_kept": len(outcome.session.frames),
-        "rejected": {code.name: count for code, count in sorted(rejected.items())},
-        "damage": None if outcome.damage is None else outcome.damage.message,
-        "seconds": outcome.seconds,
-        "objects": [
-            {"object_id": o.object_id, "code": "OK", "folder": str(o.folder), **o.record}
-            if o.error is None
-            else {"object_id": o.object_id, "code": o.error.code.name, "message": o.error.message}
-            for o in outcome.objects
-        ],
-    }
-
-
-def _bar(total: int, unit: str, quiet: bool) -> Any:
+@contextmanager
+def _bar(total: int, unit: str) -> Any:
+    """Progress on stderr, where that is a terminal; log lines are written above it."""
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
-    silent = quiet or not sys.stderr.isatty()
-    return tqdm(total=total if total >= 0 else None, desc=unit, unit="", file=sys.stderr, disable=silent, leave=False)
+    layout = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total} [{elapsed}<{remaining}]{postfix}"
+    options = {"bar_format": layout} if total >= 0 else {}
+    silent = not sys.stderr.isatty()
+    with (
+        logging_redirect_tqdm(),
+        tqdm(
+            total=total if total >= 0 else None, desc=unit, file=sys.stderr, disable=silent, leave=False, **options
+        ) as bar,
+    ):
+        yield bar
 
 
-def _stage_display(bar: Any) -> Callable[[Progress], None]:
+def _stage_display(bar: Any, name: str, number: int) -> Callable[[Progress], None]:
     def show(progress: Progress) -> None:
-        bar.set_postfix_str(f"{progress.stage} {100 * progress.fraction:.0f} %")
+        bar.set_postfix_str(f"{name}: {progress.stage}", refresh=False)
+        bar.update(number + progress.fraction - bar.n)
 
     return show

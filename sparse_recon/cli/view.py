@@ -7,12 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+from sparse_recon.cli.report import PICTURE
 from sparse_recon.errors import EXIT_DONE
 from sparse_recon.viz.interactive import show, viewer_available
 from sparse_recon.viz.overview import overview
 from sparse_recon.viz.saved import load_objects
-
-PICTURE = "overview.png"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

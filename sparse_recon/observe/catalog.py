@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,8 +45,7 @@ class ObjectCatalog:
         self._key: tuple[tuple[str, int], ...] | None = None
         self._found: list[FoundObject] = []
         self._scene: SceneClusters | None = None
-        self._named: dict[str, Float64] = {}
-        self._taken: set[str] = set()
+        self._known: dict[str, OrientedBox] = {}
         self._camera_up: Float64 = np.array([0.0, 0.0, 1.0])
 
     def objects(self, frames: Sequence[Frame]) -> list[FoundObject]:
@@ -54,10 +53,9 @@ class ObjectCatalog:
         key = tuple((f.camera, f.stamp_ns) for f in frames)
         if key != self._key:
             self._scene = self._clusters(frames)
-            self._taken = set()
             labelled = [f for f in frames if f.labels is not None]
             found = self._from_labels(labelled) if labelled else self._from_clusters(self._scene)
-            self._found = found[: self._config.max_objects]
+            self._found = self._named(found[: self._config.max_objects])
             self._key = key
         return self._found
 
@@ -108,9 +106,7 @@ class ObjectCatalog:
         for number in range(int(scene.label.max(initial=-1)) + 1):
             own = scene.label == number
             region = ClusterRegion(scene, number, reach_m)
-            found.append(
-                self._named_object(scene.points_world[own], int(scene.count[own].sum()), None, region, scene.plane)
-            )
+            found.append(self._object(scene.points_world[own], int(scene.count[own].sum()), None, region, scene.plane))
         return found
 
     def _from_labels(self, frames: Sequence[Frame]) -> list[FoundObject]:
@@ -131,10 +127,10 @@ class ObjectCatalog:
             region = LabelRegion(labels, points[body], REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
             values = [label for group in labels.values() for label in group]
             common = max(sorted(set(values)), key=values.count)
-            found.append(self._named_object(points[body], pixels, common, region, self._scene.plane))
+            found.append(self._object(points[body], pixels, common, region, self._scene.plane))
         return found
 
-    def _named_object(
+    def _object(
         self, points: Float32, pixels: int, label: int | None, region: ObjectRegion, plane: SupportPlane | None
     ) -> FoundObject:
         up = self.up_world()
@@ -142,21 +138,25 @@ class ObjectCatalog:
         flat = points.astype(np.float64) @ R
         low, high = np.quantile(flat, 0.003, axis=0), np.quantile(flat, 0.997, axis=0)
         box = OrientedBox(pose(R, R @ (0.5 * (low + high))), np.maximum(high - low, 1e-3))
-        name = self._name(box)
-        return FoundObject(ObjectCandidate(name, label, box, pixels), region, plane, up)
+        return FoundObject(ObjectCandidate("", label, box, pixels), region, plane, up)
 
-    def _name(self, box: OrientedBox) -> str:
-        """Return the name of the object that was seen here before, or a new one."""
-        centre = box.T_world_box[:3, 3]
-        reach = 0.5 * float(box.size_m.max())
-        for name, known in sorted(self._named.items(), key=lambda item: float(np.linalg.norm(item[1] - centre))):
-            if name not in self._taken and np.linalg.norm(known - centre) < reach:
-                break
-        else:
-            name = f"object_{len(self._named)}"
-        self._named[name] = centre
-        self._taken.add(name)
-        return name
+    def _named(self, found: list[FoundObject]) -> list[FoundObject]:
+        """Give each object the name of what was seen in its place before, nearest pairs first, or a new one."""
+        names: dict[int, str] = {}
+        boxes = [f.candidate.box for f in found]
+        pairs = [
+            (float(np.linalg.norm(known.T_world_box[:3, 3] - box.T_world_box[:3, 3])), name, i)
+            for name, known in self._known.items()
+            for i, box in enumerate(boxes)
+        ]
+        for distance, name, i in sorted(pairs):
+            reach = 0.5 * min(boxes[i].size_m.max(), self._known[name].size_m.max())
+            if distance < reach and i not in names and name not in names.values():
+                names[i] = name
+        for i, box in enumerate(boxes):
+            names.setdefault(i, f"object_{len(self._known)}")
+            self._known[names[i]] = box
+        return [replace(f, candidate=replace(f.candidate, object_id=names[i])) for i, f in enumerate(found)]
 
     def _boxed(self, box: OrientedBox, frames: Sequence[Frame]) -> FoundObject:
         assert self._scene is not None

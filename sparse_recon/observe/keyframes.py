@@ -65,8 +65,12 @@ def sharpness(rgb: npt.NDArray[np.uint8], mask: Bool) -> float:
     """Return the variance of the Laplacian of brightness over the masked pixels (Pech-Pacheco 2000)."""
     import cv2
 
-    laplacian = cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_32F)
-    return float(laplacian[mask].var()) if mask.any() else 0.0
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    if width == 0:
+        return 0.0
+    window = (slice(max(top - 1, 0), top + height + 1), slice(max(left - 1, 0), left + width + 1))
+    laplacian = cv2.Laplacian(cv2.cvtColor(rgb[window], cv2.COLOR_RGB2GRAY), cv2.CV_32F)
+    return float(laplacian[mask[window]].var())
 
 
 def least_useful(frames: Sequence[Frame]) -> int:

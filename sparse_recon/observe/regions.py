@@ -70,10 +70,15 @@ class ClusterRegion(ObjectRegion):
     def __init__(self, scene: SceneClusters, number: int, reach_m: float) -> None:
         from scipy.spatial import cKDTree
 
-        self._tree = cKDTree(scene.points_world)
-        self._label, self._number, self._reach_m = scene.label, number, reach_m
         own = scene.points_world[scene.label == number]
         self._low, self._high = own.min(axis=0) - reach_m, own.max(axis=0) + reach_m
+        # Points farther off are nearest to no pixel of the object.
+        close = np.all(
+            (scene.points_world >= self._low - reach_m) & (scene.points_world <= self._high + reach_m), axis=1
+        )
+        self._tree = cKDTree(scene.points_world[close])
+        self._own = np.append(scene.label[close] == number, False)
+        self._reach_m = reach_m
 
     def mask(self, frame: Frame) -> Bool:
         mask = np.zeros(frame.rgb.shape[:2], bool)
@@ -83,30 +88,33 @@ class ClusterRegion(ObjectRegion):
         depth_m = frame.depth_m[window]
         points = _pixel_points_world(frame, window)
         near = np.all((points >= self._low) & (points <= self._high), axis=-1) & (depth_m > 0)
-        distance, nearest = self._tree.query(points[near], distance_upper_bound=self._reach_m)
-        own = np.append(self._label, -2)[nearest] == self._number
-        mask[window][near] = own & np.isfinite(distance)
+        _, nearest = self._tree.query(points[near], distance_upper_bound=self._reach_m)  # len(tree) where none is
+        mask[window][near] = self._own[nearest]
         return mask
 
 
 def associate_labels(frames: Sequence[Frame], voxel_size_m: float) -> list[dict[tuple[str, int], set[int]]]:
     """Group the labels of all frames into objects by where they are in space; the largest object comes first.
 
-    Numbers need not agree between frames. Frames without depth join by their label's number.
+    Numbers need not agree between frames, but two labels of one frame are never one object. What no frame measured
+    joins the object that bears its number most often.
     """
     pieces = [piece for frame in frames for piece in _pieces(frame, voxel_size_m)]
-    parent = list(range(len(pieces)))
-    for i, piece in enumerate(pieces):
-        for j in range(i):
-            if piece.frame != pieces[j].frame and _same_object(piece, pieces[j]):
-                parent[_root(parent, i)] = _root(parent, j)
-    objects: dict[int, dict[tuple[str, int], set[int]]] = {}
-    size: dict[int, int] = {}
-    for i, piece in enumerate(pieces):
-        root = _root(parent, i)
-        objects.setdefault(root, {}).setdefault(piece.frame, set()).add(piece.label)
-        size[root] = size.get(root, 0) + len(piece.cells)
-    return [objects[root] for root in sorted(objects, key=lambda r: (-size[r], r))]
+    groups = [[piece] for piece in pieces if len(piece.cells)]
+    shared = {(a, b): _likeness(groups[a][0], groups[b][0]) for b in range(len(groups)) for a in range(b)}
+    root = list(range(len(groups)))
+    for (a, b), likeness in sorted(shared.items(), key=lambda pair: (-pair[1], pair[0])):
+        into, from_ = root[a], root[b]
+        if likeness <= 0 or into == from_ or {p.frame for p in groups[into]} & {p.frame for p in groups[from_]}:
+            continue
+        groups[into] += groups[from_]
+        root = [into if r == from_ else r for r in root]
+    objects = [groups[r] for r in sorted(set(root))]
+    for piece in pieces:
+        if len(piece.cells) == 0:
+            _add_unmeasured(piece, objects)
+    objects.sort(key=lambda group: -sum(len(p.cells) for p in group))
+    return [{p.frame: {p.label} for p in group} for group in objects]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,20 +128,26 @@ class _Piece:
     high: Float32
 
 
-def _same_object(a: _Piece, b: _Piece) -> bool:
-    if len(a.cells) == 0 or len(b.cells) == 0:
-        return a.label == b.label
-    if len(np.intersect1d(a.cells, b.cells)) > SAME_VOXELS * min(len(a.cells), len(b.cells)):
-        return True
-    common = np.prod(np.maximum(np.minimum(a.high, b.high) - np.maximum(a.low, b.low), 0.0))
-    smaller = min(np.prod(a.high - a.low), np.prod(b.high - b.low))
-    return bool(common > (SAME_BOX_AND_LABEL if a.label == b.label else SAME_BOX) * smaller)
+def _likeness(a: _Piece, b: _Piece) -> float:
+    """Return how surely two pieces are of one object: > 1 by common voxels, up to 1 by common space, 0 not at all."""
+    if a.frame == b.frame:
+        return 0.0
+    voxels = len(np.intersect1d(a.cells, b.cells)) / min(len(a.cells), len(b.cells))
+    if voxels > SAME_VOXELS:
+        return 1.0 + voxels
+    common = float(np.prod(np.maximum(np.minimum(a.high, b.high) - np.maximum(a.low, b.low), 0.0)))
+    space = common / float(min(np.prod(a.high - a.low), np.prod(b.high - b.low)))
+    return min(space, 1.0) if space > (SAME_BOX_AND_LABEL if a.label == b.label else SAME_BOX) else 0.0
 
 
-def _root(parent: list[int], i: int) -> int:
-    while parent[i] != i:
-        i = parent[i]
-    return i
+def _add_unmeasured(piece: _Piece, objects: list[list[_Piece]]) -> None:
+    """Put a piece without depth to the object that bears its number most often and is not in its frame already."""
+    free = [group for group in objects if all(p.frame != piece.frame for p in group)]
+    bearing = [sum(p.label == piece.label for p in group) for group in free]
+    if max(bearing, default=0) > 0:
+        free[int(np.argmax(bearing))].append(piece)
+    else:
+        objects.append([piece])
 
 
 def _pieces(frame: Frame, voxel_size_m: float) -> list[_Piece]:

@@ -12,6 +12,7 @@ from sparse_recon.config import SegmentConfig
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.poses import inverse, rotation_to_up, transform_points
+from sparse_recon.observe.containers import contents, density_clusters, stands
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame, OrientedBox
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
@@ -69,8 +70,8 @@ def find_support_plane(
     """Return the plane within `tilt_deg` of level that carries the scene, or None.
 
     RANSAC (Fischler and Bolles 1981) with all hypotheses at once and our own generator: Open3D's draws from several
-    threads and finds another plane once in a few runs. The plane wins that has many points on it and few below it: a
-    lid or a shelf side has much of the scene below, a table only the floor.
+    threads and finds another plane once in a few runs. The plane wins that has many points on it, few less than
+    `max_height_m` below it, and few more than that above it: a lid has its table below, a floor has the table above.
     """
     if len(points_world) < MIN_PLANE_POINTS:
         return None
@@ -85,8 +86,9 @@ def find_support_plane(
     normal, corner = normal[level].astype(np.float32), corner[level, 0].astype(np.float32)
     height = normal @ sample.T - np.einsum("hd,hd->h", normal, corner)[:, None]  # (hypotheses, points)
     on = np.mean(np.abs(height) <= config.plane_tolerance_m, axis=1)
-    below = np.mean(height < -2 * config.plane_tolerance_m, axis=1)
-    best = int(np.argmax(on * (1.0 - 1.5 * below)))
+    below = np.mean((height < -2 * config.plane_tolerance_m) & (height > -config.max_height_m), axis=1)
+    above = np.mean(height > config.max_height_m, axis=1)
+    best = int(np.argmax(on * (1.0 - 1.5 * below) * (1.0 - above)))
     plane = SupportPlane(normal[best].astype(np.float64), float(normal[best] @ corner[best]))
     for _ in range(2):
         inliers = points_world[np.abs(plane.heights(points_world)) <= config.plane_tolerance_m]
@@ -104,12 +106,11 @@ def upright_in_images(frames: Sequence[Frame]) -> Float64:
 
 
 def cluster_scene(frames: Sequence[Frame], up_world: Float64 | None, config: SegmentConfig, seed: int) -> SceneClusters:
-    """Find what stands on the support plane: density clustering (DBSCAN, Open3D) of the points above it.
+    """Find what stands on the support plane: density clusters of the points above it.
 
-    Objects are numbered from the largest to the smallest; clusters outside the size limits are no objects.
+    Objects are numbered from the largest to the smallest. Clusters outside the size limits are no objects, but what is
+    in a too large one may be: see `contents`.
     """
-    import open3d as o3d
-
     generator = np.random.default_rng(seed)
     points, count = scene_points(frames, config.voxel_size_m)
     label = np.full(len(points), -2, np.int32)
@@ -128,8 +129,9 @@ def cluster_scene(frames: Sequence[Frame], up_world: Float64 | None, config: Seg
     candidates = np.nonzero(above)[0]
     if len(candidates) == 0:
         return SceneClusters(points, label, count, plane)
-    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points[candidates].astype(np.float64)))
-    cluster = np.asarray(cloud.cluster_dbscan(eps=config.cluster_gap_m, min_points=4))
+    cluster = density_clusters(points[candidates], config.cluster_gap_m)
+    if plane is not None:
+        cluster = _standing(cluster, points[candidates], plane, config, generator)
     _number(label, candidates, cluster, points, count, config)
     return SceneClusters(points, label, count, plane)
 
@@ -156,17 +158,35 @@ def largest_clusters(
 
     `count` weighs the points, `among` says which take part.
     """
-    import open3d as o3d
-
     label = np.full(len(points_world), -2, np.int32)
     members = np.nonzero(among)[0]
     if len(members):
-        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points_world[members].astype(np.float64)))
-        cluster = np.asarray(cloud.cluster_dbscan(eps=config.cluster_gap_m, min_points=4))
+        cluster = density_clusters(points_world[members], config.cluster_gap_m)
         pixels = np.bincount(cluster[cluster >= 0], weights=count[members][cluster >= 0], minlength=1)
         kept = np.nonzero(pixels >= CLUSTER_SHARE * pixels.max())[0]
         label[members[np.isin(cluster, kept)]] = 0
     return label
+
+
+def _standing(
+    cluster: npt.NDArray[np.integer],
+    points: Float32,
+    plane: SupportPlane,
+    config: SegmentConfig,
+    generator: np.random.Generator,
+) -> npt.NDArray[np.integer]:
+    """Return the clusters without those that hang in the air, and with containers replaced by what is in them."""
+    standing = np.full(len(points), -1, np.int64)
+    height = plane.heights(points)
+    for k in range(int(cluster.max(initial=-1)) + 1):
+        own = cluster == k
+        part: npt.NDArray[np.integer] = np.zeros(int(own.sum()), np.int64)
+        if np.ptp(points[own], axis=0).max() > config.max_size_m:
+            part = contents(points[own], height[own], plane.up_world, config, generator)
+        elif not stands(height[own], config.cluster_gap_m):
+            continue
+        standing[own] = np.where(part >= 0, part + standing.max(initial=-1) + 1, -1)
+    return standing
 
 
 def _number(
@@ -178,7 +198,7 @@ def _number(
     config: SegmentConfig,
 ) -> None:
     accepted = []
-    for k in range(cluster.max(initial=-1) + 1):
+    for k in np.unique(cluster[cluster >= 0]):
         members = candidates[cluster == k]
         extent = float(np.ptp(points[members], axis=0).max())
         if count[members].sum() >= config.min_points and config.min_size_m <= extent <= config.max_size_m:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from array import array
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -25,7 +25,8 @@ def to_message(message_type: type[Message], fields: Mapping[str, Any]) -> Messag
     Parameters
     ----------
     message_type : generated class, for example `sparse_recon.msg.CompletedObject`.
-    fields : exactly the fields of that type; lists of numbers as arrays, lists of messages as lists of dicts.
+    fields : exactly the fields of that type; lists of numbers as arrays, lists of messages as lists of dicts or as
+        structured arrays with the fields' names.
 
     Raises
     ------
@@ -33,9 +34,7 @@ def to_message(message_type: type[Message], fields: Mapping[str, Any]) -> Messag
         If a field is missing or unknown.
     """
     casts = _casts(message_type)
-    if fields.keys() != casts.keys():
-        missing, unknown = sorted(casts.keys() - fields.keys()), sorted(fields.keys() - casts.keys())
-        raise InputError(ErrorCode.USAGE, f"{message_type.__name__}: fields missing {missing}, unknown {unknown}")
+    _check_names(message_type, fields.keys())
     message = message_type()
     for name, cast in casts.items():
         if cast is None:
@@ -81,7 +80,7 @@ def _cast(default: Any, slot: Any) -> Callable[[Any], Any] | None:
         if not hasattr(element, "namespaces"):
             return partial(_to_list, bool if getattr(element, "typename", "") == "boolean" else str)
         module = importlib.import_module(".".join(element.namespaces))
-        return partial(_to_list, partial(to_message, getattr(module, element.name)))
+        return partial(_to_messages, getattr(module, element.name))
     return partial(to_message, type(default))
 
 
@@ -94,6 +93,25 @@ def _fill(target: array[Any], values: Any) -> None:
 
 def _to_ndarray(dtype: Any, values: Any) -> Any:
     return np.ascontiguousarray(values, dtype=dtype).ravel()
+
+
+def _to_messages(message_type: Any, values: Any) -> list[Any]:
+    if not isinstance(values, np.ndarray):
+        return [to_message(message_type, value) for value in values]
+    _check_names(message_type, values.dtype.names or ())
+    messages = [message_type() for _ in range(len(values))]
+    for name in values.dtype.names or ():
+        column = np.ascontiguousarray(values[name])
+        for message, value in zip(messages, column if column.ndim > 1 else column.tolist(), strict=True):
+            setattr(message, name, value)
+    return messages
+
+
+def _check_names(message_type: Any, names: Collection[str]) -> None:
+    known = _casts(message_type).keys()
+    if set(names) != known:
+        missing, unknown = sorted(known - set(names)), sorted(set(names) - known)
+        raise InputError(ErrorCode.USAGE, f"{message_type.__name__}: fields missing {missing}, unknown {unknown}")
 
 
 def _to_list(cast: Callable[[Any], Any], values: Any) -> list[Any]:

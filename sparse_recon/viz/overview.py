@@ -31,6 +31,7 @@ _CLOUD_AZIMUTH_DEG = 110.0  # half of what the cameras saw, half of what they di
 _SMALL = (_PANEL - 6) // 2
 _MAX_THUMBNAILS = 6
 _SPLAT_POINTS = 60_000
+_MAX_ROWS = 16
 
 
 def overview(
@@ -39,7 +40,7 @@ def overview(
     path: Path,
     *,
     title: str = "",
-    up_world: npt.ArrayLike = (0.0, 0.0, 1.0),
+    up_world: npt.ArrayLike | None = None,
     notes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Write one PNG by which a person can judge a result at a glance.
@@ -51,8 +52,8 @@ def overview(
     Parameters
     ----------
     frames : input, in order of time; at most six, evenly chosen, are shown. May be empty.
-    objects : results; may be empty.
-    up_world : (3,) up direction of the world frame.
+    objects : results; may be empty. At most 16 are shown, in their order.
+    up_world : (3,) up direction in the pictures; None for +z of each object's box.
     notes : further lines for the numbers, by object id: label -> value.
 
     Raises
@@ -65,14 +66,15 @@ def overview(
     thumbnails = [fitted(_outlined(f, objects), *_thumbnail_size(f, len(shown), width)) for f in shown]
     frames_height = max((t.shape[0] for t in thumbnails), default=-_GAP - _CAPTION) + _GAP + _CAPTION
     row_height = _CAPTION + _PANEL + _GAP + 16
-    sheet = Sheet(width, _HEADER + frames_height + len(objects) * (row_height + _GAP) + _MARGIN)
+    rows = objects[:_MAX_ROWS]
+    sheet = Sheet(width, _HEADER + frames_height + len(rows) * (row_height + _GAP) + _MARGIN)
 
     sheet.text((_MARGIN, 22), title or "Completed objects", 28)
     sheet.text((_MARGIN, 56), _subtitle(frames, objects), 15, SOFT_INK)
     top = _HEADER
     _draw_frames(sheet, shown, thumbnails, top)
     top += frames_height
-    for i, completed in enumerate(objects):
+    for i, completed in enumerate(rows):
         sheet.card(_MARGIN - 12, top, width - 2 * _MARGIN + 24, row_height)
         _draw_object(sheet, completed, i, frames, up_world, top + 8, (notes or {}).get(completed.object_id, {}))
         top += row_height + _GAP
@@ -94,11 +96,12 @@ def _draw_object(
     completed: CompletedObject,
     index: int,
     frames: Sequence[Frame],
-    up_world: npt.ArrayLike,
+    up_world: npt.ArrayLike | None,
     top: int,
     notes: Mapping[str, str],
 ) -> None:
     front = _towards_cameras(completed, frames)
+    up_world = completed.box.T_world_box[:3, 2] if up_world is None else up_world
     extent = np.concatenate([completed.nominal.vertices_world, completed.points_world])
     clouds = views_around(extent, (_CLOUD_AZIMUTH_DEG,), _PANEL, front_world=front, up_world=up_world)
     sides = views_around(extent, tuple(a for a, _ in _SIDES), _SMALL, front_world=front, up_world=up_world)
@@ -230,7 +233,8 @@ def _subtitle(frames: Sequence[Frame], objects: Sequence[CompletedObject]) -> st
     where = f", in frame {', '.join(frame_ids)}" if frame_ids else ""
     kinds = "completed surface" if any(f.labels is None for f in frames) else "given masks"
     outlines = f"   |   outlines: {kinds}" if frames and objects else ""
-    return f"{_counted(len(frames), 'frame')} in, {_counted(len(objects), 'object')} out{where}{outlines}"
+    shown = f" (the first {_MAX_ROWS} are shown)" if len(objects) > _MAX_ROWS else ""
+    return f"{_counted(len(frames), 'frame')} in, {_counted(len(objects), 'object')} out{shown}{where}{outlines}"
 
 
 def _counted(count: int, noun: str) -> str:

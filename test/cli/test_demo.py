@@ -20,7 +20,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo")
     stale = out / "object_9"
     stale.mkdir()
-    (stale / "quality.json").write_text("{}")
+    for name in ("quality.json", "cloud.ply"):
+        (stale / name).write_text("{}")
     assert main(["demo", "--out", str(out)]) == EXIT_DONE
     return out
 
