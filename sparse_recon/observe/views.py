@@ -20,6 +20,9 @@ EXTENT_QUANTILE = 0.003
 MIN_PIXELS = 30
 # An object whose lowest seen point is farther above the plane than this hangs in the air.
 STANDS_WITHIN_M = 0.02
+# ... unless its surroundings are the bare plane: a ball seen from above hides its lower half.
+STANDS_WITHIN_EXTENT = 0.6
+RING_PX, RING_ON_PLANE_M = (5, 11), 0.01
 CROP_MARGIN_PX = 8
 
 
@@ -95,7 +98,9 @@ def object_cube(
     support_z = None
     if plane is not None:
         foot = plane.height_m if abs(plane.up_world @ up_world) > 0.999 else float(_foot(plane, R, 0.5 * (low + high)))
-        if -STANDS_WITHIN_M < low[2] - foot < STANDS_WITHIN_M:
+        gap = low[2] - foot
+        reach = STANDS_WITHIN_EXTENT * float((high - low).max()) if _bare_around(seen, plane) else 0.0
+        if -STANDS_WITHIN_M < gap < max(STANDS_WITHIN_M, reach):
             support_z = foot
             low[2] = min(low[2], foot)
     # The hidden depth is unknown; seen from one side (x is away from the cameras) assume it as deep as it is wide.
@@ -112,6 +117,23 @@ def object_cube(
     half_side = 0.5 * max(config.evidence.cube_margin * extent, extent + 0.02)
     T_world_obj = pose(R, R @ centre)
     return ObjectFrame(T_world_obj, float(half_side), None if support_z is None else float(support_z - centre[2]))
+
+
+def _bare_around(seen: Sequence[SeenObject], plane: SupportPlane) -> bool:
+    """Whether most of what is seen right beside the object is the support plane: then nothing else carries it."""
+    import cv2
+
+    on, measured = 0, 0
+    for s in seen:
+        if s.frame.depth_m is None:
+            continue
+        mask = s.mask.astype(np.uint8)
+        near, far = (cv2.dilate(mask, np.ones((k, k), np.uint8)) > 0 for k in RING_PX)
+        ring = far & ~near & (s.frame.depth_m > 0)
+        points = transform_points(s.frame.T_world_cam, unproject_depth(s.frame.depth_m, s.frame.intrinsics, ring))
+        on += int(np.sum(np.abs(plane.heights(points.astype(np.float32))) < RING_ON_PLANE_M))
+        measured += len(points)
+    return on > 0.5 * max(measured, 1)
 
 
 def _foot(plane: SupportPlane, R: Float64, centre: Float64) -> float:
