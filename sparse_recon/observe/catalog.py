@@ -9,8 +9,9 @@ import numpy as np
 
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import voxel_means
-from sparse_recon.geometry.poses import pose, rotation_to_up
+from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion, associate_labels
 from sparse_recon.observe.segment import (
     SceneClusters,
@@ -76,6 +77,8 @@ class ObjectCatalog:
             matches = [f for f in found if f.candidate.object_id == request.object_id]
         else:
             matches = found if len(found) == 1 else []
+        if not matches and request.label is not None:
+            self._refuse_small_label(request.label, frames)
         if not matches:
             asked = f"label {request.label}" if request.label is not None else request.object_id or "the only object"
             there = ", ".join(f"{f.candidate.object_id} (label {f.candidate.label})" for f in found) or "none"
@@ -158,17 +161,26 @@ class ObjectCatalog:
             self._known[names[i]] = box
         return [replace(f, candidate=replace(f.candidate, object_id=names[i])) for i, f in enumerate(found)]
 
+    def _refuse_small_label(self, label: int, frames: Sequence[Frame]) -> None:
+        pixels = sum(
+            int(np.count_nonzero((f.labels == label) & (f.depth_m > 0)))
+            for f in frames
+            if f.labels is not None and f.depth_m is not None
+        )
+        if pixels > 0:
+            raise EvidenceError(
+                ErrorCode.OBJECT_TOO_SMALL,
+                f"label {label} has {pixels} depth pixel(s) in {len(frames)} frames, too few or no one body above "
+                f"the support plane; segment.min_points = {self._config.segment.min_points} are needed: move closer, "
+                "or check the label image",
+            )
+
     def _boxed(self, box: OrientedBox, frames: Sequence[Frame]) -> FoundObject:
         assert self._scene is not None
         scene = cluster_box(self._spread(frames), box, self._scene.plane, self._config.segment)
         pixels = int(scene.count[scene.label == 0].sum())
         if pixels == 0:
-            c, (sx, sy, sz) = box.T_world_box[:3, 3], box.size_m
-            raise EvidenceError(
-                ErrorCode.OBJECT_NOT_IN_VIEW,
-                f"no depth pixel of {len(frames)} frames is in the box at ({c[0]:.3f}, {c[1]:.3f}, {c[2]:.3f}) m of "
-                f"size {sx:.3f} x {sy:.3f} x {sz:.3f} m; check its frame and units, and that a camera looks at it",
-            )
+            raise _nothing_in_box(box, frames)
         region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
         return FoundObject(ObjectCandidate("box", None, box, pixels), region, self._scene.plane, self.up_world())
 
@@ -176,3 +188,24 @@ class ObjectCatalog:
         """Return at most `SCENE_FRAMES` frames, evenly spread over all."""
         pick = np.unique(np.linspace(0, len(frames) - 1, min(SCENE_FRAMES, len(frames))).astype(int))
         return [frames[i] for i in pick]
+
+
+def _nothing_in_box(box: OrientedBox, frames: Sequence[Frame]) -> EvidenceError:
+    c, (sx, sy, sz) = box.T_world_box[:3, 3], box.size_m
+    where = f"in the box at ({c[0]:.3f}, {c[1]:.3f}, {c[2]:.3f}) m of size {sx:.3f} x {sy:.3f} x {sz:.3f} m"
+    pixels = 0
+    for frame in frames:
+        if frame.depth_m is not None:
+            points = unproject_depth(frame.depth_m, frame.intrinsics)
+            points_box = transform_points(inverse(box.T_world_box) @ frame.T_world_cam, points)
+            pixels += int(np.all(np.abs(points_box) <= 0.5 * box.size_m, axis=1).sum())
+    if pixels:
+        return EvidenceError(
+            ErrorCode.OBJECT_TOO_SMALL,
+            f"only {pixels} depth pixel(s) of {len(frames)} frames are {where}, and they are strays or the support "
+            "plane; make the box larger or move closer",
+        )
+    return EvidenceError(
+        ErrorCode.OBJECT_NOT_IN_VIEW,
+        f"no depth pixel of {len(frames)} frames is {where}; check its frame and units, and that a camera looks at it",
+    )

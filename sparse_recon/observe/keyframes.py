@@ -37,7 +37,8 @@ def choose(seen: Sequence[SeenObject], max_views: int, config: KeyframeConfig) -
     """Return the indices of the frames to use, best first: greedily by newly seen surface and view direction.
 
     The gain of a frame is the share of the whole seen surface that it adds, plus how far round the object it moves,
-    both weighted by sharpness; choosing ends when a further frame adds less than `min_gain`.
+    both weighted by sharpness; choosing ends when a further frame adds less than `min_gain`. A frame without depth is
+    never the first where another has depth: without it the object's size and place are unknown.
     """
     whole = len(np.unique(np.concatenate([s.cells for s in seen]))) if seen else 0
     chosen: list[int] = []
@@ -47,6 +48,8 @@ def choose(seen: Sequence[SeenObject], max_views: int, config: KeyframeConfig) -
             -1.0 if i in chosen else _gain(s, covered, whole, [seen[c].direction_world for c in chosen])
             for i, s in enumerate(seen)
         ]
+        if not chosen and whole:
+            gains = [g if len(s.cells) else -1.0 for g, s in zip(gains, seen, strict=True)]
         best = int(np.argmax(gains))
         if gains[best] < (config.min_gain if chosen else 0.0):
             break

@@ -1,0 +1,143 @@
+"""Names that last, and requests that find their object or say what there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scenes import two_objects
+
+from sparse_recon.config import SessionConfig, load_config
+from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.geometry.poses import pose
+from sparse_recon.observe.catalog import ObjectCatalog
+from sparse_recon.types import CompletionRequest, OrientedBox
+
+
+def places(catalog: ObjectCatalog, frames) -> dict[str, float]:
+    """Name -> x of each object; the ball is at -0.08, the block at 0.08."""
+    return {f.candidate.object_id: float(f.candidate.box.T_world_box[0, 3]) for f in catalog.objects(frames)}
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_names_last_while_frames_are_added(with_labels):
+    catalog = ObjectCatalog(SessionConfig())
+    frames = two_objects(with_labels=with_labels).frames
+    first = places(catalog, frames[:1])
+    assert set(first) == {"object_0", "object_1"}
+    for count in (2, 3, 4):
+        now = places(catalog, frames[:count])
+        assert {n: np.sign(x) for n, x in now.items()} == {n: np.sign(x) for n, x in first.items()}
+
+
+def test_names_are_never_swapped_whatever_frames_remain():
+    catalog = ObjectCatalog(SessionConfig())
+    frames = two_objects().frames
+    first = places(catalog, frames)
+    for subset in (c for n in (1, 2, 3) for c in combinations(frames, n)):
+        for name, x in places(catalog, subset).items():
+            assert np.sign(x) == np.sign(first[name])
+
+
+def test_large_newcomer_does_not_take_the_name_of_a_small_neighbour():
+    catalog = ObjectCatalog(SessionConfig())
+    frames = two_objects(with_labels=True, gap_m=0.1).frames
+    only_ball = [replace(f, labels=np.where(f.labels == 1, 1, 0).astype(np.int32)) for f in frames]
+    (before,) = catalog.objects(only_ball)
+    later = [replace(f, stamp_ns=f.stamp_ns + 1) for f in frames]
+    after = {f.candidate.label: f.candidate.object_id for f in catalog.objects(later)}
+    assert after[1] == before.candidate.object_id == "object_0"
+    assert after[2] == "object_1"
+
+
+def test_an_object_that_comes_back_has_its_old_name():
+    catalog = ObjectCatalog(SessionConfig())
+    frames = two_objects(with_labels=True).frames
+    first = places(catalog, frames)
+    hidden = [
+        replace(f, stamp_ns=f.stamp_ns + 1, labels=np.where(f.labels == 2, 2, 0).astype(np.int32)) for f in frames
+    ]
+    assert len(catalog.objects(hidden)) == 1
+    again = places(catalog, frames)
+    assert {n: np.sign(x) for n, x in again.items()} == {n: np.sign(x) for n, x in first.items()}
+
+
+def test_candidates_are_boxed_and_counted():
+    (larger, smaller) = ObjectCatalog(SessionConfig()).objects(two_objects(with_labels=True).frames)
+    assert larger.candidate.points > smaller.candidate.points > 1000
+    ball = next(f.candidate for f in (larger, smaller) if f.candidate.label == 1)
+    np.testing.assert_allclose(ball.box.T_world_box[:3, 3], (-0.08, 0, 0.04), atol=0.01)
+    np.testing.assert_allclose(ball.box.size_m, 0.08, atol=0.015)
+
+
+def test_not_more_than_max_objects():
+    catalog = ObjectCatalog(load_config({"max_objects": 1}))
+    assert len(catalog.objects(two_objects().frames)) == 1
+
+
+def resolve(with_labels=False, **request):
+    return ObjectCatalog(SessionConfig()).resolve(
+        CompletionRequest(**request), two_objects(with_labels=with_labels).frames
+    )
+
+
+def test_resolve_by_id_and_by_label():
+    assert resolve(object_id="object_1").candidate.object_id == "object_1"
+    assert resolve(with_labels=True, label=2).candidate.label == 2
+
+
+@pytest.mark.parametrize("request_", [{"object_id": "object_9"}, {"label": 5}, {}])
+def test_unknown_or_ambiguous_object_lists_those_there_are(request_):
+    with pytest.raises(EvidenceError, match=r"object_0.*object_1") as caught:
+        resolve(with_labels=True, **request_)
+    assert caught.value.code == ErrorCode.OBJECT_NOT_FOUND
+
+
+def test_nothing_named_is_the_only_object_there_is():
+    frames = [
+        replace(f, labels=np.where(f.labels == 1, 1, 0).astype(np.int32)) for f in two_objects(with_labels=True).frames
+    ]
+    found = ObjectCatalog(SessionConfig()).resolve(CompletionRequest(), frames)
+    assert found.candidate.label == 1
+
+
+def test_box_finds_its_object():
+    box = OrientedBox(pose(np.eye(3), (-0.08, 0, 0.05)), np.array([0.12, 0.12, 0.12]))
+    found = resolve(box=box)
+    mask = found.region.mask(two_objects().frames[0])
+    truth = two_objects(with_labels=True).frames[0].labels == 1
+    assert np.count_nonzero(mask & truth) > 0.85 * truth.sum() and not (mask & ~truth).sum() > 0.05 * truth.sum()
+
+
+def test_empty_box_is_not_in_view():
+    box = OrientedBox(pose(np.eye(3), (0, 0, 0.5)), np.array([0.1, 0.1, 0.1]))
+    with pytest.raises(EvidenceError, match=r"0\.500.*check its frame") as caught:
+        resolve(box=box)
+    assert caught.value.code == ErrorCode.OBJECT_NOT_IN_VIEW
+
+
+def test_box_with_a_few_pixels_says_how_few():
+    box = OrientedBox(pose(np.eye(3), (-0.08, 0, 0.0805)), np.array([0.006, 0.006, 0.004]))
+    with pytest.raises(EvidenceError, match="pixel") as caught:
+        resolve(box=box)
+    assert caught.value.code == ErrorCode.OBJECT_TOO_SMALL
+
+
+def test_label_of_a_few_pixels_says_so():
+    frames = two_objects(with_labels=True).frames
+    labels = np.zeros_like(frames[0].labels)
+    rows, columns = np.nonzero(frames[0].labels == 1)
+    labels[rows[len(rows) // 2], columns[len(rows) // 2]] = 4
+    with pytest.raises(EvidenceError, match="1 depth pixel") as caught:
+        ObjectCatalog(SessionConfig()).resolve(CompletionRequest(label=4), [replace(frames[0], labels=labels)])
+    assert caught.value.code == ErrorCode.OBJECT_TOO_SMALL
+
+
+def test_up_is_the_configured_one_or_that_of_the_support():
+    catalog = ObjectCatalog(load_config({"up_world": (0.0, 0.0, 2.0)}))
+    np.testing.assert_allclose(catalog.up_world(), (0, 0, 1))
+    free = ObjectCatalog(load_config({"up_world": (0.0, 0.0, 0.0)}))
+    free.objects(two_objects().frames)
+    assert free.up_world()[2] > 0.9999

@@ -1,0 +1,150 @@
+"""The cube around an object and the views cropped to it, against the true object."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scenes import recording
+from scipy.spatial.transform import Rotation
+
+from sparse_recon.config import DepthConfig, SessionConfig, load_config
+from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.geometry.cameras import unproject_depth
+from sparse_recon.geometry.poses import inverse, pose, transform_points
+from sparse_recon.observe.regions import LabelRegion
+from sparse_recon.observe.segment import SupportPlane
+from sparse_recon.observe.views import collect_views, depth_sigma
+
+UP = np.array([0.0, 0.0, 1.0])
+TABLE = SupportPlane(UP, 0.0)
+
+
+def views_of(frames, *, plane=TABLE, up=UP, config=None, label=1, max_views=8):
+    region = LabelRegion({(f.camera, f.stamp_ns): {label} for f in frames})
+    return collect_views("thing", frames, region, plane, up, config or SessionConfig(), max_views)
+
+
+@pytest.mark.parametrize("kind", ["ball", "block"])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_cube_holds_the_true_object(kind, count):
+    scene = recording(kind, count)
+    object_frame = views_of(scene.frames).object_frame
+    truth = transform_points(inverse(object_frame.T_world_obj), scene.scene.objects[0].vertices_world)
+    assert np.abs(truth).max() < object_frame.half_side_m
+    assert object_frame.half_side_m < 1.2 * np.ptp(truth, axis=0).max()  # and is not much larger
+
+
+@pytest.mark.parametrize("first_deg", [0, 45, 90, 135])
+def test_cube_of_one_view_holds_a_block_turned_any_way(first_deg):
+    scene = recording("block", 1)
+    frame = scene.frames[0]
+    turn = pose(Rotation.from_euler("z", first_deg, degrees=True).as_matrix(), (0, 0, 0))
+    views = views_of([replace(frame, T_world_cam=turn @ frame.T_world_cam)])
+    truth = transform_points(inverse(views.object_frame.T_world_obj) @ turn, scene.scene.objects[0].vertices_world)
+    assert np.abs(truth).max() < views.object_frame.half_side_m
+
+
+def test_cube_stands_upright_on_the_support():
+    object_frame = views_of(recording("ball", 2).frames).object_frame
+    np.testing.assert_allclose(object_frame.T_world_obj[:3, 2], UP, atol=1e-9)
+    foot_world = transform_points(object_frame.T_world_obj, np.array([0.0, 0.0, object_frame.support_z_m]))
+    assert foot_world[2] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_tilted_support_passes_under_the_centre():
+    tilt = np.deg2rad(5)
+    normal = np.array([np.sin(tilt), 0, np.cos(tilt)])
+    object_frame = views_of(recording("ball", 4).frames, plane=SupportPlane(normal, 0.0)).object_frame
+    foot = transform_points(object_frame.T_world_obj, np.array([0.0, 0.0, object_frame.support_z_m]))
+    assert normal @ foot == pytest.approx(0.0, abs=1e-6)
+
+
+def test_object_far_above_the_plane_hangs_in_the_air():
+    assert views_of(recording("ball", 2).frames, plane=SupportPlane(UP, -0.1)).object_frame.support_z_m is None
+    assert views_of(recording("ball", 2).frames, plane=None).object_frame.support_z_m is None
+
+
+def test_stray_pixels_do_not_widen_the_cube():
+    frame = recording("ball", 1).frames[0]
+    plain = views_of([frame]).object_frame.half_side_m
+    depth = frame.depth_m.copy()
+    rows, columns = np.nonzero(frame.labels == 1)
+    depth[rows[:3], columns[:3]] = 1.5
+    assert views_of([replace(frame, depth_m=depth)]).object_frame.half_side_m < 1.1 * plain
+
+
+def test_crop_keeps_pixels_where_they_are():
+    frame = recording("ball", 1).frames[0]
+    (view,) = views_of([frame]).views
+    assert view.frame.depth_m.size < 0.5 * frame.depth_m.size
+    whole = unproject_depth(frame.depth_m, frame.intrinsics, frame.labels == 1)
+    cut = unproject_depth(view.frame.depth_m, view.frame.intrinsics, view.mask)
+    np.testing.assert_allclose(cut, whole, atol=1e-6)
+    np.testing.assert_array_equal(view.frame.T_world_cam, frame.T_world_cam)
+
+
+def test_everything_measured_beside_the_object_may_occlude():
+    (view,) = views_of(recording("ball", 1).frames).views
+    assert not (view.occluder & view.mask).any()
+    assert np.array_equal(view.occluder | view.mask, view.frame.depth_m > 0)
+
+
+def test_object_cut_by_the_image_border_is_still_cropped():
+    frame = recording("ball", 1).frames[0]
+    _, columns = np.nonzero(frame.labels == 1)
+    left = int(np.median(columns))
+    depth, labels = frame.depth_m.copy(), frame.labels.copy()
+    depth, labels = np.roll(depth, -left, axis=1), np.roll(labels, -left, axis=1)
+    labels[:, -left:] = 0
+    (view,) = views_of([replace(frame, depth_m=depth, labels=labels)]).views
+    assert view.mask[:, 0].any() and view.mask.shape == view.frame.depth_m.shape
+
+
+def test_frame_without_depth_joins_one_with_depth():
+    first, second = recording("ball", 2).frames
+    views = views_of([first, replace(second, depth_m=None)])
+    assert len(views.views) == 2
+    blind = next(v for v in views.views if v.frame.depth_m is None)
+    assert blind.mask.any() and not blind.occluder.any()
+
+
+def test_frames_without_any_depth_are_refused():
+    blind = [replace(f, depth_m=None) for f in recording("ball", 2).frames]
+    with pytest.raises(EvidenceError, match="no frame has depth") as caught:
+        views_of(blind)
+    assert caught.value.code == ErrorCode.OBJECT_NOT_FOUND
+
+
+def test_object_that_no_frame_sees_is_refused():
+    with pytest.raises(EvidenceError, match="none of the 2 frames sees it") as caught:
+        views_of(recording("ball", 2).frames, label=5)
+    assert caught.value.code == ErrorCode.OBJECT_NOT_IN_VIEW
+
+
+def test_object_of_a_few_pixels_is_refused():
+    frame = recording("ball", 1).frames[0]
+    rows, columns = np.nonzero(frame.labels == 1)
+    labels = np.zeros_like(frame.labels)
+    labels[rows[100:110], columns[100:110]] = 1
+    with pytest.raises(EvidenceError, match="only 10 depth pixels") as caught:
+        views_of([replace(frame, labels=labels)])
+    assert caught.value.code == ErrorCode.OBJECT_TOO_SMALL
+
+
+def test_object_as_large_as_the_room_is_refused():
+    frame = recording("ball", 1).frames[0]
+    with pytest.raises(EvidenceError, match=r"span .*max_size_m = 0\.30 m") as caught:
+        views_of([replace(frame, labels=np.ones_like(frame.labels))], config=load_config({"segment.max_size_m": 0.3}))
+    assert caught.value.code == ErrorCode.OBJECT_TOO_LARGE
+
+
+def test_depth_noise_grows_with_distance_and_adds_the_pose():
+    depth = np.array([[0.4, 1.0, 2.0, np.nan]], np.float32)
+    config = DepthConfig(sigma_base_m=0.001, sigma_quadratic=0.002, pose_sigma_m=0.0)
+    np.testing.assert_allclose(
+        depth_sigma(depth, config)[0, :3], [0.001, 0.001 + 0.002 * 0.36, 0.001 + 0.002 * 2.56], rtol=1e-5
+    )
+    shaky = replace(config, pose_sigma_m=0.003)
+    assert depth_sigma(depth, shaky)[0, 0] == pytest.approx(np.hypot(0.001, 0.003), rel=1e-5)
