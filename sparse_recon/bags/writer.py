@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -64,6 +63,7 @@ class ResultBag:
         self.path = Path(path)
         self._objects: list[CompletedObject] = []
         self._stack = ExitStack()
+        self._store: Any = None
         self._writer: Any = None
         self._connections: dict[str, Any] = {}
         self._last_ns = 0
@@ -79,6 +79,7 @@ class ResultBag:
         """Write a serialised message of /tf or /tf_static at its time of recording; results come after the last."""
         self._last_ns = max(self._last_ns, log_ns)
         with file_errors(self.path, "the result bag"):
+            self._open()
             self._send(topic, _TRANSFORMS, log_ns, data, latched=topic.endswith("tf_static"))
 
     def __exit__(
@@ -90,14 +91,13 @@ class ResultBag:
             return
         with self._stack:
             newest_ns = max(completed.stamp_ns for completed in self._objects)
+            self._open()
             for topic, (msgtype, _) in OUTPUT_TOPICS.items():
                 fields = _FIELDS[topic](self._objects, self._objects[0].frame_id, newest_ns)
                 data = serialised(self._store, msgtype, fields)
                 self._send(topic, msgtype, self._last_ns or newest_ns, data, latched=True)
 
     def _send(self, topic: str, msgtype: str, log_ns: int, data: Any, *, latched: bool) -> None:
-        if self._writer is None:
-            self._open()
         if topic not in self._connections:
             qos = [transient_local()] if latched else []
             self._connections[topic] = self._writer.add_connection(
@@ -106,24 +106,27 @@ class ResultBag:
         self._writer.write(self._connections[topic], log_ns, data)
 
     def _open(self) -> None:
+        if self._writer is not None:
+            return
         from rosbags.rosbag2 import StoragePlugin, Writer
 
+        self._store = type_store()
         new = self._stack.enter_context(whole_folder(self.path, "the result bag"))
         new.rmdir()  # the rosbags writer wants to make it
         self._writer = self._stack.enter_context(Writer(new, version=9, storage_plugin=StoragePlugin.MCAP))
 
-    @cached_property
-    def _store(self) -> Any:
-        """Types of ROS 2 Jazzy and of this package."""
-        from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-        store = get_typestore(Stores.ROS2_JAZZY)
-        types: dict[str, Any] = {}
-        for name, path in definition_files().items():
-            if re.fullmatch(r"\w+/msg/\w+", name):
-                types.update(get_types_from_msg(path.read_text(encoding="utf-8"), name))
-        store.register(types)
-        return store
+def type_store() -> Any:
+    """Return a rosbags store with the types of ROS 2 Jazzy and of this package."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = {}
+    for name, path in definition_files().items():
+        if re.fullmatch(r"\w+/msg/\w+", name):
+            types.update(get_types_from_msg(path.read_text(encoding="utf-8"), name))
+    store.register(types)
+    return store
 
 
 class _NoObjects(Exception):

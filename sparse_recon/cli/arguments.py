@@ -109,8 +109,8 @@ def says_up(args: argparse.Namespace) -> bool:
     return config_of(args, bases[0]).up_world == config_of(args, bases[1]).up_world
 
 
-def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> CompletionRequest | None:
-    """Return the request for the object that --box or --label names; None when all objects are wanted.
+def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> CompletionRequest:
+    """Return the request that the arguments describe; without --box and --label it names no object: all are wanted.
 
     Raises
     ------
@@ -119,8 +119,8 @@ def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> Comple
     """
     if args.box is not None and args.label is not None:
         raise InputError(ErrorCode.USAGE, "give --box or --label, not both")
-    if args.box is None and args.label is None:
-        return None
+    if args.box is None and (args.box_quat_xyzw is not None or args.box_frame):
+        raise InputError(ErrorCode.USAGE, "--box-quat-xyzw and --box-frame say how --box lies; give --box too")
     box = None
     if args.box is not None:
         try:

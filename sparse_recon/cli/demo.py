@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.writer import ResultBag
-from sparse_recon.cli.report import as_record, draw, refusals
+from sparse_recon.cli.arguments import add_config_arguments, config_of
+from sparse_recon.cli.report import PICTURE, as_record, draw, refusals
 from sparse_recon.cli.run_session import BAG_NAME, SessionOutcome, prepare_output, remove_earlier, run_session
 from sparse_recon.cli.simulate import write_recording
-from sparse_recon.config import SessionConfig
 from sparse_recon.simulate.recording import Recording, tabletop_recording
 from sparse_recon.simulate.truth import nearest_object, surface_distance
 
@@ -25,13 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder for everything (default out/demo)"
     )
-    parser.add_argument(
-        "--seed", type=int, default=_SEED, help=f"of the scene, its noise and the completion (default {_SEED})"
-    )
+    parser.add_argument("--no-picture", action="store_true", help=f"do not draw {PICTURE}")
     parser.add_argument("--json", action="store_true", help="machine-readable result on stdout")
+    add_config_arguments(parser, up_default="0 0 1")
+    parser.set_defaults(seed=_SEED)
 
 
 def run(args: argparse.Namespace) -> int:
+    config = config_of(args)
     prepare_output(args.out, overwrite=True)
     recording = tabletop_recording(args.seed)
     sample = args.out / SAMPLE_NAME
@@ -39,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
     names = ", ".join(o.name for o in recording.scene.objects)
     print(f"{sample}: {len(recording.frames)} simulated RGB-D frames of {names}", file=sys.stderr)
     with Bag(sample) as bag, ResultBag(args.out / BAG_NAME) as result_bag:
-        reader = FrameReader(bag, on_transforms=result_bag.copy_transforms)
+        reader = FrameReader(bag, config=config, on_transforms=result_bag.copy_transforms)
         outcome = run_session(
             reader,
             args.out,
             result_bag,
-            config=lambda: SessionConfig(seed=args.seed, world_frame=reader.world_frame),
+            config=lambda: replace(config, world_frame=reader.world_frame),
             expected_frames=reader.expected_frames,
         )
     remove_earlier(args.out, outcome)
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         }
         for object_id, row in truth.items()
     }
-    picture = draw(outcome, args.out, "Simulated tabletop", notes)
+    picture = None if args.no_picture else draw(outcome, args.out, "Simulated tabletop", notes)
     print(demo_table(outcome, truth), file=sys.stderr)
     if picture is not None:
         places = f"results are in {args.out}/object_*, as a bag in {args.out / BAG_NAME}"

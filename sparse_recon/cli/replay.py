@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                 newest[0] = frame.stamp_ns
                 yield frame
 
-        def request() -> CompletionRequest | None:
+        def request() -> CompletionRequest:
             T_world_boxframe = np.eye(4)
             if args.box is not None and args.box_frame:
                 T_world_boxframe = reader.transforms.lookup(reader.world_frame, args.box_frame, newest[0])

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def run_session(
     result_bag: ResultBag,
     *,
     config: Callable[[], SessionConfig],
-    request: Callable[[], CompletionRequest | None] = lambda: None,
+    request: Callable[[], CompletionRequest] = CompletionRequest,
     rejected: Callable[[], tuple[Counter[ErrorCode], Sequence[str]]] = lambda: (Counter(), ()),
     expected_frames: int = -1,
     max_frames: int = 0,
@@ -122,7 +122,7 @@ def run_session(
     out : folder of the results, as `prepare_output` left it.
     result_bag : takes every object too.
     config : asked after the first frame, when the world frame is known.
-    request : the object wanted, asked after the last frame; None for all objects that can be found.
+    request : what is wanted, asked after the last frame; one that names no object is made of each that can be found.
     rejected : counts and sentences of inputs that gave no frame, for the error when there is none at all.
     expected_frames : for the progress bar; -1 if unknown.
     max_frames : stop reading after so many; 0 for all.
@@ -143,8 +143,7 @@ def run_session(
     if session is None or not session.frames:
         raise _no_frames(count, *rejected())
     read_s = time.perf_counter() - started
-    wanted = request()
-    requests = [wanted] if wanted is not None else _all_objects(session)
+    requests = _requests(session, request())
     outcomes: list[ObjectOutcome] = []
     completed: list[CompletedObject] = []
     with _bar(len(requests), "objects") as bar:
@@ -152,8 +151,8 @@ def run_session(
             name = item.object_id or "object"
             finished = _complete(session, item, name, _stage_display(bar, name, number))
             if isinstance(finished, CompletedObject):
-                folder = write_results(finished, out)
                 result_bag.write(finished)
+                folder = write_results(finished, out)
                 completed.append(finished)
                 outcomes.append(ObjectOutcome(finished.object_id, folder, quality_record(finished)))
             else:
@@ -195,7 +194,9 @@ def _no_frames(count: FrameCount, counts: Counter[ErrorCode], sentences: Sequenc
     return EvidenceError(ErrorCode.NO_FRAMES, f"no frame could be used ({reasons}); the last reason: {last}")
 
 
-def _all_objects(session: CompletionSession) -> list[CompletionRequest]:
+def _requests(session: CompletionSession, wanted: CompletionRequest) -> list[CompletionRequest]:
+    if wanted.object_id or wanted.box is not None or wanted.label is not None:
+        return [wanted]
     found = session.objects()
     if not found:
         raise EvidenceError(
@@ -204,7 +205,7 @@ def _all_objects(session: CompletionSession) -> list[CompletionRequest]:
             "say where up is with --up (0 0 0: found from the frames), or check depth.far_m, segment.plane_tilt_deg, "
             "segment.min_points and segment.max_size_m",
         )
-    return [CompletionRequest(object_id=candidate.object_id) for candidate in found]
+    return [replace(wanted, object_id=candidate.object_id) for candidate in found]
 
 
 def _complete(

@@ -14,7 +14,7 @@ from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.cli.main import main
 from sparse_recon.simulate.recording import Recording
 
-FAST = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
+FAST = ["--no-picture", "--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,14 @@ def test_folder_is_completed(folder: Path, tmp_path: Path, capsys: pytest.Captur
     report = json.loads(capsys.readouterr().out)
     assert [o["code"] for o in report["objects"]] == ["OK", "OK"]
     assert (tmp_path / "object_1" / "cloud.ply").is_file()
+    assert report["up_world"] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("words", [["--up", "0", "0", "1"], ["--set", "up_world=[0, 0, 1]"]])
+def test_up_can_be_said(folder: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["complete", str(folder), "--out", str(tmp_path), "--json", "--max-objects", "1", *FAST, *words]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["up_world"] == [0, 0, 1] and len(report["objects"]) == 1
 
 
 def test_folder_without_frames_is_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

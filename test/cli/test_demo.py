@@ -22,7 +22,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stale.mkdir()
     for name in ("quality.json", "cloud.ply"):
         (stale / name).write_text("{}")
-    assert main(["demo", "--out", str(out)]) == EXIT_DONE
+    coarse = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
+    assert main(["demo", "--out", str(out), *coarse]) == EXIT_DONE
     return out
 
 

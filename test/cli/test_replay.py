@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +19,13 @@ from sparse_recon.bags.reader import Bag
 from sparse_recon.bags.writer import OBJECTS_TOPIC
 from sparse_recon.cli.main import main
 from sparse_recon.simulate.recording import Recording
+from sparse_recon.types import Frame
 
 FAST = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
 
 
 def replay(bag: Path, out: Path, *arguments: str) -> int:
-    return main(["replay", str(bag), "--out", str(out), *FAST, *arguments])
+    return main(["replay", str(bag), "--out", str(out), *FAST, "--no-picture", *arguments])
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> dict:
@@ -32,7 +34,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> dict:
 
 def comparable(out: Path) -> dict[str, object]:
     files: dict[str, object] = {}
-    for path in sorted(p for p in out.rglob("*") if p.is_file() and "completed_bag" not in p.parts):
+    for path in sorted(p for p in out.glob("object_*/**/*") if p.is_file()):
         name = str(path.relative_to(out))
         files[name] = path.read_bytes()
         if path.name == "quality.json":
@@ -45,7 +47,7 @@ def comparable(out: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def done(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("done")
-    assert replay(bag, out) == 0
+    assert main(["replay", str(bag), "--out", str(out), *FAST]) == 0
     return out
 
 
@@ -60,8 +62,8 @@ def test_objects_and_bag_are_written(done: Path):
 
 
 def test_another_process_writes_the_same_bytes(bag: Path, done: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "sparse_recon.cli.main", "replay", str(bag), "--out", str(tmp_path / "out"), *FAST]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "sparse_recon.cli.main", "replay", str(bag), "--out", str(tmp_path / "out")]
+    result = subprocess.run([*command, *FAST, "--no-picture"], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "" and "object_0" in result.stderr
     assert comparable(tmp_path / "out") == comparable(done)
@@ -73,6 +75,14 @@ def test_json_has_the_numbers_of_the_files(bag: Path, done: Path, tmp_path: Path
     assert (report["exit_code"], report["frames_read"], report["frames_kept"]) == (0, 3, 3)
     stored = json.loads((done / "object_0" / "quality.json").read_text())
     assert report["objects"][0]["input_hash"] == stored["input_hash"]
+    assert report["up_world"] == [0, 0, 1] and report["picture"] is None
+
+
+def test_json_lists_every_file(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["replay", str(bag), "--out", str(tmp_path), "--json", "--max-objects", "1", *FAST]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["files"] == sorted(str(p) for p in tmp_path.rglob("*") if p.is_file())
+    assert Path(report["picture"]).name == "overview.png" and len(report["objects"]) == 1
 
 
 def test_earlier_results_are_kept_unless_told(bag: Path, done: Path, capsys: pytest.CaptureFixture[str]):
@@ -80,8 +90,68 @@ def test_earlier_results_are_kept_unless_told(bag: Path, done: Path, capsys: pyt
     assert replay(bag, done, "--json") == 2
     assert "--overwrite" in error_of(capsys)["message"]
     assert comparable(done) == before
-    assert replay(bag, done, "--overwrite") == 0
-    assert comparable(done) == before
+
+
+def test_overwrite_replaces_all_objects_of_the_earlier_run(bag: Path, done: Path, tmp_path: Path):
+    shutil.copytree(done, tmp_path / "out")
+    (tmp_path / "out" / "notes").mkdir()
+    assert replay(bag, tmp_path / "out", "--overwrite", "--max-objects", "1") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "completed_bag",
+        "notes",
+        "object_0",
+        "overview.png",
+    ]
+    assert (tmp_path / "out" / "object_0" / "mesh.ply").read_bytes() == (done / "object_0" / "mesh.ply").read_bytes()
+
+
+def test_transforms_of_the_recording_are_in_the_result_bag(bag: Path, done: Path):
+    with Bag(bag) as source, Bag(done / "completed_bag") as result:
+        tf = ["/tf", "/tf_static"]
+        assert sorted(result.serialised(tf)) == sorted(source.serialised(tf))
+
+
+@pytest.fixture
+def with_table_label(recording: Recording, tmp_path: Path) -> Path:
+    """A recording whose segmentation took the table for an object."""
+    frames = [replace(f, labels=np.where(f.labels == 0, 99, f.labels).astype(np.int32)) for f in recording.frames]
+    write_frames(frames, tmp_path / "labelled", world_frame="world")
+    return tmp_path / "labelled"
+
+
+def test_a_refused_object_does_not_stop_the_others(
+    with_table_label: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert replay(with_table_label, tmp_path / "out", "--json") == 0
+    captured = capsys.readouterr()
+    codes = {o["object_id"]: o["code"] for o in json.loads(captured.out)["objects"]}
+    assert sorted(codes.values()) == ["OBJECT_TOO_LARGE", "OK", "OK"]
+    assert captured.err.count("OBJECT_TOO_LARGE") == 1 and "Traceback" not in captured.err
+
+
+def test_all_refused_is_said_in_one_line(with_table_label: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert replay(with_table_label, tmp_path / "out", "--json", "--set", "segment.max_size_m=0.05") == 3
+    captured = capsys.readouterr()
+    assert "3 objects refused (OBJECT_TOO_LARGE): object_0, object_1, object_2" in captured.err
+    assert len(json.loads(captured.out)["objects"]) == 3 and not (tmp_path / "out" / "completed_bag").exists()
+
+
+@pytest.mark.parametrize(("words", "up"), [([], [0, 0, 0]), (["--up", "0", "0", "1"], [0, 0, 1])])
+def test_up_is_unknown_where_the_world_is_a_camera(
+    unlabelled: list[Frame], tmp_path: Path, words: list[str], up: list[float], capsys: pytest.CaptureFixture[str]
+):
+    write_frames(unlabelled, tmp_path / "bag", world_frame="first_optical_frame")
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json", "--max-objects", "1", *words) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["up_world"] == up
+    assert ("first_optical_frame is a camera's optical frame" in captured.err) == (up == [0, 0, 0])
+
+
+def test_world_frame_that_is_the_camera_itself(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    frame = ["--world-frame", "camera_color_optical_frame", "--max-frames", "1", "--max-objects", "1"]
+    assert replay(bag, tmp_path, "--json", *frame) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["world_frame"], report["up_world"]) == ("camera_color_optical_frame", [0, 0, 0])
 
 
 def test_box_in_the_frame_of_the_robot(bag: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -134,8 +204,8 @@ def test_cut_recording_gives_objects_and_exit_code_1(bag: Path, tmp_path: Path, 
     assert (tmp_path / "out" / "object_0" / "mesh.ply").is_file()
 
 
-def test_depth_without_a_valid_pixel(recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    frames = [replace(f, depth_m=np.full_like(f.depth_m, np.nan)) for f in recording.frames]
+def test_depth_without_a_valid_pixel(unlabelled: list[Frame], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    frames = [replace(f, depth_m=np.full_like(f.depth_m, np.nan)) for f in unlabelled]
     write_frames(frames, tmp_path / "bag", world_frame="world")
     assert replay(tmp_path / "bag", tmp_path / "out", "--json") == 3
     error = error_of(capsys)
@@ -145,7 +215,18 @@ def test_depth_without_a_valid_pixel(recording: Recording, tmp_path: Path, capsy
 @pytest.mark.parametrize("moment", ["reading", "completing"])
 def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: Path, moment: str):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "sparse_recon.cli.main", "replay", str(bag), "--out", str(out), "--json", *FAST]
+    command = [
+        sys.executable,
+        "-m",
+        "sparse_recon.cli.main",
+        "replay",
+        str(bag),
+        "--out",
+        str(out),
+        "--json",
+        *FAST,
+        "--no-picture",
+    ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

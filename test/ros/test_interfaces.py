@@ -92,7 +92,9 @@ def assert_same(sent, received, path=""):
         assert sent.keys() == received.keys(), path
         for key in sent:
             assert_same(sent[key], received[key], f"{path}.{key}")
-    elif isinstance(sent, list):
+    elif isinstance(sent, list) or (isinstance(sent, np.ndarray) and sent.dtype.names):
+        if isinstance(sent, np.ndarray):
+            sent = [dict(zip(sent.dtype.names, row, strict=True)) for row in sent]
         assert len(sent) == len(received), path
         for index, pair in enumerate(zip(sent, received, strict=True)):
             assert_same(*pair, f"{path}[{index}]")
