@@ -79,15 +79,13 @@ class CompletionRun:
                 raise _DeadlinePassed
 
         task = CompletionTask(views, evidence, bounds, self.seed, self.generator, self.config, on_step)
+        if self._late():
+            raise self._too_late(completer)
         try:
             completion = completer.complete(task)
         except _DeadlinePassed:
             if self._best is None:
-                raise CancelledError(
-                    ErrorCode.DEADLINE,
-                    f"the deadline of {self.request.deadline_s:g} s passed before the first step of {completer.name} "
-                    "was done; allow more time or use fewer views",
-                ) from None
+                raise self._too_late(completer) from None
             self.warnings.append(
                 f"deadline of {self.request.deadline_s:g} s passed: best answer so far of {completer.name}"
             )
@@ -115,6 +113,13 @@ class CompletionRun:
     def _check(self) -> None:
         if self._cancel is not None and self._cancel():
             raise CancelledError(ErrorCode.CANCELLED, f"cancelled by the caller in stage {self._stage}")
+
+    def _too_late(self, completer: ViewCompleter) -> CancelledError:
+        return CancelledError(
+            ErrorCode.DEADLINE,
+            f"the deadline of {self.request.deadline_s:g} s passed before the first step of {completer.name} was done; "
+            "allow more time or use fewer views",
+        )
 
     def _late(self) -> bool:
         deadline_s = self.request.deadline_s

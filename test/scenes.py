@@ -8,6 +8,7 @@ import numpy as np
 
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.simulate.cameras import depth_camera
+from sparse_recon.simulate.household import make_shape
 from sparse_recon.simulate.recording import Recording, record
 from sparse_recon.simulate.scene import scene_of
 from sparse_recon.simulate.sensor import SENSORS, SensorModel, exact
@@ -28,6 +29,10 @@ def block(size_m: tuple[float, float, float] = (0.1, 0.06, 0.08)) -> Shape:
     mesh = trimesh.creation.box(size_m).subdivide().subdivide()
     vertices = np.asarray(mesh.vertices) + np.array([0, 0, 0.5 * size_m[2]])
     return Shape("block", vertices, np.asarray(mesh.faces, np.int32), np.full((len(vertices), 3), 120, np.uint8))
+
+
+def mug() -> Shape:
+    return make_shape("mug", np.random.default_rng(5))
 
 
 def around(
@@ -61,7 +66,7 @@ def recording(
     kind: str = "ball", views: int = 2, sensor: str = "clean", with_labels: bool = True, turn_deg: float = 360.0
 ) -> Recording:
     """Return a seeded recording of one shape in the middle of the table, 320x240; poses are exact."""
-    shape = {"ball": ball, "block": block}[kind]()
+    shape = {"ball": ball, "block": block, "mug": mug}[kind]()
     scene = scene_of([shape], [pose(np.eye(3), (0, 0, 0))])
     model: SensorModel = exact(SENSORS[sensor])
     return record(
