@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.bags.atomic import whole_folder
+from sparse_recon.bags.gltf import mesh_glb
 from sparse_recon.messages import vertex_colors
 from sparse_recon.types import CompletedObject, TriangleMesh, UInt8
-
-# glTF 2.0 has +y up and the world frame +z (REP 103); viewers turn it back.
-_T_GLTF_WORLD = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
 
 def write_results(completed: CompletedObject, folder: Path) -> Path:
@@ -106,16 +104,6 @@ def mesh_stl(mesh: TriangleMesh) -> bytes:
     records["normal"] = normals / np.maximum(lengths, np.float32(1e-20))
     records["corners"] = corners
     return b"sparse_recon, metres".ljust(80, b" ") + len(corners).to_bytes(4, "little") + records.tobytes()
-
-
-def mesh_glb(mesh: TriangleMesh, colors: UInt8) -> bytes:
-    """Return a mesh with (V, 3) uint8 vertex colours as a binary glTF file, +y up."""
-    import trimesh
-
-    shape = trimesh.Trimesh(mesh.vertices_world, mesh.faces, vertex_colors=colors, process=False)
-    scene = trimesh.Scene()
-    scene.add_geometry(shape, node_name="object", geom_name="object", transform=_T_GLTF_WORLD)
-    return bytes(scene.export(file_type="glb"))
 
 
 def _ply(names: list[str], columns: list[npt.NDArray[Any]], faces: npt.NDArray[np.int32] | None = None) -> bytes:

@@ -109,7 +109,7 @@ def _frame_lines(outcome: SessionOutcome) -> list[str]:
     if frames.left_out:
         reasons = ", ".join(f"{n} x {code.name}" for code, n in frames.left_out.most_common())
         lines.append(f"frames left out: {reasons}; the last: {frames.last_reason}")
-    lines.append(f"{frames.read} frames read, {kept} kept, {outcome.seconds['total']:.1f} s in all")
+    lines.append(f"{frames.read} frames read, {kept} kept, {sum(outcome.seconds.values()):.1f} s in all")
     if frames.damage is not None:
         lines.append(f"warning: {frames.damage.message}")
     return lines

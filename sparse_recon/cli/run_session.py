@@ -136,29 +136,45 @@ def run_session(
     KeyboardInterrupt
         Ctrl-C; objects already written stay, also in the bag.
     """
-    started = time.perf_counter()
+    seconds = _Stopwatch()
     total = min(expected_frames, max_frames) if max_frames and expected_frames >= 0 else expected_frames
     with _bar(total, "frames") as bar:
         session, count = _add_frames(frames, config, max_frames, bar)
     if session is None or not session.frames:
         raise _no_frames(count, *rejected())
-    read_s = time.perf_counter() - started
+    seconds.stop("read")
     requests = _requests(session, request())
+    seconds.stop("find")
     outcomes: list[ObjectOutcome] = []
     completed: list[CompletedObject] = []
     with _bar(len(requests), "objects") as bar:
         for number, item in enumerate(requests):
             name = item.object_id or "object"
             finished = _complete(session, item, name, _stage_display(bar, name, number))
+            seconds.stop("complete")
             if isinstance(finished, CompletedObject):
                 result_bag.write(finished)
                 folder = write_results(finished, out)
                 completed.append(finished)
                 outcomes.append(ObjectOutcome(finished.object_id, folder, quality_record(finished)))
+                seconds.stop("write")
             else:
                 outcomes.append(ObjectOutcome(name, error=finished))
-    seconds = {"read": read_s, "total": time.perf_counter() - started}
-    return SessionOutcome(session, tuple(outcomes), tuple(completed), count, seconds)
+    return SessionOutcome(session, tuple(outcomes), tuple(completed), count, seconds.stages)
+
+
+class _Stopwatch:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        """Count the time since the last stop for a stage."""
+        now = time.perf_counter()
+        self.stages[stage] = self.stages.get(stage, 0.0) + now - self._since
+        self._since = now
 
 
 def _add_frames(

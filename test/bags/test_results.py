@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import trimesh
 
+from sparse_recon.bags.gltf import mesh_glb
 from sparse_recon.bags.results import write_results
 from sparse_recon.errors import ErrorCode, FileError
-from sparse_recon.types import CompletedObject
+from sparse_recon.types import CompletedObject, TriangleMesh
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -64,8 +65,16 @@ def test_meshes_are_read_by_trimesh(completed_box: CompletedObject, tmp_path: Pa
 def test_gltf_stands_upright_and_is_coloured(completed_box: CompletedObject, tmp_path: Path):
     scene = trimesh.load(write_results(completed_box, tmp_path) / "mesh.glb")
     assert scene.extents == pytest.approx([0.08, 0.1, 0.06])  # +y up
-    colors = next(iter(scene.geometry.values())).visual.vertex_colors
+    (mesh,) = scene.geometry.values()
+    colors = mesh.visual.vertex_attributes["color"]
     assert {tuple(c[:3]) for c in colors.tolist()} == {(200, 40, 10), (90, 90, 90)}
+    assert mesh.is_watertight
+
+
+def test_gltf_of_nothing_is_an_empty_scene(completed_box: CompletedObject, tmp_path: Path):
+    nothing = TriangleMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    (tmp_path / "mesh.glb").write_bytes(mesh_glb(nothing, np.zeros((0, 3), np.uint8)))
+    assert trimesh.load(tmp_path / "mesh.glb").is_empty
 
 
 def test_quality_keeps_what_varies_apart(completed_box: CompletedObject, tmp_path: Path):
@@ -116,6 +125,7 @@ def test_full_disk_leaves_the_old_result_untouched(completed_box: CompletedObjec
     code = """
 import pickle, resource, sys
 from pathlib import Path
+from sparse_recon.bags.gltf import mesh_glb
 from sparse_recon.bags.results import write_results
 from sparse_recon.bags.writer import ResultBag
 from sparse_recon.errors import FileError

@@ -17,7 +17,7 @@ MISTAKE = SparseReconError(ErrorCode.INTERNAL, "a mistake")
 def outcome(*errors: SparseReconError | None, damage: FileError | None = None) -> SessionOutcome:
     objects = tuple(ObjectOutcome(f"object_{k}", error=error) for k, error in enumerate(errors))
     completed = tuple(item for item in objects if item.error is None)
-    return SessionOutcome(CompletionSession(), objects, completed, FrameCount(damage=damage), {"total": 0.0})  # type: ignore[arg-type]
+    return SessionOutcome(CompletionSession(), objects, completed, FrameCount(damage=damage), {})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
