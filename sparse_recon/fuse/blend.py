@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +51,13 @@ def fine_grid(surface: SurfaceField, coarse: VoxelGrid, points_obj: Float32, con
     return VoxelGrid.around(low, high, voxel_m)
 
 
-def fine_evidence(views: ObjectViews, grid: VoxelGrid, config: EvidenceConfig) -> Evidence:
-    """Collect the evidence of the same views on the final grid."""
+def fine_evidence(
+    views: ObjectViews, grid: VoxelGrid, config: EvidenceConfig, checkpoint: Callable[[], None] = lambda: None
+) -> Evidence:
+    """Collect the evidence of the same views on the final grid; `checkpoint` is called before each and may raise."""
     evidence = Evidence.empty(views.object_frame, grid, config)
     for view in views.views:
+        checkpoint()
         evidence.add(view)
     return evidence
 
@@ -100,5 +104,5 @@ def _measurement_error(evidence: Evidence) -> Float32:
     with np.errstate(divide="ignore"):
         sigma = UNIT_SIGMA_M / np.sqrt(evidence.weight)
     one = float(np.median(evidence.all_sigmas_m())) if evidence.points_obj else UNIT_SIGMA_M
-    # Mean absolute value of a normal variable: sqrt(2 / pi) sigma.
-    return (np.sqrt(2 / np.pi) * np.clip(sigma, 0.5 * one, 2.0 * one)).astype(np.float32)
+    # Mean absolute value of a normal variable: sqrt(2 / pi) sigma; smoothing over neighbours halves it.
+    return (0.5 * np.sqrt(2 / np.pi) * np.clip(sigma, 0.5 * one, 2.0 * one)).astype(np.float32)

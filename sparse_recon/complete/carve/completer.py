@@ -7,7 +7,7 @@ import numpy as np
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
 from sparse_recon.complete.carve.hull import hull_sdf
 from sparse_recon.complete.carve.symmetry import Axis, Mirror, SeenSpace, find_axis, find_level_mirror, find_mirror
-from sparse_recon.evidence import Evidence
+from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.bounds import carved_sdf
 from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.grids import VoxelGrid
@@ -33,9 +33,9 @@ class CarveCompleter(ViewCompleter):
         # 1. The hull of what was seen, standing on its support, less the space seen to be empty.
         margin = expected_margin(evidence, task.bounds.soft_slack_m)
         sdf = _carved(hull_sdf(points, support_z, evidence.grid), margin, evidence.grid)
-        task.on_step(1, STEPS, SurfaceField(sdf, self._error(task, 1.0)))
+        task.on_step(1, STEPS, SurfaceField(sdf, expected_error(task.bounds, "none")))
         if not config.symmetry or len(points) < 50:
-            return Completion(self.name, task.seed, surface=SurfaceField(sdf, self._error(task, 1.0)))
+            return Completion(self.name, task.seed, surface=SurfaceField(sdf, expected_error(task.bounds, "none")))
 
         # 2. Which symmetries does the evidence confirm?
         seen = _seen_space(task, margin)
@@ -52,8 +52,7 @@ class CarveCompleter(ViewCompleter):
         else:
             hull = hull_sdf(more, support_z, evidence.grid)
         sdf = _carved(hull, margin, evidence.grid)
-        confirmed = 0.6 if axis else 0.8 if mirror else 1.0
-        field = SurfaceField(sdf, self._error(task, confirmed))
+        field = SurfaceField(sdf, expected_error(task.bounds, "axis" if axis else "mirror" if mirror else "none"))
         task.on_step(STEPS, STEPS, field)
         diagnostics: dict[str, float | str] = {
             "symmetry": "axis" if axis else "mirror" if mirror else "none",
@@ -62,9 +61,18 @@ class CarveCompleter(ViewCompleter):
         }
         return Completion(self.name, task.seed, surface=field, diagnostics=diagnostics)
 
-    def _error(self, task: CompletionTask, factor: float) -> Float32:
-        """Expected absolute error, metres: it grows with the distance to what was measured."""
-        return (np.float32(0.001) + np.float32(0.15 * factor) * task.bounds.upper_m).astype(np.float32)
+
+# Mean absolute error of imagined surface: base + factor * slope * distance^power, in metres. Fitted by the likelihood
+# of P(|e| < 5 mm) to 49 000 inferred points of 41 scanned objects at 1, 2 and 4 views; fitted on half of the objects,
+# it leaves a calibration error of 0.03 to 0.05 on the other half (benchmarks/real_scans.py shows the error of all).
+ERROR_BASE_M, ERROR_SLOPE, ERROR_POWER = 0.00033, 0.05, 0.59
+ERROR_FACTOR = {"none": 1.0, "mirror": 0.81, "axis": 0.30}
+
+
+def expected_error(bounds: Bounds, symmetry: str) -> Float32:
+    """Return the expected absolute error, (X, Y, Z) metres: it grows with the distance to what was measured."""
+    distance = bounds.upper_m - bounds.upper_m.min()
+    return (ERROR_BASE_M + ERROR_FACTOR[symmetry] * ERROR_SLOPE * distance**ERROR_POWER).astype(np.float32)
 
 
 def expected_margin(evidence: Evidence, soft_slack_m: float) -> Float32:
