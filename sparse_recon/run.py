@@ -54,7 +54,13 @@ class CompletionRun:
         self._best: SurfaceField | None = None
 
     def enter(self, stage: str) -> None:
-        """Begin a stage: close the clock of the one before, tell the caller, and stop if the caller wants to."""
+        """Begin a stage: close the clock of the one before, tell the caller, and stop if the caller wants to.
+
+        Entering a stage again is a checkpoint within it: only the wish to stop is asked for.
+        """
+        if stage == self._stage:
+            self._check()
+            return
         now = time.perf_counter()
         if self._stage:
             self.timings_s[self._stage] = now - self._entered

@@ -102,6 +102,7 @@ class CompletionSession:
         if not self._frames:
             raise EvidenceError(ErrorCode.NO_FRAMES, "no frame was added yet: add at least one frame with depth")
         found = self._catalog.resolve(request, self._frames)
+        run.enter("observe")
         name = found.candidate.object_id
         max_views = request.max_views or self.config.keyframes.max_views
         views = collect_views(name, self._frames, found.region, found.plane, found.up_world, self.config, max_views)
@@ -112,6 +113,7 @@ class CompletionSession:
         grid = VoxelGrid.cube(self.config.evidence.grid, views.object_frame.half_side_m)
         evidence = Evidence.empty(views.object_frame, grid, self.config.evidence)
         for view in views.views:
+            run.enter("evidence")
             evidence.add(view)
         bounds = Bounds.of(evidence)
         if outliers > 0.1:

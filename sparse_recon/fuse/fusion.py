@@ -10,10 +10,10 @@ import numpy as np
 from sparse_recon.config import FusionConfig, SessionConfig
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.blend import BlendedField, blend, fine_evidence, fine_grid
-from sparse_recon.fuse.confidence import error_quantile, mixture_quantile, probability_within
+from sparse_recon.fuse.confidence import TAIL_STRETCH, error_quantile, mixture_quantile, probability_within
 from sparse_recon.fuse.mesh import (
+    MAX_TOLERANCE_M,
     convex_parts,
-    decimated,
     is_closed,
     isosurface,
     solid,
@@ -39,7 +39,7 @@ from sparse_recon.types import (
 UNKNOWN_GREY = 128
 # A surface voxel violates free space when it lies deeper in it than this share of a voxel.
 VIOLATION_VOXELS = 0.5
-UNLIMITED = 2**31
+GROWTH_PASSES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,8 @@ def fuse(
     Parameters
     ----------
     surface : imagined field on the grid of the `coarse` evidence.
-    on_stage : called with the stage's name before each stage; it may raise to cancel.
+    on_stage : called with the stage's name before each stage, and again between the steps of long ones; it may raise
+        to cancel.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def fuse(
     # 1. The same evidence on the fine grid, and the blend of both inside its bounds.
     on_stage("evidence_fine")
     grid = fine_grid(surface, coarse.grid, coarse.all_points_obj(), config.evidence)
-    evidence = fine_evidence(views, grid, config.evidence)
+    evidence = fine_evidence(views, grid, config.evidence, lambda: on_stage("evidence_fine"))
     on_stage("bounds_fine")
     bounds = Bounds.of(evidence)
     on_stage("blend")
@@ -93,10 +94,12 @@ def fuse(
 
     # 2. Closed surfaces: the best estimate, and one grown by its uncertainty but never into known-free space.
     on_stage("mesh")
-    vertices, faces, violation = _closed_surface(field.sdf_m, field, config.fusion, "nominal")
+    vertices, faces, violation = _closed_surface(
+        field.sdf_m, field, config.fusion, "nominal", lambda _: on_stage("mesh")
+    )
     on_stage("conservative")
     grown = _grown(field, config.fusion)
-    hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative")
+    hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative", on_stage)
 
     # 3. Points with confidence and provenance.
     on_stage("points")
@@ -123,7 +126,7 @@ def fuse(
         convex_parts=parts,
         observed_fraction=float(observed.mean()),
         free_space_violation=violation,
-        radius90_m=mixture_quantile(error[~observed], 0.9),
+        radius90_m=mixture_quantile(TAIL_STRETCH * error[~observed], 0.9),
         evidence_soft=bounds.soft_slack_m > 0,
     )
 
@@ -144,15 +147,28 @@ def free_space_violation(vertices_obj: Float32, faces: Int32, bounds: Bounds) ->
 
 
 def _closed_surface(
-    sdf_m: Float32, field: BlendedField, config: FusionConfig, what: str
+    sdf_m: Float32, field: BlendedField, config: FusionConfig, what: str, checkpoint: Callable[[str], None]
 ) -> tuple[Float32, Int32, float]:
-    """Extract, clean and check; where decimation to `max_faces` would cut into free space more faces are kept."""
+    """Extract, clean, check and decimate; where fewer faces would cut into free space, more than `max_faces` are kept.
+
+    `checkpoint` is called with `what` between the long steps; it may raise to cancel.
+    """
     full = solid(*without_crumbs(*isosurface(sdf_m, field.grid), config.min_component), what)
-    for max_faces in (config.max_faces, UNLIMITED):
-        vertices, faces = triangles(decimated(full, config.simplify_tolerance_m, max_faces))
-        violation = free_space_violation(vertices, faces, field.bounds)
-        if violation == 0.0:
+    checkpoint(what)
+    tolerance_m = config.simplify_tolerance_m
+    manifold = full.simplify(tolerance_m)
+    vertices, faces = triangles(manifold)
+    violation = free_space_violation(vertices, faces, field.bounds)
+    while len(faces) > config.max_faces and tolerance_m < MAX_TOLERANCE_M:
+        checkpoint(what)
+        tolerance_m = max(2.0 * tolerance_m, 1e-4)
+        manifold = manifold.simplify(tolerance_m)
+        coarser = triangles(manifold)
+        worse = free_space_violation(*coarser, field.bounds)
+        if worse > violation:
             break
+        (vertices, faces), violation = coarser, worse
+    checkpoint(what)
     solid(vertices, faces, what)
     return vertices, faces, violation
 
@@ -161,9 +177,15 @@ def _grown(field: BlendedField, config: FusionConfig) -> Float32:
     """Grow the solid by its error quantile, smoothly, and nowhere into known-free space."""
     from scipy.ndimage import gaussian_filter
 
-    growth = np.minimum(error_quantile(field.error_m, config.conservative_quantile), config.conservative_max_m)
-    grown = gaussian_filter(field.sdf_m - growth, 1.0)
-    return np.maximum(np.minimum(grown, field.sdf_m), np.minimum(field.bounds.lower_m, field.sdf_m)).astype(np.float32)
+    growth = np.minimum(
+        error_quantile(TAIL_STRETCH * field.error_m, config.conservative_quantile), config.conservative_max_m
+    )
+    nearest_m = np.minimum(field.bounds.lower_m, field.sdf_m)
+    grown = field.sdf_m - growth
+    # Cut by free space the growth leaves spikes along rays; smoothed and cut again, the thin ones are gone.
+    for _ in range(GROWTH_PASSES):
+        grown = np.maximum(np.minimum(gaussian_filter(grown, 1.0), field.sdf_m), nearest_m)
+    return grown.astype(np.float32)
 
 
 def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:
