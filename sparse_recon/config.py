@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -379,9 +380,9 @@ def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any,
         if (
             not isinstance(value, (tuple, list))
             or len(value) != 3
-            or not all(isinstance(v, (int, float)) for v in value)
+            or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
         ):
-            raise ConfigError(f"{name} must be three numbers, got {value!r}")
+            raise ConfigError(f"{name} must be three finite numbers, got {value!r}")
         return tuple(float(v) for v in value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")

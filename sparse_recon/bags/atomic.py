@@ -54,7 +54,9 @@ def file_errors(target: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in _NO_SPACE
-        cure = "free space on that disk" if full else "check permissions, or name another folder"
+        in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))
+        cure = "a file lies where a folder is needed" if in_the_way else "check permissions"
+        cure = "free space on that disk" if full else f"{cure}, or name another folder"
         raise FileError(
             ErrorCode.DISK_FULL if full else ErrorCode.OUTPUT_UNWRITABLE,
             f"{what} cannot be written to {target}: {error.strerror or error}; {cure}. "

@@ -51,8 +51,12 @@ class FramesFolder:
             raise FileError(
                 ErrorCode.INPUT_MISSING,
                 f"{self.path} holds no *.color.png or *.color.jpg; it holds {some}. Accepted are NAME.color.png, "
-                "NAME.depth.png, NAME.pose.txt and intrinsics.K.txt",
+                f"NAME.depth.png, NAME.pose.txt and intrinsics.K.txt{self._hint()}",
             )
+
+    def _hint(self) -> str:
+        recorded = any(path.suffix in (".mcap", ".db3") for path in self.path.iterdir())
+        return f"; a recording is read by: sparse_recon replay {self.path}" if recorded else ""
 
     def __len__(self) -> int:
         return len(self._colors)

@@ -28,7 +28,10 @@ def mesh_glb(mesh: TriangleMesh, colors: UInt8) -> bytes:
     starts = np.cumsum([0, *(array.nbytes for array in arrays)]).tolist()
     accessors = [
         {
-            "bufferView": 0, "componentType": _FLOAT, "count": len(positions), "type": "VEC3",
+            "bufferView": 0,
+            "componentType": _FLOAT,
+            "count": len(positions),
+            "type": "VEC3",
             "min": positions.min(axis=0).tolist(),
             "max": positions.max(axis=0).tolist(),
         },

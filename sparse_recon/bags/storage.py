@@ -57,9 +57,17 @@ def open_storage(path: Path) -> Storage:
     if not files:
         raise FileError(
             ErrorCode.BAG_UNREADABLE,
-            f"{path} is not a readable ROS 2 bag: {why}, and no {', '.join(_SUFFIXES)} file lies in it",
+            f"{path} is not a readable ROS 2 bag: {why}, and no {', '.join(_SUFFIXES)} file lies in it{_hint(path)}",
         )
     return _Several([_opened_file(file) for file in files], why)
+
+
+def _hint(folder: Path) -> str:
+    """Return what a folder holds instead of a recording, and which command takes it."""
+    if any(folder.glob("*.color.*")):
+        return f"; its frames are read by: sparse_recon complete {folder}"
+    some = ", ".join(sorted(path.name for path in folder.iterdir())[:5])
+    return f"; it holds {some or 'nothing'}"
 
 
 class _Sound:

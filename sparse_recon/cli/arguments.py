@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sparse_recon.complete.registry import check_known
 from sparse_recon.config import SessionConfig, load_config, parameters
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, InputError
 from sparse_recon.geometry.transforms import pose_from_quaternion
 from sparse_recon.types import CompletionRequest, OrientedBox
 
 UP_Z, UP_UNKNOWN = (0.0, 0.0, 1.0), (0.0, 0.0, 0.0)
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """Return an argparse type: whole numbers from `low` on."""
+
+    def number(text: str) -> int:
+        if not text.lstrip("+-").isdigit() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"takes a whole number from {low} on, got {text!r}")
+        return int(text)
+
+    return number
 
 
 class _ShowParameters(argparse.Action):
@@ -75,7 +88,9 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --out, --max-frames, --overwrite, --no-picture and --json."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--max-frames", type=int, default=0, metavar="N", help="stop reading after so many frames")
+    parser.add_argument(
+        "--max-frames", type=at_least(0), default=0, metavar="N", help="stop reading after so many frames (0: all)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results of an earlier run in DIR")
     parser.add_argument("--no-picture", action="store_true", help="do not draw overview.png")
     parser.add_argument("--json", action="store_true", help="machine-readable result on stdout")
@@ -88,6 +103,8 @@ def config_of(args: argparse.Namespace, base: SessionConfig | None = None) -> Se
     ------
     ConfigError
         If a name is unknown or a value is outside its range.
+    ModelError
+        MODEL_UNKNOWN.
     FileError
         INPUT_MISSING if the file cannot be read.
     """
@@ -100,7 +117,9 @@ def config_of(args: argparse.Namespace, base: SessionConfig | None = None) -> Se
             raise ConfigError(f"--set takes GROUP.NAME=VALUE, got {assignment!r}; example: --set fusion.max_faces=5000")
         config = load_config({name.strip(): _yaml_value(text, assignment)}, config)
     named = {"model": args.model, "seed": args.seed, "up_world": args.up, "max_objects": args.max_objects}
-    return load_config({name: value for name, value in named.items() if value is not None}, config)
+    config = load_config({name: value for name, value in named.items() if value is not None}, config)
+    check_known(config.model)
+    return config
 
 
 def says_up(args: argparse.Namespace) -> bool:

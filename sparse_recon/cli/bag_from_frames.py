@@ -19,7 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "frames", type=Path, metavar="FRAMES_DIR", help="folder of *.color.png, *.depth.png, *.pose.txt"
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="OUT.mcap or OUT.db3 for one file, else a bag folder")
-    parser.add_argument("--world-frame", default="world", metavar="FRAME", help="name of the poses' frame")
+    parser.add_argument(
+        "--world-frame",
+        default="world",
+        metavar="FRAME",
+        help="name of the poses' frame; let it end in optical_frame if that is a camera, where z is not up",
+    )
     parser.add_argument("--compressed", action="store_true", help="jpeg colour and compressedDepth")
     parser.add_argument("--overwrite", action="store_true", help="replace an older recording")
     parser.add_argument("--json", action="store_true", help="describe what was written on stdout")

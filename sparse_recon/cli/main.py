@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import json
 import logging
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = importlib.import_module(f"sparse_recon.cli.{COMMANDS[name][0]}")
         parser = argparse.ArgumentParser(
             prog=f"sparse_recon {name}",
-            description=module.__doc__.partition(":")[2].strip() if module.__doc__ else None,
+            description=_sentence(module.__doc__ or ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(parser)
@@ -69,9 +70,17 @@ def _without_command(argv: Sequence[str]) -> int:
     parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
     args, _ = parser.parse_known_args(argv)
     if args.command:
-        parser.error(f"unknown command {args.command!r}; there are {', '.join(COMMANDS)}")
+        near = difflib.get_close_matches(args.command, COMMANDS, 1, 0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        parser.error(f"unknown command {args.command!r}.{hint} There are {', '.join(COMMANDS)}")
     parser.print_help(sys.stderr)
     return EXIT_USAGE
+
+
+def _sentence(doc: str) -> str:
+    """Return what a command's module says of itself after its name."""
+    text = doc.partition(":")[2].strip()
+    return text[:1].upper() + text[1:]
 
 
 def _failed(name: str, number: int, message: str, code: int, as_json: bool) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sparse_recon.bags.frames_bag import write_frames
+from sparse_recon.cli.arguments import at_least
 from sparse_recon.errors import EXIT_DONE
 from sparse_recon.geometry.poses import pose
 from sparse_recon.simulate.recording import Recording, tabletop_recording
@@ -22,9 +23,11 @@ _T_WORLD_BASE = pose(np.diag([-1.0, -1.0, 1.0]), (0.85, 0.0, 0.0))
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="BAG", help="folder of the bag to write; an older bag is replaced")
-    parser.add_argument("--seed", type=int, default=0, help="of shapes, placement, cameras and noise (default 0)")
-    parser.add_argument("--objects", type=int, default=3, metavar="N", help="objects on the table (default 3)")
-    parser.add_argument("--frames", type=int, default=5, metavar="N", help="RGB-D frames (default 5)")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="of shapes, placement, cameras and noise (default 0)"
+    )
+    parser.add_argument("--objects", type=at_least(1), default=3, metavar="N", help="objects on the table (default 3)")
+    parser.add_argument("--frames", type=at_least(1), default=5, metavar="N", help="RGB-D frames (default 5)")
     parser.add_argument("--sensor", choices=sorted(SENSORS), default="realsense", help="noise of the camera")
     parser.add_argument("--labels", action="store_true", help="also write label images, as a segmentation node would")
     parser.add_argument("--compressed", action="store_true", help="jpeg colour and compressedDepth")

@@ -13,6 +13,12 @@ COMPLETERS: dict[str, str] = {
 }
 
 
+def check_known(name: str) -> None:
+    """Raise ModelError MODEL_UNKNOWN if no completer has that name."""
+    if name not in COMPLETERS:
+        raise ModelError(ErrorCode.MODEL_UNKNOWN, f"no model is named {name!r}; there are: {', '.join(COMPLETERS)}")
+
+
 def create(name: str) -> ViewCompleter:
     """Return a new completer.
 
@@ -21,7 +27,6 @@ def create(name: str) -> ViewCompleter:
     ModelError
         If no completer has that name.
     """
-    if name not in COMPLETERS:
-        raise ModelError(ErrorCode.MODEL_UNKNOWN, f"no model is named {name!r}; there are: {', '.join(COMPLETERS)}")
+    check_known(name)
     module, _, cls = COMPLETERS[name].partition(":")
     return getattr(importlib.import_module(module), cls)()

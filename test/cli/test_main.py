@@ -30,7 +30,34 @@ def test_unknown_command_is_bad_usage(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as ended:
         main(["replai"])
     assert ended.value.code == 2
-    assert "replai" in capsys.readouterr().err
+    assert "Did you mean replay?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["replay", "b", "--out", "o", "--max-frames", "-3"], "--max-frames: takes a whole number from 0 on, got '-3'"),
+        (["simulate", "b", "--frames", "0"], "--frames: takes a whole number from 1 on"),
+        (["simulate", "b", "--objects", "two"], "--objects: takes a whole number from 1 on"),
+    ],
+)
+def test_counts_are_checked_by_the_parser(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_input_of_the_other_command_is_pointed_out(tmp_path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "0.color.png").touch()
+    assert main(["replay", str(tmp_path / "frames"), "--out", str(tmp_path / "out")]) == 1
+    assert f"sparse_recon complete {tmp_path / 'frames'}" in capsys.readouterr().err
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "a.mcap").touch()
+    assert main(["complete", str(tmp_path / "bag"), "--out", str(tmp_path / "out")]) == 2
+    assert f"sparse_recon replay {tmp_path / 'bag'}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_parameters_are_listed_with_unit_and_range(capsys: pytest.CaptureFixture[str]):
@@ -48,6 +75,11 @@ def test_parameters_are_listed_with_unit_and_range(capsys: pytest.CaptureFixture
         (["--set", "fusion"], "GROUP.NAME=VALUE"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--seed", "-1"], "seed"),
+        (["--model", "magic"], "there are: carve"),
+        (["--up", "nan", "0", "0"], "finite"),
+        (["--max-objects", "0"], "max_objects"),
+        (["--deadline-s", "-1"], "deadline_s"),
+        (["--box-frame", "base_link"], "give --box too"),
         (["--topics", "colour=/a"], "ROLE=TOPIC"),
         (["--topics", "depth=/a"], "names no colour topic"),
         (["--box", "0", "0", "0", "1", "1", "-1"], "positive metres"),
