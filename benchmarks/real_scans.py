@@ -14,7 +14,7 @@ import argparse
 import itertools
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,9 @@ class Score:
     f2: float = float("nan")
     violating_share: float = float("nan")
     closed: bool = False
-    ece: float = float("nan")
     coverage90: float = float("nan")
     seconds: float = float("nan")
+    reliability: list[list[float]] = field(default_factory=list)
 
 
 def score(completed: CompletedObject, scene: Scene, views: int, name: str) -> Score:
@@ -79,7 +79,7 @@ def score(completed: CompletedObject, scene: Scene, views: int, name: str) -> Sc
         f2=f_score(accuracy, completeness, 0.02 * diagonal),
         violating_share=completed.quality.free_space_violation,
         closed=all(is_closed(m.vertices_world, m.faces) for m in (completed.nominal, completed.conservative)),
-        ece=calibration_error(completed.confidence[inferred], error < 0.005),
+        reliability=reliability(completed.confidence[inferred], error < 0.005),
         coverage90=float(np.mean(error < completed.quality.radius90_m)) if len(error) else float("nan"),
         seconds=sum(completed.quality.timings_s.values()),
     )
@@ -91,14 +91,17 @@ def f_score(accuracy: np.ndarray, completeness: np.ndarray, limit: float) -> flo
     return 100 * 2 * precision * recall / max(precision + recall, 1e-9)
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Return the expected calibration error (Naeini et al. 2015): mean gap between claimed and true share of right."""
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[list[float]]:
+    """Return, for each bin of confidence, how many points it holds, their summed confidence, and how many are right."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        np.sum(index == b) * abs(float(confidence[index == b].mean()) - float(right[index == b].mean()))
-        for b in np.unique(index)
-    ]
-    return float(np.sum(gaps) / max(len(confidence), 1))
+    sums = [np.bincount(index, weights=w, minlength=bins) for w in (np.ones(len(index)), confidence, right)]
+    return np.stack(sums, axis=1).tolist()
+
+
+def calibration_error(scores: list[Score]) -> float:
+    """Return the expected calibration error (Naeini et al. 2015) over the inferred points of all scores together."""
+    count, claimed, right = np.sum([s.reliability for s in scores], axis=0).T
+    return float(np.abs(claimed - right).sum() / max(count.sum(), 1))
 
 
 def run(path: Path, number: int, views: int, config: SessionConfig) -> Score:
@@ -135,12 +138,12 @@ def table(scores: list[Score]) -> str:
     for views in sorted({s.views for s in scores}):
         done = [s for s in scores if s.views == views and s.code == "OK"]
         refused = sum(s.views == views for s in scores) - len(done)
-        names = ("chamfer_pct", "observed_chamfer_pct", "f1", "f2", "ece", "coverage90", "seconds")
+        names = ("chamfer_pct", "observed_chamfer_pct", "f1", "f2", "coverage90", "seconds")
         mean = {name: float(np.nanmean([getattr(s, name) for s in done])) for name in names}
         lines.append(
             f"{views:5d} {len(done):7d} {refused:7d} {mean['chamfer_pct']:10.2f} {mean['observed_chamfer_pct']:11.2f} "
             f"{mean['f1']:6.0f} {mean['f2']:5.0f} {sum(s.violating_share > 0 for s in done):10d} "
-            f"{sum(s.closed for s in done):7d} {mean['ece']:6.3f} {mean['coverage90']:12.2f} {mean['seconds']:8.2f}"
+            f"{sum(s.closed for s in done):7d} {calibration_error(done):6.3f} {mean['coverage90']:12.2f} {mean['seconds']:8.2f}"
         )
     return "\n".join(lines)
 
