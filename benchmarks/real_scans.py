@@ -143,7 +143,8 @@ def table(scores: list[Score]) -> str:
         lines.append(
             f"{views:5d} {len(done):7d} {refused:7d} {mean['chamfer_pct']:10.2f} {mean['observed_chamfer_pct']:11.2f} "
             f"{mean['f1']:6.0f} {mean['f2']:5.0f} {sum(s.violating_share > 0 for s in done):10d} "
-            f"{sum(s.closed for s in done):7d} {calibration_error(done):6.3f} {mean['coverage90']:12.2f} {mean['seconds']:8.2f}"
+            f"{sum(s.closed for s in done):7d} {calibration_error(done):6.3f} "
+            f"{mean['coverage90']:12.2f} {mean['seconds']:8.2f}"
         )
     return "\n".join(lines)
 
