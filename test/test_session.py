@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scenes import around, ball, block, recording, two_objects
+from scenes import around, block, recording, two_objects
 
 from sparse_recon.config import load_config
 from sparse_recon.errors import CancelledError, ErrorCode, EvidenceError, ModelError
@@ -27,7 +27,7 @@ from sparse_recon.simulate.sensor import SENSORS
 from sparse_recon.simulate.truth import surface_distance
 from sparse_recon.types import CompletedObject, CompletionRequest, OrientedBox, Provenance
 
-CONFIG = load_config({"evidence.grid": 48, "evidence.fine_voxel_m": 0.002})
+CONFIG = load_config({"evidence.grid": 40, "evidence.fine_voxel_m": 0.0025})
 BALL_BOX = OrientedBox(pose(np.eye(3), (0, 0, 0.05)), np.array([0.13, 0.13, 0.14]))
 
 
@@ -374,4 +374,3 @@ def test_shape_of_what_is_seen_does_not_depend_on_the_world_frame():
     centre = T[:3, :3] @ (0, 0, 0.04) + T[:3, 3]
     radius = np.linalg.norm(result.points_world - centre, axis=1)
     assert abs(np.median(radius) - 0.04) < 0.003
-    assert len(ball().vertices_obj) > 0

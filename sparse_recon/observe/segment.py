@@ -56,7 +56,7 @@ class SceneClusters:
 def scene_points(frames: Sequence[Frame], voxel_size_m: float) -> tuple[Float32, npt.NDArray[np.int64]]:
     """Return the points of every second pixel of all depth frames, thinned, and pixels per voxel."""
     clouds = [
-        transform_points(f.T_world_cam, unproject_depth(f.depth_m[::2, ::2], _every_second_pixel(f.intrinsics)))
+        transform_points(f.T_world_cam, unproject_depth(f.depth_m[::2, ::2], every_second_pixel(f.intrinsics)))
         for f in frames
         if f.depth_m is not None
     ]
@@ -234,7 +234,8 @@ def _refined(inliers: Float32, up_world: Float64) -> SupportPlane:
     return SupportPlane(normal, float(normal @ centre))
 
 
-def _every_second_pixel(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
+def every_second_pixel(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
+    """Return the camera of `image[::2, ::2]`."""
     K = intrinsics.K.copy()
     K[:2] *= 0.5  # counted from pixel (0, 0), so the principal point scales without a shift
     return CameraIntrinsics((intrinsics.width + 1) // 2, (intrinsics.height + 1) // 2, K)

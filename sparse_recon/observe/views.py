@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from sparse_recon.geometry.cameras import cropped, project_points, unproject_dep
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
 from sparse_recon.observe.keyframes import SeenObject, choose, sharpness
 from sparse_recon.observe.regions import ObjectRegion
-from sparse_recon.observe.segment import SupportPlane
+from sparse_recon.observe.segment import SupportPlane, every_second_pixel
 from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews
 
 # Extent of an object is measured between these quantiles of its points, so that a stray pixel does not count.
@@ -56,7 +57,9 @@ def collect_views(
             f"{object_id}: none of the {len(frames)} frames sees it; check the box or label, its frame, and the poses",
         )
     seen = [_relative_sharpness(s, max(o.sharpness for o in seen)) for s in seen]
-    chosen = [seen[i] for i in choose(seen, max_views, config.keyframes)]
+    chosen = [
+        replace(s, mask=region.mask(s.frame)) for s in (seen[i] for i in choose(seen, max_views, config.keyframes))
+    ]
     points = np.concatenate([_object_points(s) for s in chosen])
     with_depth = [s for s in chosen if s.frame.depth_m is not None]
     if with_depth and len(points) < max(MIN_PIXELS, config.segment.min_points // 4):
@@ -143,19 +146,30 @@ def _foot(plane: SupportPlane, R: Float64, centre: Float64) -> float:
 
 
 def _seen(frame: Frame, region: ObjectRegion, config: SessionConfig) -> SeenObject | None:
-    mask = region.mask(frame)
+    """Look at every second pixel: that is enough to choose frames by, and there may be many."""
+    coarse = Frame(
+        rgb=frame.rgb[::2, ::2],
+        depth_m=None if frame.depth_m is None else frame.depth_m[::2, ::2],
+        intrinsics=every_second_pixel(frame.intrinsics),
+        T_world_cam=frame.T_world_cam,
+        stamp_ns=frame.stamp_ns,
+        labels=None if frame.labels is None else frame.labels[::2, ::2],
+        camera=frame.camera,
+    )
+    mask = region.mask(coarse)
     if not mask.any():
         return None
-    valid = mask if frame.depth_m is None else mask & (frame.depth_m > 0)
     cells = np.zeros(0, np.int64)
     direction = -frame.T_world_cam[:3, 2]
-    if frame.depth_m is not None and valid.any():
-        points = transform_points(frame.T_world_cam, unproject_depth(frame.depth_m, frame.intrinsics, valid))
+    if coarse.depth_m is not None and (mask & (coarse.depth_m > 0)).any():
+        points = transform_points(frame.T_world_cam, unproject_depth(coarse.depth_m, coarse.intrinsics, mask))
         index = np.floor(points.astype(np.float64) / (2 * config.segment.voxel_size_m)).astype(np.int64) + (1 << 20)
         cells = np.unique((index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2])
         direction = frame.T_world_cam[:3, 3] - points.mean(axis=0)
         direction = direction / np.linalg.norm(direction)
-    return SeenObject(frame, mask, cells, direction, sharpness(frame.rgb, mask))
+    height, width = frame.rgb.shape[:2]
+    whole = mask.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return SeenObject(frame, whole, cells, direction, sharpness(frame.rgb, whole))
 
 
 def _relative_sharpness(s: SeenObject, sharpest: float) -> SeenObject:
