@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,9 @@ PICTURE = "overview.png"
 def finish(args: argparse.Namespace, outcome: SessionOutcome, rejected: Counter[ErrorCode], title: str) -> int:
     """Draw the picture, print the table and with --json the record; return the exit code."""
     remove_earlier(args.out, outcome)
+    started = time.perf_counter()
     picture = None if args.no_picture else draw(outcome, args.out, title)
+    outcome.seconds["picture"] = time.perf_counter() - started
     print(table(outcome), file=sys.stderr)
     if picture is not None:
         print(f"look at {picture}", file=sys.stderr)
