@@ -16,7 +16,7 @@ WALL_SHARE, WALL_SPAN = 0.03, (0.4, 0.2)
 WALL_TOLERANCES = 2.0
 LEVEL_COSINE = 0.985
 # Things in a container stand closer, and strays of its floor lie between them.
-CONTENT_GAP, CONTENT_POINTS = 0.67, 8
+CONTENT_GAP, CONTENT_POINTS = 0.67, 10
 # What stays this near to walls with most of its points is a piece of wall.
 SKIN_TOLERANCES, SKIN_SHARE = 5.0, 0.8
 
