@@ -228,7 +228,10 @@ class FusionConfig(Checked):
     """From evidence and imagination to one surface."""
 
     max_faces: int = field(
-        default=20_000, metadata=doc("Triangles of a published mesh at most.", low=100, high=2_000_000)
+        default=20_000,
+        metadata=doc(
+            "Wished most triangles of a mesh; more where fewer would enter seen-empty space.", low=100, high=2_000_000
+        ),
     )
     simplify_tolerance_m: float = field(
         default=0.0003, metadata=doc("Largest shift of the surface by decimation.", unit="m", low=0.0, high=0.01)
