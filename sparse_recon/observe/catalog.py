@@ -19,6 +19,7 @@ from sparse_recon.observe.segment import (
     cluster_box,
     cluster_scene,
     largest_clusters,
+    survey,
     upright_in_images,
 )
 from sparse_recon.types import CompletionRequest, Float32, Float64, Frame, ObjectCandidate, OrientedBox
@@ -38,26 +39,30 @@ class FoundObject:
     up_world: Float64
 
 
+FrameKey = tuple[tuple[str, int], ...]
+
+
 class ObjectCatalog:
     """Finds objects in frames and remembers their names; a changed set of frames is searched anew."""
 
     def __init__(self, config: SessionConfig) -> None:
         self._config = config
-        self._key: tuple[tuple[str, int], ...] | None = None
-        self._found: list[FoundObject] = []
+        self._scene_key: FrameKey | None = None
         self._scene: SceneClusters | None = None
+        self._found_key: FrameKey | None = None
+        self._found: list[FoundObject] = []
         self._known: dict[str, OrientedBox] = {}
         self._camera_up: Float64 = np.array([0.0, 0.0, 1.0])
 
     def objects(self, frames: Sequence[Frame]) -> list[FoundObject]:
         """Return the objects in the frames: those of the label images where there are any, else clusters."""
-        key = tuple((f.camera, f.stamp_ns) for f in frames)
-        if key != self._key:
-            self._scene = self._clusters(frames)
+        key = self._look_at(frames)
+        if key != self._found_key:
+            assert self._scene is not None
             labelled = [f for f in frames if f.labels is not None]
             found = self._from_labels(labelled) if labelled else self._from_clusters(self._scene)
             self._found = self._named(found[: self._config.max_objects])
-            self._key = key
+            self._found_key = key
         return self._found
 
     def resolve(self, request: CompletionRequest, frames: Sequence[Frame]) -> FoundObject:
@@ -68,9 +73,10 @@ class ObjectCatalog:
         EvidenceError
             If there is no such object; the message lists those there are.
         """
-        found = self.objects(frames)
         if request.box is not None:
+            self._look_at(frames)
             return self._boxed(request.box, frames)
+        found = self.objects(frames)
         if request.label is not None:
             matches = [f for f in found if f.candidate.label == request.label]
         elif request.object_id:
@@ -96,14 +102,20 @@ class ObjectCatalog:
             return self._scene.plane.up_world
         return self._camera_up
 
-    def _clusters(self, frames: Sequence[Frame]) -> SceneClusters:
-        configured = np.asarray(self._config.up_world, np.float64)
-        norm = float(np.linalg.norm(configured))
-        self._camera_up = upright_in_images(frames)
-        up = configured / norm if norm > 0 else None
-        return cluster_scene(self._spread(frames), up, self._config.segment, self._config.seed)
+    def _look_at(self, frames: Sequence[Frame]) -> FrameKey:
+        """Survey the scene anew when the frames have changed; return what identifies them."""
+        key = tuple((f.camera, f.stamp_ns) for f in frames)
+        if key != self._scene_key:
+            configured = np.asarray(self._config.up_world, np.float64)
+            norm = float(np.linalg.norm(configured))
+            self._camera_up = upright_in_images(frames)
+            up = configured / norm if norm > 0 else None
+            self._scene = survey(self._spread(frames), up, self._config.segment, self._config.seed)
+            self._scene_key = key
+        return key
 
     def _from_clusters(self, scene: SceneClusters) -> list[FoundObject]:
+        scene = cluster_scene(scene, self._config.segment, self._config.seed)
         reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
         found = []
         for number in range(int(scene.label.max(initial=-1)) + 1):
@@ -177,7 +189,7 @@ class ObjectCatalog:
 
     def _boxed(self, box: OrientedBox, frames: Sequence[Frame]) -> FoundObject:
         assert self._scene is not None
-        scene = cluster_box(self._spread(frames), box, self._scene.plane, self._config.segment)
+        scene = cluster_box(self._scene, box, self._config.segment)
         pixels = int(scene.count[scene.label == 0].sum())
         if pixels == 0:
             raise _nothing_in_box(box, frames)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -105,50 +105,58 @@ def upright_in_images(frames: Sequence[Frame]) -> Float64:
     return up / norm if norm > 1e-6 else np.array([0.0, 0.0, 1.0])
 
 
-def cluster_scene(frames: Sequence[Frame], up_world: Float64 | None, config: SegmentConfig, seed: int) -> SceneClusters:
-    """Find what stands on the support plane: density clusters of the points above it.
+def survey(frames: Sequence[Frame], up_world: Float64 | None, config: SegmentConfig, seed: int) -> SceneClusters:
+    """Collect the points of the scene and find its support plane; nothing is an object yet.
 
-    Objects are numbered from the largest to the smallest. Clusters outside the size limits are no objects, but what is
-    in a too large one may be: see `contents`.
+    With `up_world` None the plane's normal is the up direction, among planes that look level in the images.
     """
-    generator = np.random.default_rng(seed)
     points, count = scene_points(frames, config.voxel_size_m)
     label = np.full(len(points), -2, np.int32)
     if len(points) == 0:
         return SceneClusters(points, label, count, None)
+    generator = np.random.default_rng(seed)
     if up_world is None:
         plane = find_support_plane(points, upright_in_images(frames), CAMERA_ROLL_PITCH_DEG, config, generator)
     else:
         plane = find_support_plane(points, up_world, config.plane_tilt_deg, config, generator)
+    if plane is not None:
+        label[np.abs(plane.heights(points)) <= config.plane_tolerance_m] = -1
+    return SceneClusters(points, label, count, plane)
+
+
+def cluster_scene(scene: SceneClusters, config: SegmentConfig, seed: int) -> SceneClusters:
+    """Find what stands on the support plane of a surveyed scene: density clusters of the points above it.
+
+    Objects are numbered from the largest to the smallest. Clusters outside the size limits are no objects, but what is
+    in a too large one may be: see `contents`.
+    """
+    points, plane, label = scene.points_world, scene.plane, scene.label.copy()
     above = np.ones(len(points), bool)
     if plane is not None:
         height = plane.heights(points)
-        label[np.abs(height) <= config.plane_tolerance_m] = -1
         above = (height > config.plane_tolerance_m) & (height < config.max_height_m)
         above &= _over_plane(points, plane, label == -1, config.cluster_gap_m)
     candidates = np.nonzero(above)[0]
     if len(candidates) == 0:
-        return SceneClusters(points, label, count, plane)
+        return scene
     cluster = density_clusters(points[candidates], config.cluster_gap_m)
     if plane is not None:
-        cluster = _standing(cluster, points[candidates], plane, config, generator)
-    _number(label, candidates, cluster, points, count, config)
-    return SceneClusters(points, label, count, plane)
+        cluster = _standing(cluster, points[candidates], plane, config, np.random.default_rng(seed))
+    _number(label, candidates, cluster, points, scene.count, config)
+    return replace(scene, label=label)
 
 
-def cluster_box(
-    frames: Sequence[Frame], box: OrientedBox, plane: SupportPlane | None, config: SegmentConfig
-) -> SceneClusters:
+def cluster_box(scene: SceneClusters, box: OrientedBox, config: SegmentConfig) -> SceneClusters:
     """Take what is inside a box, and not its support plane, for one object, number 0.
 
     Stray pixels and whatever reaches into the box by a corner are left out: clusters much smaller than the largest.
     """
-    points, count = scene_points(frames, config.voxel_size_m)
+    points = scene.points_world
     inside = np.all(np.abs(transform_points(inverse(box.T_world_box), points)) <= 0.5 * box.size_m, axis=1)
-    if plane is not None:
-        inside &= plane.heights(points) > config.plane_tolerance_m
-    label = np.where(inside, largest_clusters(points, count, inside, config), -2).astype(np.int32)
-    return SceneClusters(points, label, count, plane)
+    if scene.plane is not None:
+        inside &= scene.plane.heights(points) > config.plane_tolerance_m
+    label = np.where(inside, largest_clusters(points, scene.count, inside, config), -2).astype(np.int32)
+    return replace(scene, label=label)
 
 
 def largest_clusters(

@@ -10,10 +10,14 @@ from scenes import two_objects
 from sparse_recon.config import SegmentConfig
 from sparse_recon.geometry.poses import look_at
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, associate_labels, window_of_box
-from sparse_recon.observe.segment import cluster_scene
+from sparse_recon.observe.segment import cluster_scene, survey
 
 UP = np.array([0.0, 0.0, 1.0])
 VOXEL_M = 0.005
+
+
+def clustered(frames, up_world, config, seed):
+    return cluster_scene(survey(frames, up_world, config, seed), config, seed)
 
 
 def renumbered(frame, numbers: dict[int, int]):
@@ -93,7 +97,7 @@ def test_label_region_masks_its_labels_and_nothing_in_other_frames():
 
 def test_cluster_region_masks_the_object_as_the_truth_does():
     recording = two_objects(with_labels=True)
-    scene = cluster_scene(recording.frames, UP, SegmentConfig(), 0)
+    scene = clustered(recording.frames, UP, SegmentConfig(), 0)
     for number in range(2):
         region = ClusterRegion(scene, number, 2 * VOXEL_M)
         x = scene.points_world[scene.label == number][:, 0].mean()
@@ -106,7 +110,7 @@ def test_cluster_region_masks_the_object_as_the_truth_does():
 
 def test_occluding_object_is_not_in_the_mask():
     recording = two_objects(with_labels=True)
-    scene = cluster_scene(recording.frames, UP, SegmentConfig(), 0)
+    scene = clustered(recording.frames, UP, SegmentConfig(), 0)
     ball = next(k for k in range(2) if scene.points_world[scene.label == k][:, 0].mean() < 0)
     frame = recording.frames[0]
     depth = frame.depth_m.copy()
@@ -121,7 +125,7 @@ def test_occluding_object_is_not_in_the_mask():
 
 def test_camera_that_looks_away_sees_nothing():
     recording = two_objects(with_labels=True)
-    scene = cluster_scene(recording.frames, UP, SegmentConfig(), 0)
+    scene = clustered(recording.frames, UP, SegmentConfig(), 0)
     away = replace(recording.frames[0], T_world_cam=look_at((0.5, 0, 0.3), (2.0, 0, 0.3)))
     assert not ClusterRegion(scene, 0, 2 * VOXEL_M).mask(away).any()
 

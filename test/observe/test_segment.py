@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from sparse_recon.config import SegmentConfig, load_config
 from sparse_recon.geometry.poses import look_at, pose, transform_points
-from sparse_recon.observe.segment import cluster_box, cluster_scene, find_support_plane, scene_points
+from sparse_recon.observe.segment import cluster_box, cluster_scene, find_support_plane, scene_points, survey
 from sparse_recon.simulate.cameras import depth_camera
 from sparse_recon.simulate.recording import record
 from sparse_recon.simulate.scene import scene_of
@@ -24,6 +24,10 @@ CONFIG = SegmentConfig()
 UP = np.array([0.0, 0.0, 1.0])
 
 
+def clustered(frames, up_world, config, seed):
+    return cluster_scene(survey(frames, up_world, config, seed), config, seed)
+
+
 def turned(frames, T_new_world):
     return tuple(replace(f, T_world_cam=T_new_world @ f.T_world_cam) for f in frames)
 
@@ -33,14 +37,14 @@ def centres(scene) -> list[np.ndarray]:
 
 
 def test_two_objects_on_a_table_are_two():
-    scene = cluster_scene(two_objects().frames, UP, CONFIG, 0)
+    scene = clustered(two_objects().frames, UP, CONFIG, 0)
     x = sorted(c[0] for c in centres(scene))
     assert len(x) == 2
     np.testing.assert_allclose(x, [-0.08, 0.08], atol=0.01)
 
 
 def test_table_is_the_support_plane():
-    plane = cluster_scene(two_objects().frames, UP, CONFIG, 0).plane
+    plane = clustered(two_objects().frames, UP, CONFIG, 0).plane
     assert plane.up_world @ UP > 0.9999 and abs(plane.height_m) < 0.001
     np.testing.assert_allclose(plane.heights(np.float32([[0, 0, 0.1], [0.2, 0, -0.05]])), [0.1, -0.05], atol=0.002)
 
@@ -48,13 +52,13 @@ def test_table_is_the_support_plane():
 @pytest.mark.parametrize("angles_deg", [(90, 0, 0), (0, 140, 30), (-60, 20, 200)])
 def test_support_plane_is_found_in_a_world_of_unknown_up(angles_deg):
     T = pose(Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix(), (0.5, -1.0, 2.0))
-    scene = cluster_scene(turned(two_objects().frames, T), None, CONFIG, 0)
+    scene = clustered(turned(two_objects().frames, T), None, CONFIG, 0)
     assert scene.plane.up_world @ (T[:3, :3] @ UP) > 0.9999
     assert len(centres(scene)) == 2
 
 
 def test_same_points_and_seed_give_the_same_plane_and_objects():
-    first, second = (cluster_scene(two_objects().frames, None, CONFIG, 3) for _ in range(2))
+    first, second = (clustered(two_objects().frames, None, CONFIG, 3) for _ in range(2))
     assert np.array_equal(first.label, second.label)
     assert np.array_equal(first.plane.up_world, second.plane.up_world)
 
@@ -77,7 +81,7 @@ def test_a_steep_plane_is_no_support():
 def test_few_points_have_no_plane_and_no_frames_no_scene():
     assert find_support_plane(np.zeros((10, 3), np.float32), UP, 20.0, CONFIG, np.random.default_rng(0)) is None
     blind = [replace(f, depth_m=None) for f in two_objects().frames]
-    assert len(cluster_scene(blind, UP, CONFIG, 0).points_world) == 0
+    assert len(clustered(blind, UP, CONFIG, 0).points_world) == 0
 
 
 def test_thinning_keeps_points_in_place_and_counts_pixels():
@@ -90,8 +94,7 @@ def test_thinning_keeps_points_in_place_and_counts_pixels():
 def test_box_takes_what_is_in_it_without_the_table():
     box = OrientedBox(pose(np.eye(3), (0.08, 0.0, 0.03)), np.array([0.14, 0.14, 0.14]))
     frames = two_objects().frames
-    plane = cluster_scene(frames, UP, CONFIG, 0).plane
-    scene = cluster_box(frames, box, plane, CONFIG)
+    scene = cluster_box(survey(frames, UP, CONFIG, 0), box, CONFIG)
     own = scene.points_world[scene.label == 0]
     assert own[:, 2].min() > 0.0 and own[:, 0].min() > 0.02
     np.testing.assert_allclose(np.ptp(own, axis=0), (0.1, 0.06, 0.08), atol=0.012)
@@ -101,14 +104,14 @@ def test_box_leaves_out_the_corner_of_a_neighbour():
     # The box holds the block and reaches 2 cm into the ball.
     box = OrientedBox(pose(np.eye(3), (0.045, 0.0, 0.05)), np.array([0.21, 0.14, 0.14]))
     frames = two_objects().frames
-    scene = cluster_box(frames, box, cluster_scene(frames, UP, CONFIG, 0).plane, CONFIG)
+    scene = cluster_box(survey(frames, UP, CONFIG, 0), box, CONFIG)
     assert scene.points_world[scene.label == 0][:, 0].min() > 0.02
 
 
 def test_turned_box_is_taken_as_turned():
     R = Rotation.from_euler("z", 45, degrees=True).as_matrix()
     thin = OrientedBox(pose(R, (0.08, 0.0, 0.04)), np.array([0.2, 0.02, 0.2]))
-    scene = cluster_box(two_objects().frames, thin, None, CONFIG)
+    scene = cluster_box(survey(two_objects().frames, UP, CONFIG, 0), thin, CONFIG)
     own = scene.points_world[(scene.label == 0)]
     across = (own - (0.08, 0.0, 0.04)) @ R[:, 1]
     assert len(own) > 20 and np.abs(across).max() <= 0.01 + 1e-6
@@ -118,7 +121,7 @@ def test_what_hangs_in_the_air_is_no_object():
     shapes = [ball(), ball(0.02)]
     scene = scene_of(shapes, [pose(np.eye(3), (0, 0, 0)), pose(np.eye(3), (0.1, 0, 0.25))])
     frames = record(scene, around(3, distance_m=0.7), sensor=SENSORS["clean"], intrinsics=depth_camera(320, 240)).frames
-    found = centres(cluster_scene(frames, UP, CONFIG, 0))
+    found = centres(clustered(frames, UP, CONFIG, 0))
     assert len(found) == 1 and np.linalg.norm(found[0][:2]) < 0.02
 
 
@@ -141,27 +144,27 @@ def test_things_in_a_crate_are_objects_and_the_crate_is_not():
     cameras = [look_at((x, -0.75, 0.45), (0, 0, 0.1)) for x in (-0.3, 0.0, 0.3)]
     frames = record(scene, cameras, sensor=SENSORS["clean"], intrinsics=depth_camera(320, 240)).frames
     config = load_config({"segment.max_size_m": 0.4}).segment
-    found = cluster_scene(frames, UP, config, 0)
+    found = clustered(frames, UP, config, 0)
     x = sorted(float(c[0]) for c in centres(found))
     assert len(x) == 2
     np.testing.assert_allclose(x, [-0.1, 0.1], atol=0.02)
 
 
 def test_objects_are_numbered_from_the_largest():
-    scene = cluster_scene(two_objects().frames, UP, CONFIG, 0)
+    scene = clustered(two_objects().frames, UP, CONFIG, 0)
     pixels = [scene.count[scene.label == k].sum() for k in range(2)]
     assert pixels[0] > pixels[1]
 
 
 @pytest.mark.parametrize("sensor", ["kinect", "realsense"])
 def test_noise_makes_no_objects(sensor):
-    scene = cluster_scene(recording("block", 3, sensor).frames, UP, CONFIG, 0)
+    scene = clustered(recording("block", 3, sensor).frames, UP, CONFIG, 0)
     assert len(centres(scene)) == 1
 
 
 def test_frame_of_the_world_does_not_matter():
     T = pose(np.eye(3), (10.0, -5.0, 1.0))
-    here = cluster_scene(two_objects().frames, UP, CONFIG, 0)
-    there = cluster_scene(turned(two_objects().frames, T), UP, CONFIG, 0)
+    here = clustered(two_objects().frames, UP, CONFIG, 0)
+    there = clustered(turned(two_objects().frames, T), UP, CONFIG, 0)
     moved = transform_points(T, np.array(centres(here)))
     np.testing.assert_allclose(np.array(centres(there)), moved, atol=0.006)  # points fall into other voxels
