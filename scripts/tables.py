@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sparse_recon.bags.writer import OUTPUT_TOPICS
-from sparse_recon.config import Parameter, parameters
+from sparse_recon.config import SessionConfig
 from sparse_recon.messages import definition_files
+from sparse_recon.parameters import Parameter, parameters
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -42,7 +43,7 @@ def topic_table() -> str:
 def parameter_table() -> str:
     """Every parameter of a session with default, unit, range and meaning."""
     header = ("Parameter", "Type", "Default", "Range", "Meaning")
-    return table(header, (parameter_row(parameter) for parameter in parameters()))
+    return table(header, (parameter_row(parameter) for parameter in parameters(SessionConfig)))
 
 
 def parameter_row(parameter: Parameter) -> tuple[str, ...]:

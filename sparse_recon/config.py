@@ -1,33 +1,14 @@
-"""Parameters, once: frozen dataclasses from which ROS descriptors, command help and README tables are made."""
+"""Parameters, once: the groups from which ROS descriptors, command help and README tables are made."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import types
 import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.errors import ConfigError
-
-
-def doc(
-    text: str, *, unit: str = "", low: float | None = None, high: float | None = None, live: bool = True
-) -> dict[str, Any]:
-    """Metadata of a parameter: what it does, its unit, its closed range, and whether a running session takes it."""
-    return {"text": text, "unit": unit, "low": low, "high": high, "live": live}
-
-
-class Checked:
-    """Base of parameter groups: every value is checked when the group is made, and never repaired."""
-
-    def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for f in fields(self):  # type: ignore[arg-type]
-            if f.metadata:
-                object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), hints[f.name], f.metadata))
+from sparse_recon.parameters import Checked, doc, nested, replaced
 
 
 @dataclass(frozen=True)
@@ -305,32 +286,6 @@ class SessionConfig(Checked):
             )
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter as tables, descriptors and help show it."""
-
-    name: str
-    kind: str  # bool, int, float, str or float[3]
-    default: Any
-    text: str
-    unit: str
-    low: float | None
-    high: float | None
-    live: bool
-
-
-def parameters(config_type: type = SessionConfig) -> Iterator[Parameter]:
-    """Yield every parameter of a config type, groups as `group.name`, in the order of definition."""
-    hints = typing.get_type_hints(config_type)
-    for f in fields(config_type):
-        if dataclasses.is_dataclass(hints[f.name]):
-            for p in parameters(typing.cast(type, hints[f.name])):
-                yield dataclasses.replace(p, name=f"{f.name}.{p.name}")
-        elif f.metadata:
-            kind = "float[3]" if hints[f.name] not in (bool, int, float, str) else hints[f.name].__name__
-            yield Parameter(f.name, kind, f.default, **f.metadata)
-
-
 def load_config(values: Mapping[str, Any], base: SessionConfig | None = None) -> SessionConfig:
     """Make a config from nested or dotted values, as YAML files and ROS parameters give them.
 
@@ -339,58 +294,4 @@ def load_config(values: Mapping[str, Any], base: SessionConfig | None = None) ->
     ConfigError
         If a name is unknown, or a value has the wrong type or lies outside its range. Nothing is repaired.
     """
-    return typing.cast(SessionConfig, _replaced(base or SessionConfig(), _nested(values), ""))
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        group, _, rest = str(name).partition(".")
-        if rest or isinstance(value, Mapping):
-            inner = _nested({rest: value} if rest else value)
-            if not isinstance(nested.setdefault(group, {}), dict):
-                raise ConfigError(f"{group} is given both as a value and as a group")
-            nested[group].update(inner)
-        else:
-            nested[group] = value
-    return nested
-
-
-def _replaced(config: Any, values: Mapping[str, Any], prefix: str) -> Any:
-    known = {f.name for f in fields(config)}
-    changes = {}
-    for name, value in values.items():
-        if name not in known:
-            raise ConfigError(
-                f"unknown parameter {prefix}{name}; {prefix[:-1] or 'the top level'} accepts {', '.join(sorted(known))}"
-            )
-        current = getattr(config, name)
-        if dataclasses.is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{prefix}{name} is a group of parameters, got {value!r}")
-            value = _replaced(current, value, f"{prefix}{name}.")
-        changes[name] = value
-    try:
-        return dataclasses.replace(config, **changes)
-    except ConfigError as error:
-        raise ConfigError(f"{prefix}{error.message}") from None
-
-
-def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any, Any]) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if typing.get_origin(hint) is tuple:
-        if (
-            not isinstance(value, (tuple, list))
-            or len(value) != 3
-            or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
-        ):
-            raise ConfigError(f"{name} must be three finite numbers, got {value!r}")
-        return tuple(float(v) for v in value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
-    low, high = meta["low"], meta["high"]
-    if low is not None and not low <= value <= high:
-        unit = f" {meta['unit']}" if meta["unit"] else ""
-        raise ConfigError(f"{name} is {value!r}{unit}, accepted is {low:g} to {high:g}{unit}")
-    return value
+    return typing.cast(SessionConfig, replaced(base or SessionConfig(), nested(values)))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sparse_recon.config import DepthConfig, SessionConfig, load_config, parameters
+from sparse_recon.config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ConfigError, ErrorCode
+from sparse_recon.parameters import parameters
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +53,7 @@ def test_bad_value_is_refused_with_name_and_range(values, words):
 
 
 def test_every_parameter_has_a_sentence_and_numbers_have_ranges():
-    for parameter in parameters():
+    for parameter in parameters(SessionConfig):
         assert parameter.text.endswith("."), parameter.name
         if parameter.kind in ("int", "float"):
             assert parameter.low is not None and parameter.low <= parameter.default <= parameter.high, parameter.name
@@ -60,6 +61,6 @@ def test_every_parameter_has_a_sentence_and_numbers_have_ranges():
 
 def test_units_are_in_the_names_of_lengths_angles_and_sizes():
     suffix = {"m": "_m", "deg": "_deg", "s": "_s", "bytes": "_bytes"}
-    for parameter in parameters():
+    for parameter in parameters(SessionConfig):
         if parameter.unit in suffix:
             assert parameter.name.endswith(suffix[parameter.unit]), parameter.name

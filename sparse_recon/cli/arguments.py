@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.complete.registry import check_known
-from sparse_recon.config import SessionConfig, load_config, parameters
+from sparse_recon.config import SessionConfig, load_config
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, InputError
 from sparse_recon.geometry.transforms import pose_from_quaternion
+from sparse_recon.parameters import parameters
 from sparse_recon.types import CompletionRequest, OrientedBox
 
 UP_Z, UP_UNKNOWN = (0.0, 0.0, 1.0), (0.0, 0.0, 0.0)
@@ -153,7 +154,7 @@ def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> Comple
 def parameter_lines() -> list[str]:
     """Return one line a parameter: name, default, unit, range, meaning."""
     lines = []
-    for p in parameters():
+    for p in parameters(SessionConfig):
         span = "" if p.low is None else f" [{p.low:g} .. {p.high:g}]"
         lines.append(f"{p.name} = {p.default!r}{' ' + p.unit if p.unit else ''}{span}\n    {p.text}")
     return lines
