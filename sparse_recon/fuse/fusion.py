@@ -108,6 +108,9 @@ def fuse(
         vertices, faces, config.fusion.point_spacing_m, config.fusion.max_points, generator
     )
     error, observed = _at(field, sampled)
+    on_stage("points")
+    colors = _colors(field, sampled, observed)
+    on_stage("points")
     parts: tuple[TriangleMesh, ...] = ()
     if config.fusion.convex_parts:
         on_stage("convex_parts")
@@ -116,7 +119,7 @@ def fuse(
     return FusedGeometry(
         points_world=transform_points(T, sampled).astype(np.float32),
         normals_world=(normals @ T[:3, :3].T.astype(np.float32)).astype(np.float32),
-        colors=_colors(field, sampled, observed),
+        colors=colors,
         confidence=probability_within(error),
         provenance=np.where(observed, np.uint8(Provenance.OBSERVED), np.uint8(Provenance.INFERRED)),
         nominal=_mesh_world(vertices, faces, T),
@@ -153,11 +156,15 @@ def _closed_surface(
 
     `checkpoint` is called with `what` between the long steps; it may raise to cancel.
     """
-    full = solid(*without_crumbs(*isosurface(sdf_m, field.grid), config.min_component), what)
+    checkpoint(what)
+    vertices, faces = without_crumbs(*isosurface(sdf_m, field.grid), config.min_component)
+    checkpoint(what)
+    full = solid(vertices, faces, what)
     checkpoint(what)
     tolerance_m = config.simplify_tolerance_m
     manifold = full.simplify(tolerance_m)
     vertices, faces = triangles(manifold)
+    checkpoint(what)
     violation = free_space_violation(vertices, faces, field.bounds)
     while len(faces) > config.max_faces and tolerance_m < MAX_TOLERANCE_M:
         checkpoint(what)
