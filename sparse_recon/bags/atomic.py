@@ -37,12 +37,12 @@ def whole_folder(target: Path, what: str) -> Iterator[Path]:
             new.mkdir()
             yield new
             old = Path(temporary) / "replaced"
-            if target.exists():
-                target.rename(old)
             try:
+                if target.exists():
+                    target.rename(old)
                 new.rename(target)
-            except OSError:
-                if old.exists():
+            except BaseException:  # Ctrl-C too: what is still in the temporary folder goes with it
+                if old.exists() and not target.exists():
                     old.rename(target)
                 raise
 
