@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.types import UInt8
 
 PAPER, CARD, LINE = (244, 245, 247), (255, 255, 255), (220, 223, 228)
@@ -77,43 +76,6 @@ def fitted(picture: UInt8, width: int, height: int) -> UInt8:
     page = Image.new("RGB", (width, height), CARD)
     page.paste(image.resize(size, Image.Resampling.LANCZOS), ((width - size[0]) // 2, (height - size[1]) // 2))
     return np.asarray(page)
-
-
-def contact_sheet(
-    images: Sequence[UInt8], captions: Sequence[str], path: Path, *, columns: int = 0, tile_px: int = 320
-) -> None:
-    """Write pictures with captions as one PNG.
-
-    Parameters
-    ----------
-    images : (H, W, 3) uint8 each, of any sizes.
-    captions : one a picture.
-    columns : 0 chooses an almost square sheet.
-    tile_px : width of a tile; its height follows from the first picture.
-
-    Raises
-    ------
-    InputError
-        If there is no picture, or counts differ.
-    FileError
-        If the file cannot be written.
-    """
-    if not images or len(images) != len(captions):
-        raise InputError(
-            ErrorCode.USAGE,
-            f"a contact sheet needs one caption per picture, got {len(images)} pictures and {len(captions)} captions",
-        )
-    columns = columns or int(np.ceil(np.sqrt(len(images))))
-    rows = -(-len(images) // columns)
-    gap, label = 12, 28
-    tile_height = round(tile_px * images[0].shape[0] / images[0].shape[1])
-    sheet = Sheet(gap + columns * (tile_px + gap), gap + rows * (tile_height + label + gap))
-    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        left = gap + (i % columns) * (tile_px + gap)
-        top = gap + (i // columns) * (tile_height + label + gap)
-        sheet.paste(fitted(image, tile_px, tile_height), left, top)
-        sheet.text((left + tile_px / 2, top + tile_height + 5), caption, 15, anchor="ma")
-    save_png(sheet.image, path)
 
 
 def save_png(image: Image.Image, path: Path) -> None:

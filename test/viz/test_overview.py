@@ -1,4 +1,4 @@
-"""The overview is written whole, the same for the same input, and shows every object; sheets hold their pictures."""
+"""The overview is written whole, the same for the same input, and shows every object."""
 
 import dataclasses
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 import trimesh
 from PIL import Image
 
-from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.simulate.cameras import depth_camera
 from sparse_recon.types import CompletedObject, Frame, OrientedBox, QualityRecord, TriangleMesh
 from sparse_recon.viz.overview import overview
-from sparse_recon.viz.sheet import OBJECT_COLORS, confidence_colors, contact_sheet
+from sparse_recon.viz.sheet import OBJECT_COLORS, confidence_colors
 
 FRAME = Frame(
     np.full((120, 160, 3), 128, np.uint8), None, depth_camera(160, 120), look_at((0.5, 0, 0.3), (0, 0, 0)), 10**9
@@ -91,19 +91,6 @@ def test_unwritable_folder_is_an_error_with_a_code(tmp_path: Path) -> None:
 def test_nothing_but_the_picture_is_left_behind(tmp_path: Path) -> None:
     overview([FRAME], [], tmp_path / "overview.png")
     assert [p.name for p in tmp_path.iterdir()] == ["overview.png"]
-
-
-def test_contact_sheet_holds_every_picture(tmp_path: Path) -> None:
-    colors = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
-    images = [np.full((60, 80, 3), c, np.uint8) for c in colors]
-    contact_sheet(images, ["red", "green", "blue"], tmp_path / "sheet.png", tile_px=160)
-    sheet = picture(tmp_path / "sheet.png")
-    assert [near(sheet, c) for c in colors] == [160 * 120] * 3
-
-
-def test_contact_sheet_without_matching_captions_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="one caption per picture"):
-        contact_sheet([np.zeros((4, 4, 3), np.uint8)], [], tmp_path / "sheet.png")
 
 
 def test_confidence_colours_rise_in_brightness() -> None:
