@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -11,12 +12,14 @@ import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
 from sparse_recon.config import SessionConfig
-from sparse_recon.errors import CancelledError, ErrorCode
+from sparse_recon.errors import CancelledError, ErrorCode, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.types import CompletionRequest, ObjectViews, Progress, SurfaceField, TriangleMesh
+
+log = logging.getLogger(__name__)
 
 OnProgress = Callable[[Progress], None]
 Cancel = Callable[[], bool]
@@ -96,6 +99,15 @@ class CompletionRun:
                 f"deadline of {self.request.deadline_s:g} s passed: best answer so far of {completer.name}"
             )
             return self._best
+        except SparseReconError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                ErrorCode.MODEL_FAILED,
+                f"{completer.name} failed on {views.object_id} with {type(error).__name__}: {error}; try another "
+                "view or model, and report it",
+            ) from error
+        log.debug("%s: %s", completer.name, dict(completion.diagnostics))
         return imagined_field(completion, views.object_frame, evidence.grid, self.config.evidence)
 
     def _step_progress(
@@ -137,16 +149,25 @@ class _DeadlinePassed(Exception):
 
 
 def input_hash(views: ObjectViews, request: CompletionRequest, config: SessionConfig) -> str:
-    """Return the sha256 of everything that decides a completion: pixels, masks, poses, request, parameters."""
+    """Return the sha256 of all that decides a completion: pixels, masks, poses, cube, request, parameters."""
     digest = hashlib.sha256()
+
+    def add(array: np.ndarray | None) -> None:
+        digest.update(b"none" if array is None else f"{array.dtype}{array.shape}".encode())
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+
     for view in views.views:
         frame = view.frame
         digest.update(f"{frame.camera} {frame.stamp_ns}".encode())
-        for array in (frame.T_world_cam, frame.intrinsics.K, frame.rgb, frame.depth_m, view.mask):
-            digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-    box = request.box
-    digest.update(b"" if box is None else box.T_world_box.tobytes() + box.size_m.tobytes())
-    digest.update(f"{views.object_id} {request.model} {request.seed} {request.max_views} {config!r}".encode())
+        for array in (frame.T_world_cam, frame.intrinsics.K, frame.rgb, frame.depth_m, view.mask, view.occluder):
+            add(array)
+    cube, box = views.object_frame, request.box
+    for array in (cube.T_world_obj, *(() if box is None else (box.T_world_box, box.size_m))):
+        add(array)
+    digest.update(
+        f"{views.object_id} {cube.half_side_m!r} {cube.support_z_m!r} {request.model} {request.seed} "
+        f"{request.max_views} {request.deadline_s!r} {config!r}".encode()
+    )
     return digest.hexdigest()
 
 

@@ -152,6 +152,8 @@ class CompletionSession:
     def _refusal(self, frame: Frame) -> tuple[ErrorCode, str] | None:
         if any(f.camera == frame.camera and f.stamp_ns == frame.stamp_ns for f in self._frames):
             return ErrorCode.STAMP_ORDER, f"{frame.camera} already gave a frame with stamp {frame.stamp_ns} ns"
+        if frame.depth_m is None and frame.labels is None:
+            return ErrorCode.FRAME_INVALID, f"{frame.camera}: a frame with neither depth nor labels shows no object"
         if frame.depth_m is None:
             return None
         depth = self.config.depth
@@ -196,11 +198,15 @@ class CompletionSession:
     ) -> CompletedObject:
         T = views.object_frame.T_world_obj
         observed = transform_points(T, evidence.all_points_obj())
-        soft = fused.evidence_soft or bounds.soft_slack_m > 0
+        soft = fused.evidence_soft or bounds.soft
         if soft:
             run.warnings.append(
                 f"observations contradict each other: {100 * bounds.conflict:.0f} % of the measured points lie where "
                 "another view saw empty space; bounds were softened. Check poses, masks, and whether it moved"
+            )
+        if fused.free_space_violation > 0:
+            run.warnings.append(
+                f"{100 * fused.free_space_violation:.2f} % of the surface stands in space seen to be empty"
             )
         quality = QualityRecord(
             views_used=len(views.views),

@@ -106,7 +106,13 @@ class Frame:
                 f"{self.camera}: colour must be uint8 {(*size, 3)} as the camera info says, "
                 f"got {self.rgb.dtype} {self.rgb.shape}",
             )
-        for name, image in (("depth", self.depth_m), ("label image", self.labels)):
+        for name, image, dtype in (("depth", self.depth_m, np.float32), ("label image", self.labels, np.int32)):
+            if image is not None and image.dtype != dtype:
+                raise InputError(
+                    ErrorCode.FRAME_INVALID,
+                    f"{self.camera}: {name} must be {np.dtype(dtype)}, got {image.dtype}: decode it with "
+                    "observe.images, or convert it (depth in metres)",
+                )
             if image is not None and image.shape != size:
                 raise InputError(
                     ErrorCode.SIZE_MISMATCH,
@@ -281,7 +287,7 @@ class CompletedObject:
     colors : (N, 3) uint8 sRGB; grey where nobody saw the colour.
     confidence : (N,) float32 in [0, 1], calibrated probability that the point is within 5 mm of the true surface.
     provenance : (N,) uint8 of `Provenance`.
-    observed_points_world : (M, 3) float32, the measured points of the object, before any completion.
+    observed_points_world : (M, 3) float32, the measured points of the object (smoothed, without outliers).
     nominal : best estimate of the surface; conservative : grown by its uncertainty, for collision checking.
     vertex_confidence : (V,) float32 of the nominal mesh.
     box : oriented box around the nominal mesh.
@@ -319,7 +325,8 @@ class CompletionRequest:
     model : name of the completer; empty for the session's.
     seed : seed of this completion; None for the session's.
     max_views : frames used at most; 0 for the session's limit.
-    deadline_s : seconds after which the best answer so far is returned; 0 for none.
+    deadline_s : seconds after which the model begins no further step; its best answer so far is then fused, which takes
+        its usual time; 0 for none.
     """
 
     object_id: str = ""
@@ -334,6 +341,8 @@ class CompletionRequest:
         named = [self.object_id != "", self.box is not None, self.label is not None]
         if sum(named) > 1:
             raise InputError(ErrorCode.USAGE, "name the object once: by object_id, by box or by label, not by several")
+        if self.seed is not None and self.seed < 0:
+            raise InputError(ErrorCode.USAGE, f"seed must be >= 0, or None for the session's, got {self.seed}")
         if self.max_views < 0 or not self.deadline_s >= 0:
             raise InputError(
                 ErrorCode.USAGE,

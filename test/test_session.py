@@ -10,14 +10,18 @@ import time
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scenes import around, block, recording, two_objects
 
+from sparse_recon.complete.base import ViewCompleter
+from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config import load_config
-from sparse_recon.errors import CancelledError, ErrorCode, EvidenceError, ModelError
+from sparse_recon.errors import CancelledError, ErrorCode, EvidenceError, InputError, ModelError
 from sparse_recon.geometry.poses import look_at, pose
+from sparse_recon.observe.keyframes import least_useful
 from sparse_recon.run import STAGES
 from sparse_recon.session import CompletionSession
 from sparse_recon.simulate.cameras import depth_camera
@@ -374,3 +378,45 @@ def test_shape_of_what_is_seen_does_not_depend_on_the_world_frame():
     centre = T[:3, :3] @ (0, 0, 0.04) + T[:3, 3]
     radius = np.linalg.norm(result.points_world - centre, axis=1)
     assert abs(np.median(radius) - 0.04) < 0.003
+
+
+class Broken(ViewCompleter):
+    name = "broken"
+
+    def complete(self, task):
+        raise ZeroDivisionError("a mistake in a model")
+
+
+def test_a_mistake_in_a_model_is_told_with_a_code(monkeypatch):
+    monkeypatch.setitem(COMPLETERS, "broken", "broken_model:Broken")
+    monkeypatch.setitem(sys.modules, "broken_model", SimpleNamespace(Broken=Broken))
+    session = session_of(recording("ball", 1).frames)
+    with pytest.raises(ModelError, match="ZeroDivisionError") as caught:
+        session.complete(CompletionRequest(model="broken"))
+    assert caught.value.code == ErrorCode.MODEL_FAILED
+    assert session.complete(CompletionRequest()).nominal.watertight
+
+
+def test_a_colour_image_without_labels_shows_nothing():
+    frame = replace(recording("ball", 1).frames[0], depth_m=None, labels=None)
+    report = CompletionSession(CONFIG).add_frame(frame)
+    assert not report.accepted and report.code == ErrorCode.FRAME_INVALID
+
+
+def test_frames_of_another_type_are_refused():
+    frame = recording("ball", 1).frames[0]
+    with pytest.raises(InputError, match="float32"):
+        replace(frame, depth_m=frame.depth_m.astype(np.float64))
+
+
+def test_negative_seeds_are_refused():
+    with pytest.raises(InputError, match="seed") as caught:
+        CompletionRequest(seed=-1)
+    assert caught.value.code == ErrorCode.USAGE
+
+
+def test_no_depth_is_given_up_for_colour():
+    depth = recording("ball", 2).frames[0]
+    colour = replace(depth, depth_m=None, stamp_ns=depth.stamp_ns + 1)
+    other = recording("ball", 2).frames[1]
+    assert least_useful([depth, colour, replace(colour, stamp_ns=depth.stamp_ns + 2), other]) != 0

@@ -213,7 +213,7 @@ def _no_frames(count: FrameCount, counts: Counter[ErrorCode], sentences: Sequenc
 def _requests(session: CompletionSession, wanted: CompletionRequest) -> list[CompletionRequest]:
     if wanted.object_id or wanted.box is not None or wanted.label is not None:
         return [wanted]
-    found = session.objects()
+    found = session.objects()[: session.config.max_objects]
     if not found:
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_FOUND,

@@ -39,7 +39,6 @@ class ViewCompleter(ABC):
     """
 
     name: str
-    needs_depth: bool = True
 
     @abstractmethod
     def complete(self, task: CompletionTask) -> Completion:
@@ -54,6 +53,3 @@ class ViewCompleter(ABC):
         ModelError
             When the model failed; the message says whether a retry can help.
         """
-
-    def release(self) -> None:  # noqa: B027 (most completers hold nothing)
-        """Give device memory back; the completer loads again on the next use."""

@@ -26,7 +26,8 @@ class Bounds:
     free : (X, Y, Z) bool, voxels seen to be empty, and the border of the cube.
     lower_m, upper_m : (X, Y, Z) float32, limits of the signed distance, metres.
     soft_slack_m : how much the observations contradict each other beyond the sensor's noise; 0 when they agree.
-    conflict : share of measured points that another view saw to be empty.
+    conflict : share of measured points that another view saw to be empty, or left out of its mask.
+    soft : whether the contradictions were so many that carving was softened and masks without depth were set aside.
     """
 
     grid: VoxelGrid
@@ -35,6 +36,7 @@ class Bounds:
     upper_m: Float32
     soft_slack_m: float
     conflict: float
+    soft: bool = False
 
     @classmethod
     def of(cls, evidence: Evidence) -> Bounds:
@@ -44,8 +46,11 @@ class Bounds:
         conflict, soft_slack_m = contradiction(evidence.view_depths, evidence.config.soft_conflict)
         margin = evidence.free_margin_m - np.float32(soft_slack_m)
         free = margin > 0
-        if soft_slack_m == 0.0:
-            free |= (evidence.state & VoxelState.OUTSIDE_HULL) > 0
+        outside_hull = (evidence.state & VoxelState.OUTSIDE_HULL) > 0
+        hull_conflict = float(np.mean(outside_hull[grid.nearest(points)])) if len(points) else 0.0
+        soft = soft_slack_m > 0.0 or hull_conflict > evidence.config.soft_conflict
+        if not soft:
+            free |= outside_hull
         free[[0, -1]] = free[:, [0, -1]] = free[:, :, [0, -1]] = True
         lower = carved_sdf(free, margin, voxel)
         support_z_m = evidence.object_frame.support_z_m
@@ -55,7 +60,7 @@ class Bounds:
         upper = _distance_to_surface(grid, points, sigmas)
         # A measured surface inside known-free space: noise within the slack. The point was measured, so it stays.
         lower = np.minimum(lower, upper)
-        return cls(grid, free, np.maximum(lower, -upper), upper, soft_slack_m, conflict)
+        return cls(grid, free, np.maximum(lower, -upper), upper, soft_slack_m, max(conflict, hull_conflict), soft)
 
     def project(self, sdf_m: Float32) -> Float32:
         """Clip a signed distance field, (X, Y, Z) metres, into the bounds: no surface is left in known-free space."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sparse_recon.config import EvidenceConfig
 from sparse_recon.evidence.consistency import ViewDepth, interior
 from sparse_recon.evidence.depth_filter import carving_depth, smoothed
-from sparse_recon.geometry.cameras import pixel_rays
+from sparse_recon.geometry.cameras import pixel_rays, unproject_depth
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, ObjectFrame, ObjectView
@@ -139,7 +139,7 @@ class Evidence:
         slack = np.float32(self.slack_m) + np.float32(self.config.slack_sigma) * _window_max(sigma)
         limit = carving_depth(depth_m, valid) - slack
         limit = np.fmax(limit, self._depth_of_support(view, depth_m, T_obj_cam))
-        margin = _nearest(limit, uv) - z
+        margin = np.where(z > 0, _nearest(limit, uv) - z, np.float32(-np.inf))
         shape = self.state.shape
         np.fmax(self.free_margin_m, margin.reshape(shape), out=self.free_margin_m)
 
@@ -186,15 +186,13 @@ class Evidence:
         self.state[outside.reshape(self.state.shape)] |= np.uint8(VoxelState.OUTSIDE_HULL)
 
     def _add_points(self, view: ObjectView, depth_m: Float32, T_obj_cam: Float64) -> None:
-        v, u = np.nonzero(view.mask & (depth_m > 0))
-        z = depth_m[v, u]
-        K = view.frame.intrinsics
-        points_cam = np.stack([(u - K.cx) / K.fx * z, (v - K.cy) / K.fy * z, z], axis=1).astype(np.float32)
+        measured = view.mask & (depth_m > 0)
+        points_cam = unproject_depth(depth_m, view.frame.intrinsics, measured)
         points = transform_points(T_obj_cam, points_cam).astype(np.float32)
         keep = self.grid.inside(points)
         self.points_obj.append(points[keep])
-        self.point_colors.append(view.frame.rgb[v, u][keep])
-        self.point_sigma_m.append(view.sigma_m[v, u][keep])
+        self.point_colors.append(view.frame.rgb[measured][keep])
+        self.point_sigma_m.append(view.sigma_m[measured][keep])
 
 
 def _nearest(image: Float32, uv: Float32) -> Float32:

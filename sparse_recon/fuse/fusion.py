@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sparse_recon.config import FusionConfig, SessionConfig
+from sparse_recon.errors import MeshError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.blend import BlendedField, blend, fine_evidence, fine_grid
 from sparse_recon.fuse.confidence import TAIL_STRETCH, error_quantile, mixture_quantile, probability_within
 from sparse_recon.fuse.mesh import (
-    MAX_TOLERANCE_M,
     convex_parts,
+    decimated,
     is_closed,
     isosurface,
     solid,
@@ -130,7 +132,7 @@ def fuse(
         observed_fraction=float(observed.mean()),
         free_space_violation=violation,
         radius90_m=mixture_quantile(TAIL_STRETCH * error[~observed], 0.9),
-        evidence_soft=bounds.soft_slack_m > 0,
+        evidence_soft=bounds.soft,
     )
 
 
@@ -159,25 +161,19 @@ def _closed_surface(
     checkpoint(what)
     vertices, faces = without_crumbs(*isosurface(sdf_m, field.grid), config.min_component)
     checkpoint(what)
-    full = solid(vertices, faces, what)
+    fine = solid(vertices, faces, what).simplify(config.simplify_tolerance_m)
     checkpoint(what)
-    tolerance_m = config.simplify_tolerance_m
-    manifold = full.simplify(tolerance_m)
-    vertices, faces = triangles(manifold)
-    checkpoint(what)
-    violation = free_space_violation(vertices, faces, field.bounds)
-    while len(faces) > config.max_faces and tolerance_m < MAX_TOLERANCE_M:
+    violations = [free_space_violation(*triangles(fine), field.bounds)]
+
+    def no_worse(coarser: Any) -> bool:
         checkpoint(what)
-        tolerance_m = max(2.0 * tolerance_m, 1e-4)
-        manifold = manifold.simplify(tolerance_m)
-        coarser = triangles(manifold)
-        worse = free_space_violation(*coarser, field.bounds)
-        if worse > violation:
-            break
-        (vertices, faces), violation = coarser, worse
+        violations.append(free_space_violation(*triangles(coarser), field.bounds))
+        return violations[-1] <= violations[0]
+
+    vertices, faces = triangles(decimated(fine, config.simplify_tolerance_m, config.max_faces, no_worse))
     checkpoint(what)
     solid(vertices, faces, what)
-    return vertices, faces, violation
+    return vertices, faces, min(violations)
 
 
 def _grown(field: BlendedField, config: FusionConfig) -> Float32:
@@ -214,4 +210,6 @@ def _colors(field: BlendedField, points_obj: Float32, observed: Bool) -> UInt8:
 
 def _mesh_world(vertices_obj: Float32, faces: Int32, T_world_obj: Float64) -> TriangleMesh:
     vertices = transform_points(T_world_obj, vertices_obj.astype(np.float64)).astype(np.float32)
-    return TriangleMesh(without_coincident(vertices, faces), faces, is_closed(vertices, faces))
+    if not is_closed(vertices, faces):
+        raise MeshError("the mesh is not closed and consistently wound, and is not published")
+    return TriangleMesh(without_coincident(vertices, faces), faces, watertight=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -91,12 +92,20 @@ def without_crumbs(vertices: Float32, faces: Int32, min_component: float) -> tup
     return vertices[used], renumbered.reshape(-1, 3).astype(np.int32)
 
 
-def decimated(manifold: Any, tolerance_m: float, max_faces: int) -> Any:
-    """Decimate a `manifold3d.Manifold`: the surface moves at most `tolerance_m`, more only to reach `max_faces`."""
+def decimated(
+    manifold: Any, tolerance_m: float, max_faces: int, accepted: Callable[[Any], bool] = lambda _: True
+) -> Any:
+    """Decimate a `manifold3d.Manifold`: the surface moves at most `tolerance_m`, more only to reach `max_faces`.
+
+    Each coarser mesh is shown to `accepted`; the last one that it took is returned, whatever its number of faces.
+    """
     simple = manifold.simplify(tolerance_m)
     while simple.num_tri() > max_faces and tolerance_m < MAX_TOLERANCE_M:
         tolerance_m = max(2.0 * tolerance_m, 1e-4)
-        simple = simple.simplify(tolerance_m)
+        coarser = simple.simplify(tolerance_m)
+        if not accepted(coarser):
+            break
+        simple = coarser
     return simple
 
 
@@ -158,12 +167,17 @@ def convex_parts(vertices: Float32, faces: Int32, concavity: float, seed: int) -
     coacd.set_log_level("error")
     # The mesh is a proven manifold, so CoACD need not remesh it; it takes minutes where there are many faces.
     vertices, faces = triangles(decimated(solid(vertices, faces, "collision"), CONVEX_TOLERANCE_M, CONVEX_FACES))
-    parts = coacd.run_coacd(
-        coacd.Mesh(vertices, faces),
-        threshold=concavity,
-        seed=seed,
-        preprocess_mode="off",
-        resolution=1000,
-        mcts_iterations=60,
-    )
+    try:
+        parts = coacd.run_coacd(
+            coacd.Mesh(vertices, faces),
+            threshold=concavity,
+            seed=seed,
+            preprocess_mode="off",
+            resolution=1000,
+            mcts_iterations=60,
+        )
+    except RuntimeError as error:
+        raise MeshError(
+            f"CoACD could not decompose the collision mesh: {error}; turn fusion.convex_parts off"
+        ) from error
     return [(np.asarray(v, np.float32), np.asarray(f, np.int32)) for v, f in parts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.types import Float32
+from sparse_recon.types import Float32, Float64
 
 
 def voxel_means(points: Float32, voxel_size_m: float) -> tuple[Float32, npt.NDArray[np.int64]]:
@@ -19,3 +19,21 @@ def voxel_means(points: Float32, voxel_size_m: float) -> tuple[Float32, npt.NDAr
     _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
     mean = np.stack([np.bincount(inverse.ravel(), weights=points[:, k]) / count for k in range(3)], axis=1)
     return mean.astype(np.float32), count
+
+
+def voxel_keys(points: Float32, voxel_size_m: float) -> npt.NDArray[np.int64]:
+    """Return the sorted unique keys of the voxels that hold (N, 3) points; equal voxels have equal keys in every cloud.
+
+    21 bits an axis: a kilometre at millimetre voxels.
+    """
+    index = np.floor(points.astype(np.float64) / voxel_size_m).astype(np.int64) + (1 << 20)
+    return np.unique((index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2])
+
+
+# A stray point must not count towards an extent.
+EXTENT_QUANTILE = 0.003
+
+
+def robust_extent(points: Float64) -> tuple[Float64, Float64]:
+    """Return the (3,) lower and upper corner of (N, 3) points without the outermost 0.3 % along each axis."""
+    return np.quantile(points, EXTENT_QUANTILE, axis=0), np.quantile(points, 1 - EXTENT_QUANTILE, axis=0)

@@ -91,12 +91,3 @@ class VoxelGrid:
             f = (index - low).reshape([-1 if a == axis else 1 for a in range(3)])
             volume = volume.take(low, axis) * (1 - f) + volume.take(low + 1, axis) * f
         return volume
-
-    def gradient(self, volume: Float32, points_obj: npt.NDArray[np.floating]) -> Float32:
-        """Return (M, 3) central differences of a volume at points, one voxel wide."""
-        h = self.voxel_m
-        steps = np.eye(3, dtype=np.float32) * h
-        return np.stack(
-            [(self.sample(volume, points_obj + s) - self.sample(volume, points_obj - s)) / (2 * h) for s in steps],
-            axis=-1,
-        )

@@ -10,7 +10,7 @@ import numpy as np
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import unproject_depth
-from sparse_recon.geometry.clouds import voxel_means
+from sparse_recon.geometry.clouds import robust_extent, voxel_means
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion, associate_labels
 from sparse_recon.observe.segment import (
@@ -24,8 +24,8 @@ from sparse_recon.observe.segment import (
 )
 from sparse_recon.types import CompletionRequest, Float32, Float64, Frame, ObjectCandidate, OrientedBox
 
-# The scene is clustered from at most so many frames, evenly spread over those kept.
-SCENE_FRAMES = 16
+# The scene is surveyed in at most so many frames, and labels are associated in so many, evenly spread over those kept.
+SCENE_FRAMES, LABEL_FRAMES = 16, 24
 REGION_REACH_VOXELS = 2.0
 
 
@@ -52,6 +52,7 @@ class ObjectCatalog:
         self._found_key: FrameKey | None = None
         self._found: list[FoundObject] = []
         self._known: dict[str, OrientedBox] = {}
+        self._boxes: dict[str, OrientedBox] = {}
         self._camera_up: Float64 = np.array([0.0, 0.0, 1.0])
 
     def objects(self, frames: Sequence[Frame]) -> list[FoundObject]:
@@ -59,9 +60,9 @@ class ObjectCatalog:
         key = self._look_at(frames)
         if key != self._found_key:
             assert self._scene is not None
-            labelled = [f for f in frames if f.labels is not None]
+            labelled = _spread([f for f in frames if f.labels is not None], LABEL_FRAMES)
             found = self._from_labels(labelled) if labelled else self._from_clusters(self._scene)
-            self._found = self._named(found[: self._config.max_objects])
+            self._found = self._named(found)
             self._found_key = key
         return self._found
 
@@ -74,8 +75,9 @@ class ObjectCatalog:
             If there is no such object; the message lists those there are.
         """
         if request.box is not None:
-            self._look_at(frames)
             return self._boxed(request.box, frames)
+        if request.object_id in self._boxes:
+            return self._boxed(self._boxes[request.object_id], frames)
         found = self.objects(frames)
         if request.label is not None:
             matches = [f for f in found if f.candidate.label == request.label]
@@ -110,7 +112,7 @@ class ObjectCatalog:
             norm = float(np.linalg.norm(configured))
             self._camera_up = upright_in_images(frames)
             up = configured / norm if norm > 0 else None
-            self._scene = survey(self._spread(frames), up, self._config.segment, self._config.seed)
+            self._scene = survey(_spread(frames, SCENE_FRAMES), up, self._config.segment, self._config.seed)
             self._scene_key = key
         return key
 
@@ -151,7 +153,7 @@ class ObjectCatalog:
         up = self.up_world()
         R = rotation_to_up(up)
         flat = points.astype(np.float64) @ R
-        low, high = np.quantile(flat, 0.003, axis=0), np.quantile(flat, 0.997, axis=0)
+        low, high = robust_extent(flat)
         box = OrientedBox(pose(R, R @ (0.5 * (low + high))), np.maximum(high - low, 1e-3))
         return FoundObject(ObjectCandidate("", label, box, pixels), region, plane, up)
 
@@ -188,18 +190,30 @@ class ObjectCatalog:
             )
 
     def _boxed(self, box: OrientedBox, frames: Sequence[Frame]) -> FoundObject:
+        self._look_at(frames)
         assert self._scene is not None
         scene = cluster_box(self._scene, box, self._config.segment)
         pixels = int(scene.count[scene.label == 0].sum())
         if pixels == 0:
             raise _nothing_in_box(box, frames)
         region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
-        return FoundObject(ObjectCandidate("box", None, box, pixels), region, self._scene.plane, self.up_world())
+        candidate = ObjectCandidate(self._box_name(box), None, box, pixels)
+        return FoundObject(candidate, region, self._scene.plane, self.up_world())
 
-    def _spread(self, frames: Sequence[Frame]) -> list[Frame]:
-        """Return at most `SCENE_FRAMES` frames, evenly spread over all."""
-        pick = np.unique(np.linspace(0, len(frames) - 1, min(SCENE_FRAMES, len(frames))).astype(int))
-        return [frames[i] for i in pick]
+    def _box_name(self, box: OrientedBox) -> str:
+        """Return the name of this very box: box_0 for the first that was asked for, and so on."""
+        for name, known in self._boxes.items():
+            if np.allclose(known.T_world_box, box.T_world_box) and np.allclose(known.size_m, box.size_m):
+                return name
+        name = f"box_{len(self._boxes)}"
+        self._boxes[name] = box
+        return name
+
+
+def _spread(frames: Sequence[Frame], most: int) -> list[Frame]:
+    """Return at most `most` frames, evenly spread over all."""
+    pick = np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int))
+    return [frames[i] for i in pick]
 
 
 def _nothing_in_box(box: OrientedBox, frames: Sequence[Frame]) -> EvidenceError:

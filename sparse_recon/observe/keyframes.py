@@ -85,6 +85,8 @@ def least_useful(frames: Sequence[Frame]) -> int:
     move = np.linalg.norm(T[:, None, :3, 3] - T[None, :, :3, 3], axis=-1)
     cosine = np.clip(np.einsum("iab,jab->ij", T[:, :3, :3], T[:, :3, :3]) / 2 - 0.5, -1, 1)
     difference = move + np.arccos(cosine)
+    measured = np.array([f.depth_m is not None for f in frames])
+    difference[measured[:, None] & ~measured[None, :]] = np.inf  # a colour image is no substitute for depth
     np.fill_diagonal(difference, np.inf)
     difference[-1] = np.inf
     return int(np.argmin(difference.min(axis=1)))

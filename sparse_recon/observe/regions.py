@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.geometry.cameras import pixel_rays, project_points, unproject_depth
+from sparse_recon.geometry.clouds import voxel_keys
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.observe.segment import SceneClusters
 from sparse_recon.types import Bool, Float32, Frame
@@ -130,7 +131,7 @@ class _Piece:
 
 def _likeness(a: _Piece, b: _Piece) -> float:
     """Return how surely two pieces are of one object: > 1 by common voxels, up to 1 by common space, 0 not at all."""
-    if a.frame == b.frame:
+    if a.frame == b.frame or np.any(a.low > b.high) or np.any(b.low > a.high):
         return 0.0
     voxels = len(np.intersect1d(a.cells, b.cells)) / min(len(a.cells), len(b.cells))
     if voxels > SAME_VOXELS:
@@ -163,18 +164,12 @@ def _pieces(frame: Frame, voxel_size_m: float) -> list[_Piece]:
         if len(points):
             low, high = np.quantile(points, 0.02, axis=0), np.quantile(points, 0.98, axis=0)
             pieces.append(
-                _Piece(key, int(label), _cells(points, 2 * voxel_size_m), low - voxel_size_m, high + voxel_size_m)
+                _Piece(key, int(label), voxel_keys(points, 2 * voxel_size_m), low - voxel_size_m, high + voxel_size_m)
             )
         else:
             nowhere = np.zeros(3, np.float32)
             pieces.append(_Piece(key, int(label), np.zeros(0, np.int64), nowhere, nowhere))
     return pieces
-
-
-def _cells(points: Float32, size_m: float) -> npt.NDArray[np.int64]:
-    """Return the sorted unique keys of the voxels that hold the points, the same in every frame (21 bits an axis)."""
-    index = np.floor(points.astype(np.float64) / size_m).astype(np.int64) + (1 << 20)
-    return np.unique((index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2])
 
 
 Window = tuple[slice, slice]

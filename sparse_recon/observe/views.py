@@ -10,14 +10,13 @@ import numpy as np
 from sparse_recon.config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import cropped, project_points, unproject_depth
+from sparse_recon.geometry.clouds import robust_extent, voxel_keys
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
 from sparse_recon.observe.keyframes import SeenObject, choose, sharpness
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.segment import SupportPlane, every_second_pixel
 from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews
 
-# Extent of an object is measured between these quantiles of its points, so that a stray pixel does not count.
-EXTENT_QUANTILE = 0.003
 MIN_PIXELS = 30
 # An object whose lowest seen point is farther above the plane than this hangs in the air.
 STANDS_WITHIN_M = 0.02
@@ -96,11 +95,10 @@ def object_cube(
     away = -np.mean([s.direction_world for s in seen], axis=0)
     R = rotation_to_up(up_world, away)
     points = points_world.astype(np.float64) @ R
-    low = np.quantile(points, EXTENT_QUANTILE, axis=0)
-    high = np.quantile(points, 1 - EXTENT_QUANTILE, axis=0)
+    low, high = robust_extent(points)
     support_z = None
     if plane is not None:
-        foot = plane.height_m if abs(plane.up_world @ up_world) > 0.999 else float(_foot(plane, R, 0.5 * (low + high)))
+        foot = _foot(plane, R, 0.5 * (low + high))
         gap = low[2] - foot
         reach = STANDS_WITHIN_EXTENT * float((high - low).max()) if _bare_around(seen, plane) else 0.0
         if -STANDS_WITHIN_M < gap < max(STANDS_WITHIN_M, reach):
@@ -163,8 +161,7 @@ def _seen(frame: Frame, region: ObjectRegion, config: SessionConfig) -> SeenObje
     direction = -frame.T_world_cam[:3, 2]
     if coarse.depth_m is not None and (mask & (coarse.depth_m > 0)).any():
         points = transform_points(frame.T_world_cam, unproject_depth(coarse.depth_m, coarse.intrinsics, mask))
-        index = np.floor(points.astype(np.float64) / (2 * config.segment.voxel_size_m)).astype(np.int64) + (1 << 20)
-        cells = np.unique((index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2])
+        cells = voxel_keys(points.astype(np.float32), 2 * config.segment.voxel_size_m)
         direction = frame.T_world_cam[:3, 3] - points.mean(axis=0)
         direction = direction / np.linalg.norm(direction)
     height, width = frame.rgb.shape[:2]

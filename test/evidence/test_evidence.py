@@ -155,3 +155,13 @@ def test_evidence_of_nothing_says_nothing():
     inner = bounds.free[1:-1, 1:-1, 1:-1]
     assert not inner.any()
     assert bounds.conflict == 0.0
+
+
+def test_a_mask_that_contradicts_measured_points_is_set_aside():
+    views = views_of(4)
+    nothing = np.zeros_like(views[0].mask)
+    shifted = np.roll(views[1].mask, 60, axis=1)  # somebody masked the wrong thing
+    blind = replace(views[1], frame=replace(views[1].frame, depth_m=None), mask=shifted, occluder=nothing)
+    bounds = Bounds.of(evidence_of([views[0], views[2], blind]))
+    assert bounds.soft and bounds.conflict > EvidenceConfig().soft_conflict
+    assert not np.any(bounds.free & (true_sdf() < -GRID.voxel_m))

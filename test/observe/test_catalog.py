@@ -72,9 +72,14 @@ def test_candidates_are_boxed_and_counted():
     np.testing.assert_allclose(ball.box.size_m, 0.08, atol=0.015)
 
 
-def test_not_more_than_max_objects():
-    catalog = ObjectCatalog(load_config({"max_objects": 1}))
-    assert len(catalog.objects(two_objects().frames)) == 1
+def test_each_box_keeps_a_name_of_its_own():
+    catalog, frames = ObjectCatalog(SessionConfig()), two_objects().frames
+    here = OrientedBox(pose(np.eye(3), (0.08, 0.0, 0.05)), np.array([0.14, 0.14, 0.14]))
+    there = OrientedBox(pose(np.eye(3), (-0.08, 0.0, 0.05)), np.array([0.14, 0.14, 0.14]))
+    names = [catalog.resolve(CompletionRequest(box=b), frames).candidate.object_id for b in (here, there, here)]
+    assert names == ["box_0", "box_1", "box_0"]
+    again = catalog.resolve(CompletionRequest(object_id="box_1"), frames)
+    np.testing.assert_allclose(again.candidate.box.T_world_box, there.T_world_box)
 
 
 def resolve(with_labels=False, **request):

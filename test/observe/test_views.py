@@ -148,3 +148,16 @@ def test_depth_noise_grows_with_distance_and_adds_the_pose():
     )
     shaky = replace(config, pose_sigma_m=0.003)
     assert depth_sigma(depth, shaky)[0, 0] == pytest.approx(np.hypot(0.001, 0.003), rel=1e-5)
+
+
+def test_support_of_a_tilted_plane_is_measured_under_the_object():
+    # 1 degree of tilt and 3 m from the origin: the plane is 5 cm higher there than over the origin.
+    scene = recording("block", 2)
+    tilt = pose(Rotation.from_euler("y", -1.0, degrees=True).as_matrix(), (3.0, 0.0, 0.0))
+    frames = [replace(f, T_world_cam=tilt @ f.T_world_cam) for f in scene.frames]
+    normal = tilt[:3, 2]
+    plane = SupportPlane(normal, float(normal @ tilt[:3, 3]))
+    object_frame = views_of(frames, plane=plane).object_frame
+    assert object_frame.support_z_m is not None
+    foot_world = transform_points(object_frame.T_world_obj, np.array([[0.0, 0.0, object_frame.support_z_m]]))[0]
+    assert abs(float(plane.heights(foot_world.astype(np.float32)))) < 0.002

@@ -1,4 +1,4 @@
-"""The completer without weights: a baseline, and the answer when no model can be loaded."""
+"""The completer without weights: the baseline that every model is measured against."""
 
 from sparse_recon.complete.carve.completer import CarveCompleter
 

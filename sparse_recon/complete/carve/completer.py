@@ -20,7 +20,7 @@ GUARD_VOXELS = 0.5
 
 
 class CarveCompleter(ViewCompleter):
-    """The completer without weights: a baseline, and the answer when no model can be loaded."""
+    """The completer without weights: the baseline that every model is measured against."""
 
     name = "carve"
 

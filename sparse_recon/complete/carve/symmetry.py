@@ -34,7 +34,7 @@ class SeenSpace:
     Attributes
     ----------
     margin_m : (X, Y, Z) float32, > 0 where space is empty, clipped to a few voxels.
-    distance_m : (X, Y, Z) float32, distance to the nearest measured surface point.
+    distance_m : (X, Y, Z) float32, upper bound of the distance to the nearest measured surface point.
     points_obj : (M, 3) float32, thinned measured points.
     """
 
