@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from sparse_recon.bags.packed import MAX_MESSAGE_BYTES, Undecompressable, decompressed
 from sparse_recon.bags.storage import open_storage
 from sparse_recon.bags.topics import (
     COMPRESSED,
@@ -72,11 +73,9 @@ class Bag:
         """Yield (topic, log time in ns, CDR bytes) in the order of recording."""
         for topic, log_ns, data in self._storage.messages(topics):
             if data[:4] == _ZSTD:  # message compression, in a file without its metadata; CDR starts with a zero
-                from backports import zstd
-
                 try:
-                    data = zstd.decompress(data)
-                except zstd.ZstdError as error:
+                    data = decompressed(bytes(data), limit_bytes=MAX_MESSAGE_BYTES)
+                except Undecompressable as error:
                     log.warning("a message on %s at %.3f s cannot be decompressed: %s", topic, log_ns * 1e-9, error)
                     continue
             yield topic, log_ns, data

@@ -6,14 +6,16 @@ whose last pages are missing (https://mcap.dev/spec).
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from sparse_recon.bags.packed import MAX_CHUNK_BYTES, Undecompressable, decompressed_pieces
 from sparse_recon.errors import ErrorCode, FileError
 
 _MAGIC = b"\x89MCAP0\r\n"
@@ -49,7 +51,10 @@ class SalvagedMcap:
         self.damage = ""
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._topics: dict[int, tuple[str, int]] = {}
-        counts = Counter(number for number, _, _ in self._all_messages())
+        try:
+            counts = Counter(number for number, _, _ in self._all_messages())
+        except OSError as error:
+            raise _unreadable(path, f"{error.strerror or error}, check permissions") from error
         self.channels = tuple(
             Channel(topic, name, text, form, counts[number])
             for number, (topic, schema) in self._topics.items()
@@ -81,7 +86,7 @@ class SalvagedMcap:
                     elif opcode == _MESSAGE:
                         number, _, log_ns = struct.unpack_from("<HIQ", content)
                         yield number, log_ns, content[22:]
-            except (_Cut, struct.error, IndexError, UnicodeDecodeError) as cut:
+            except (_Cut, struct.error, IndexError, UnicodeDecodeError, OSError) as cut:
                 self.damage = f"{cut} (byte {file.tell()} of {self.path.stat().st_size})"
 
     def _records(self, file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
@@ -128,9 +133,11 @@ class SalvagedSqlite:
         self.damage = ""
         # Without a write-ahead log nothing can change the file, and SQLite must not try to lock a read-only folder.
         has_log = path.with_name(f"{path.name}-wal").exists()
-        self._database = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}", uri=True
-        )
+        uri = f"{path.resolve().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
+        try:
+            self._database = sqlite3.connect(uri, uri=True)
+        except sqlite3.Error as error:
+            raise _unreadable(path, str(error)) from error
         try:
             # Only with this does SQLite open a file that has fewer pages than its header says.
             self._database.execute("PRAGMA writable_schema = ON")
@@ -175,41 +182,33 @@ class SalvagedSqlite:
 
 
 def _chunk_records(content: memoryview) -> Iterator[tuple[int, memoryview]]:
+    (size,) = struct.unpack_from("<Q", content, 16)
     compression, at = _text(content, 28)
     stated = struct.unpack_from("<Q", content, at)[0]
-    data = memoryview(_decompressed(compression, content[at + 8 : at + 8 + stated]))
-    at = 0
+    records, why_cut = _chunk_content(compression, content[at + 8 : at + 8 + stated], size)
+    data, at = memoryview(records), 0
     while at + 9 <= len(data):
         opcode, size = struct.unpack_from("<BQ", data, at)
         if at + 9 + size > len(data):
             raise _Cut("it ends within a chunk")
         yield opcode, data[at + 9 : at + 9 + size]
         at += 9 + size
+    if why_cut:
+        raise _Cut(f"a chunk cannot be decompressed: {why_cut}")
 
 
-def _decompressed(compression: str, data: memoryview) -> bytes | memoryview:
-    """Return the chunk's records, or as much of them as the cut data give."""
+def _chunk_content(compression: str, data: memoryview, size: int) -> tuple[bytes, str]:
+    """Return the chunk's records, never more than it states, and why they are not all, or nothing."""
     if not compression:
-        return data
-    decompressor: Any
-    if compression == "zstd":
-        from backports import zstd
-
-        decompressor = zstd.ZstdDecompressor()
-    elif compression == "lz4":
-        from lz4.frame import LZ4FrameDecompressor
-
-        decompressor = LZ4FrameDecompressor()
-    else:
-        raise _Cut(f"a chunk is compressed with {compression!r}; accepted are zstd and lz4")
+        return bytes(data), ""
     out = bytearray()
+    limit_bytes = min(size, MAX_CHUNK_BYTES)
     try:
-        for start in range(0, len(data), 1 << 16):
-            out += decompressor.decompress(bytes(data[start : start + (1 << 16)]))
-    except Exception as error:  # each library has errors of its own; what came before stays
-        if not out:
-            raise _Cut(f"a chunk cannot be decompressed: {error}") from error
-    return bytes(out)
+        for piece in decompressed_pieces(io.BytesIO(data), limit_bytes=limit_bytes, compression=compression):
+            out += piece
+    except Undecompressable as error:
+        return bytes(out), str(error)
+    return bytes(out), ""
 
 
 def _text(content: memoryview, at: int) -> tuple[str, int]:

@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from sparse_recon.bags.atomic import file_errors
+from sparse_recon.bags.packed import MAX_FILE_BYTES, Undecompressable, decompressed_pieces
 from sparse_recon.bags.salvage import Channel, SalvagedMcap, SalvagedSqlite
 from sparse_recon.errors import ErrorCode, FileError
 
@@ -59,7 +61,29 @@ def open_storage(path: Path) -> Storage:
             ErrorCode.BAG_UNREADABLE,
             f"{path} is not a readable ROS 2 bag: {why}, and no {', '.join(_SUFFIXES)} file lies in it{_hint(path)}",
         )
-    return _Several([_opened_file(file) for file in files], why)
+    return _several(files, why)
+
+
+def _several(files: Sequence[Path], why: str) -> _Several:
+    """Open what can be read; a recorder that was killed often leaves its last file empty."""
+    parts: list[Storage] = []
+    failed: list[FileError] = []
+    with ExitStack() as stack:
+        for file in files:
+            try:
+                part = _opened_file(file)
+            except FileError as error:
+                if error.code is not ErrorCode.BAG_UNREADABLE:
+                    raise
+                failed.append(error)
+            else:
+                stack.callback(part.close)
+                parts.append(part)
+        if not parts:
+            raise failed[0]
+        opened = _Several(parts, "; ".join([why, *(error.message for error in failed)]))
+        stack.pop_all()
+    return opened
 
 
 def _hint(folder: Path) -> str:
@@ -128,7 +152,8 @@ class _Unpacked:
 
     def __init__(self, path: Path) -> None:
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparse_recon_bag_")))
+            with file_errors(Path(tempfile.gettempdir()), "the decompressed recording"):
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparse_recon_bag_")))
             self.damage = _decompress_file(path, folder / path.stem)
             self._inner = _opened_file(folder / path.stem)
             stack.callback(self._inner.close)
@@ -158,17 +183,26 @@ def _opened_file(path: Path) -> Storage:
 
 
 def _decompress_file(source: Path, target: Path) -> str:
-    """Write what can be decompressed; return why it ended early, or nothing."""
-    from backports import zstd
+    """Write what can be decompressed; return why it ended early, or nothing.
 
-    with source.open("rb") as packed, target.open("wb") as out:
-        decompressor: Any = zstd.ZstdDecompressor()
+    Raises
+    ------
+    FileError
+        BAG_UNREADABLE if `source` cannot be read, DISK_FULL or OUTPUT_UNWRITABLE if `target` cannot be written.
+    """
+    try:
+        packed = source.open("rb")
+    except OSError as error:
+        raise FileError(
+            ErrorCode.BAG_UNREADABLE, f"{source} cannot be opened: {error.strerror or error}; check permissions"
+        ) from error
+    with packed, file_errors(target, "the decompressed recording"), target.open("wb") as out:
         try:
-            while not decompressor.eof and (data := packed.read(1 << 20)):
-                out.write(decompressor.decompress(data))
-        except zstd.ZstdError as error:
+            for piece in decompressed_pieces(packed, limit_bytes=MAX_FILE_BYTES):
+                out.write(piece)
+        except Undecompressable as error:
             return str(error)
-    return "" if decompressor.eof else "the compressed file was cut"
+    return ""
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:

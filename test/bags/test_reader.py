@@ -187,6 +187,52 @@ def test_killed_recorder_leaves_no_metadata_and_all_splits_are_read(small_frames
     assert_same(frames, small_frames)
 
 
+@pytest.mark.parametrize("last", ["empty", "folder"])
+@pytest.mark.parametrize("suffix", [".mcap", ".db3"])
+def test_last_split_that_cannot_be_read_costs_only_itself(small_frames, tmp_path: Path, suffix: str, last: str):
+    storage = {".mcap": "mcap", ".db3": "sqlite3"}[suffix]
+    (tmp_path / "bag").mkdir()
+    for k in range(2):
+        write_frames(small_frames[6 * k : 6 * k + 6], tmp_path / f"{k}", world_frame="world", storage=storage)
+        shutil.move(tmp_path / f"{k}" / f"{k}{suffix}", tmp_path / "bag" / f"bag_{k}{suffix}")
+    broken = tmp_path / "bag" / f"bag_2{suffix}"
+    broken.touch() if last == "empty" else broken.mkdir()
+    frames, error = read(tmp_path / "bag")
+    assert_same(frames, small_frames)
+    assert error is not None and f"bag_2{suffix}" in error.message and "12 frames" in error.message
+
+
+def test_packed_file_that_cannot_be_unpacked_says_so(small_bag: Path, tmp_path: Path):
+    """A limit on file size makes the kernel refuse real writes, as a full disk does."""
+    packed = rewritten(small_bag, tmp_path / "bag", compression="FILE")
+    (packed / "metadata.yaml").unlink()
+    code = """
+import resource, sys
+from sparse_recon.bags.reader import Bag
+from sparse_recon.errors import FileError
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+try:
+    Bag(sys.argv[1])
+except FileError as error:
+    print(error.code.name)
+"""
+    result = subprocess.run([sys.executable, "-c", code, str(packed)], capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "DISK_FULL", result.stderr
+
+
+def test_message_that_grows_beyond_the_limit_is_left_out(
+    small_frames, small_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from sparse_recon.bags import reader
+
+    packed = rewritten(small_bag, tmp_path / "bag", compression="MESSAGE")
+    (packed / "metadata.yaml").unlink()
+    monkeypatch.setattr(reader, "MAX_MESSAGE_BYTES", 8000)  # colour has 9 kB, depth 6 kB
+    with Bag(packed) as bag:
+        assert {len(data) for _, _, data in bag.serialised(["/camera/color/image_raw"])} == set()
+        assert len(list(bag.serialised(["/camera/aligned_depth_to_color/image_raw"]))) == len(small_frames)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89MCAP0\r\n", b"SQLite format 3\0", b"hello" * 100, bytes(5000)])
 @pytest.mark.parametrize("name", ["a.mcap", "a.db3"])
 def test_empty_and_foreign_files_are_refused(tmp_path: Path, name: str, content: bytes):
