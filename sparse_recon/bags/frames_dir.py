@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from sparse_recon.bags.storage import natural_order
 from sparse_recon.config import DepthConfig
-from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError
 from sparse_recon.observe.images import CompressedImage, color_image, depth_image, label_image
 from sparse_recon.types import CameraIntrinsics, Float64, Frame
 
+log = logging.getLogger(__name__)
+
 _STEP_NS = 100_000_000
 _FIRST_NS = 1_000_000_000  # a stamp of 0 means "not filled in" to ROS
+_Pixels = TypeVar("_Pixels")
 
 
 class FramesFolder:
@@ -31,6 +37,11 @@ class FramesFolder:
     path : the folder.
     depth : range of valid depth.
 
+    Attributes
+    ----------
+    counts : frames left out while reading, by code, as their files are missing or damaged.
+    last_reason : why the last of them was left out, with the name of the file.
+
     Raises
     ------
     FileError
@@ -42,6 +53,8 @@ class FramesFolder:
     def __init__(self, path: Path, depth: DepthConfig | None = None) -> None:
         self.path = Path(path)
         self._depth = depth or DepthConfig()
+        self.counts: Counter[ErrorCode] = Counter()
+        self.last_reason = ""
         if not self.path.is_dir():
             raise FileError(ErrorCode.INPUT_MISSING, f"{self.path} is not a folder; name one with *.color.png files")
         colors = [*self.path.glob("*.color.png"), *self.path.glob("*.color.jpg")]
@@ -62,41 +75,75 @@ class FramesFolder:
         return len(self._colors)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield frames one by one; raises InputError or FileError for a file that is missing or unusable."""
+        """Yield frames one by one; one with a missing or damaged file is left out with a warning.
+
+        Raises
+        ------
+        FileError, InputError
+            After the last file, if no frame at all can be used; with the code of the first reason.
+        """
+        self.counts.clear()
+        first: SparseReconError | None = None
         for k, color in enumerate(self._colors):
-            yield self._frame(color, _FIRST_NS + k * _STEP_NS)
+            try:
+                frame = self._frame(color, _FIRST_NS + k * _STEP_NS)
+            except (FileError, InputError) as error:
+                first = first or error
+                self.counts[error.code] += 1
+                self.last_reason = error.message
+                log.warning("%s is left out: %s", color.name, error.message)
+            else:
+                yield frame
+        if first is not None and self.counts.total() == len(self):
+            message = f"none of the {len(self)} frames in {self.path} can be used; the first: {first.message}"
+            raise type(first)(first.code, message)
 
     def _frame(self, color: Path, stamp_ns: int) -> Frame:
         name = re.sub(r"\.color\.(png|jpg)$", "", color.name)
         files = {kind: self.path / f"{name}.{kind}" for kind in ("depth.png", "pose.txt", "labels.png", "K.txt")}
-        rgb = color_image(_compressed(color))
+        rgb = _decoded(color, color_image)
         K_file = files["K.txt"] if files["K.txt"].exists() else self.path / "intrinsics.K.txt"
         depth_m = labels = None
         if files["depth.png"].exists():
-            depth_m = depth_image(_compressed(files["depth.png"]), self._depth.near_m, self._depth.far_m)
+            near_m, far_m = self._depth.near_m, self._depth.far_m
+            depth_m = _decoded(files["depth.png"], lambda image: depth_image(image, near_m, far_m))
         if files["labels.png"].exists():
-            labels = label_image(_compressed(files["labels.png"]))
-        intrinsics = CameraIntrinsics(rgb.shape[1], rgb.shape[0], _matrix(K_file, 3))
-        T_world_cam = _orthonormal(_matrix(files["pose.txt"], 4))
+            labels = _decoded(files["labels.png"], label_image)
+        K, T_world_cam = _matrix(K_file, 3), _orthonormal(_matrix(files["pose.txt"], 4))
         try:
+            intrinsics = CameraIntrinsics(rgb.shape[1], rgb.shape[0], K)
             return Frame(rgb, depth_m, intrinsics, T_world_cam, stamp_ns, labels, self.camera)
         except InputError as error:
             raise InputError(error.code, f"{color}: {error.message}") from None
 
 
-def _compressed(path: Path) -> CompressedImage:
-    return CompressedImage(path.suffix[1:], path.read_bytes())
+def _decoded(path: Path, decode: Callable[[CompressedImage], _Pixels]) -> _Pixels:
+    content = _content(path, "an image")
+    try:
+        return decode(CompressedImage(path.suffix[1:], content))
+    except InputError as error:
+        raise InputError(error.code, f"{path}: {error.message}") from None
+
+
+def _content(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileError(ErrorCode.INPUT_MISSING, f"{path} is missing; it must hold {what}") from None
+    except OSError as error:
+        raise FileError(
+            ErrorCode.INPUT_MISSING, f"{path} cannot be read: {error.strerror or error}; it must hold {what}"
+        ) from error
 
 
 def _matrix(path: Path, size: int) -> Float64:
+    content = _content(path, f"{size}x{size} numbers")
     try:
-        values = np.array(path.read_text(encoding="utf-8").replace(",", " ").split(), dtype=np.float64)
-    except FileNotFoundError:
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} is missing; it must hold {size}x{size} numbers") from None
+        values = np.array(content.decode("utf-8").replace(",", " ").split(), dtype=np.float64)
     except ValueError as error:
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} must hold {size}x{size} numbers: {error}") from None
+        raise InputError(ErrorCode.FRAME_INVALID, f"{path} must hold {size}x{size} numbers: {error}") from None
     if values.size != size * size:
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} must hold {size}x{size} numbers, got {values.size}")
+        raise InputError(ErrorCode.FRAME_INVALID, f"{path} must hold {size}x{size} numbers, got {values.size}")
     return values.reshape(size, size)
 
 

@@ -39,9 +39,11 @@ def run(args: argparse.Namespace) -> int:
         _write_file(folder, args.out, how)
     else:
         write_frames(folder, args.out, **how)
-    print(f"{args.out}: {len(folder)} frames", file=sys.stderr)
+    left_out = folder.counts.total()
+    frames = len(folder) - left_out
+    print(f"{args.out}: {frames} frames{f', {left_out} left out' if left_out else ''}", file=sys.stderr)
     if args.json:
-        print(json.dumps({"bag": str(args.out), "frames": len(folder)}))
+        print(json.dumps({"bag": str(args.out), "frames": frames, "frames_left_out": left_out}))
     return EXIT_DONE
 
 

@@ -55,4 +55,6 @@ def run(args: argparse.Namespace) -> int:
             expected_frames=len(folder),
             max_frames=args.max_frames,
         )
+    outcome.frames.left_out.update(folder.counts)
+    outcome.frames.last_reason = outcome.frames.last_reason or folder.last_reason
     return finish(args, outcome, Counter(), folder.path.resolve().name)

@@ -39,21 +39,48 @@ def test_labels_are_read_where_they_are(folder: Path):
     assert frames[0].labels is not None and frames[0].labels[0, 0] == 3 and frames[1].labels is None
 
 
-@pytest.mark.parametrize("name", ["f-9.pose.txt", "intrinsics.K.txt"])
-@pytest.mark.parametrize("text", [None, "1 2 3", "a b c"])
-def test_missing_and_broken_numbers_name_the_file(folder: Path, name: str, text: str | None):
-    (folder / name).unlink()
-    if text is not None:
-        (folder / name).write_text(text)
-    with pytest.raises(FileError, match=name) as caught:
-        list(FramesFolder(folder))
-    assert caught.value.code is ErrorCode.INPUT_MISSING
+def damaged(path: Path, content: bytes | str | None) -> None:
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "folder":
+        path.mkdir()
 
 
-def test_sheared_pose_is_refused(folder: Path):
-    np.savetxt(folder / "f-9.pose.txt", np.eye(4) + 0.2)
-    with pytest.raises(InputError, match=r"f-9\.color\.png.*rigid"):
+SHEARED = b"1 .2 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("f-9.pose.txt", None, ErrorCode.INPUT_MISSING),
+        ("f-9.pose.txt", "folder", ErrorCode.INPUT_MISSING),
+        ("f-9.pose.txt", b"1 2 3", ErrorCode.FRAME_INVALID),
+        ("f-9.pose.txt", b"a b c", ErrorCode.FRAME_INVALID),
+        ("f-9.pose.txt", b"\xff\xfe", ErrorCode.FRAME_INVALID),
+        ("f-9.pose.txt", SHEARED, ErrorCode.FRAME_INVALID),
+        ("f-9.color.png", b"\x89PNG\r\n\x1a\n cut", ErrorCode.SIZE_MISMATCH),
+        ("f-9.depth.png", b"", ErrorCode.ENCODING_UNSUPPORTED),
+        ("f-9.depth.png", "folder", ErrorCode.INPUT_MISSING),
+    ],
+)
+def test_frame_with_a_damaged_file_is_left_out_and_named(
+    folder: Path, name: str, content: bytes | str | None, code: ErrorCode, caplog: pytest.LogCaptureFixture
+):
+    damaged(folder / name, content)
+    frames = FramesFolder(folder)
+    assert [int(f.rgb[0, 0, 0]) for f in frames] == [10]
+    assert frames.counts == {code: 1}
+    expected = "f-9.color.png" if content is SHEARED else name
+    assert expected in frames.last_reason and expected in caplog.text
+
+
+@pytest.mark.parametrize(("content", "code"), [(None, ErrorCode.INPUT_MISSING), (b"1 2 3", ErrorCode.FRAME_INVALID)])
+def test_folder_without_a_usable_frame_is_refused(folder: Path, content: bytes | None, code: ErrorCode):
+    damaged(folder / "intrinsics.K.txt", content)
+    with pytest.raises((FileError, InputError), match=r"none of the 2 frames.*intrinsics\.K\.txt") as caught:
         list(FramesFolder(folder))
+    assert caught.value.code is code
 
 
 def test_empty_folder_says_what_it_holds(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -34,6 +35,20 @@ def test_folder_is_completed(folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert [o["code"] for o in report["objects"]] == ["OK", "OK"]
     assert (tmp_path / "object_1" / "cloud.ply").is_file()
     assert report["up_world"] == [0, 0, 0]
+
+
+def test_cut_file_costs_its_frame_only(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(folder, tmp_path / "frames")
+    cut = tmp_path / "frames" / "1.depth.png"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    words = ["--json", "--max-objects", "1", *FAST]
+    assert main(["complete", str(tmp_path / "frames"), "--out", str(tmp_path / "out"), *words]) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert report["frames_left_out"] == {"SIZE_MISMATCH": 1} and report["frames_kept"] == 2
+    assert "1.depth.png" in captured.err
+    assert main(["bag-from-frames", str(tmp_path / "frames"), str(tmp_path / "bag"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 2
 
 
 @pytest.mark.parametrize("words", [["--up", "0", "0", "1"], ["--set", "up_world=[0, 0, 1]"]])
