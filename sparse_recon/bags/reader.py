@@ -216,6 +216,11 @@ class FrameReader:
         return self._assembler.counts
 
     @property
+    def restarts(self) -> int:
+        """Jumps back in time so far: frames before and after one belong to different passes."""
+        return self._assembler.restarts
+
+    @property
     def transforms(self) -> TransformTree:
         """The transforms read so far."""
         return self._assembler.transforms

@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             config=lambda: settled_config(args, config, reader),
             request=request,
             rejected=rejected,
+            restarts=lambda: reader.restarts,
             expected_frames=reader.expected_frames,
             max_frames=args.max_frames,
         )

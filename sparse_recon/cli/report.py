@@ -93,6 +93,7 @@ def as_record(outcome: SessionOutcome, out: Path, rejected: Counter[ErrorCode], 
         "frames_kept": len(outcome.session.frames),
         "frames_left_out": _by_name(frames.left_out),
         "rejected": _by_name(rejected),
+        "restarts": frames.restarts,
         "damage": None if frames.damage is None else frames.damage.message,
         "world_frame": outcome.session.config.world_frame,
         "up_world": list(outcome.session.config.up_world),
@@ -113,6 +114,11 @@ def _frame_lines(outcome: SessionOutcome) -> list[str]:
         reasons = ", ".join(f"{n} x {code.name}" for code, n in frames.left_out.most_common())
         lines.append(f"frames left out: {reasons}; the last: {frames.last_reason}")
     lines.append(f"{frames.read} frames read, {kept} kept, {sum(outcome.seconds.values()):.1f} s in all")
+    if frames.restarts:
+        lines.append(
+            f"warning: time jumped back ({frames.restarts} x), as where a recording was looped; only the frames "
+            "after the last jump were used"
+        )
     if frames.damage is not None:
         lines.append(f"warning: {frames.damage.message}")
     return lines

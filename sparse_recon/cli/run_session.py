@@ -49,9 +49,13 @@ class ObjectOutcome:
 
 @dataclass
 class FrameCount:
-    """What became of the frames; `left_out` counts by code those that the session refused, with the last reason."""
+    """What became of the frames; `left_out` counts by code those that the session refused, with the last reason.
+
+    `restarts` counts jumps back in time; only frames after the last one are used.
+    """
 
     read: int = 0
+    restarts: int = 0
     left_out: Counter[ErrorCode] = field(default_factory=Counter)
     last_reason: str = ""
     damage: FileError | None = None
@@ -111,6 +115,7 @@ def run_session(
     config: Callable[[], SessionConfig],
     request: Callable[[], CompletionRequest] = CompletionRequest,
     rejected: Callable[[], tuple[Counter[ErrorCode], Sequence[str]]] = lambda: (Counter(), ()),
+    restarts: Callable[[], int] = lambda: 0,
     expected_frames: int = -1,
     max_frames: int = 0,
 ) -> SessionOutcome:
@@ -124,6 +129,8 @@ def run_session(
     config : asked after the first frame, when the world frame is known.
     request : what is wanted, asked after the last frame; one that names no object is made of each that can be found.
     rejected : counts and sentences of inputs that gave no frame, for the error when there is none at all.
+    restarts : jumps back in time up to the newest frame; at each one the frames before are forgotten, as a looping
+        recording must not mix two passes.
     expected_frames : for the progress bar; -1 if unknown.
     max_frames : stop reading after so many; 0 for all.
 
@@ -139,7 +146,7 @@ def run_session(
     seconds = _Stopwatch()
     total = min(expected_frames, max_frames) if max_frames and expected_frames >= 0 else expected_frames
     with _bar(total, "frames") as bar:
-        session, count = _add_frames(frames, config, max_frames, bar)
+        session, count = _add_frames(frames, config, restarts, max_frames, bar)
     if session is None or not session.frames:
         raise _no_frames(count, *rejected())
     seconds.stop("read")
@@ -178,12 +185,15 @@ class _Stopwatch:
 
 
 def _add_frames(
-    frames: Iterable[Frame], config: Callable[[], SessionConfig], max_frames: int, bar: Any
+    frames: Iterable[Frame], config: Callable[[], SessionConfig], restarts: Callable[[], int], max_frames: int, bar: Any
 ) -> tuple[CompletionSession | None, FrameCount]:
     session: CompletionSession | None = None
     count = FrameCount()
     try:
         for frame in frames:
+            if restarts() != count.restarts:
+                count.restarts = restarts()
+                session = None  # not only emptied: the world frame may be another one
             session = session or CompletionSession(config())
             count.read += 1
             report = session.add_frame(frame)

@@ -172,7 +172,7 @@ class FrameAssembler:
                         f"image at {stamp_ns * 1e-9:.6f} s; check that both are published and share a clock, "
                         "or raise assembly.stamp_tolerance_s"
                     )
-                    self._reject(ErrorCode.STAMP_INVALID, text, name, stamp_ns)
+                    self._reject(ErrorCode.FRAME_INVALID, text, name, stamp_ns)
                 elif match["color"].stamp_ns < self._last_emitted_ns:
                     stamp_ns = match["color"].stamp_ns
                     text = (
@@ -248,6 +248,13 @@ class FrameAssembler:
     def _restart(self) -> None:
         """Begin anew after a jump back in time; static transforms and calibrations stay."""
         self.restarts += 1
+        self._collect(finish=True)
+        for lost in self._waiting:
+            text = (
+                f"{lost.camera}: frame at {lost.stamp_ns * 1e-9:.6f} s was still waiting for its transform or camera "
+                "info when time jumped back; a looping recording loses such a frame at its end"
+            )
+            self._reject(ErrorCode.STAMP_ORDER, text, lost.camera, lost.stamp_ns)
         self._waiting.clear()
         self._newest_ns = self._last_emitted_ns = 0
         self.world_frame = self._asked_world

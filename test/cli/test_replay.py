@@ -32,6 +32,21 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> dict:
     return json.loads(capsys.readouterr().out)["error"]
 
 
+def looped(source: Path, target: Path, passes: int) -> Path:
+    """Record a bag that was played several times in a row: log times grow, stamps begin anew."""
+    from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+
+    with Reader(source) as reader, Writer(target, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {
+            c.id: writer.add_connection(c.topic, c.msgtype, msgdef=c.msgdef.data, rihs01=c.digest)
+            for c in reader.connections
+        }
+        for k in range(passes):
+            for connection, log_ns, data in reader.messages():
+                writer.write(connections[connection.id], log_ns + k * 100 * 10**9, data)
+    return target
+
+
 def comparable(out: Path) -> dict[str, object]:
     files: dict[str, object] = {}
     for path in sorted(p for p in out.glob("object_*/**/*") if p.is_file()):
@@ -202,6 +217,16 @@ def test_cut_recording_gives_objects_and_exit_code_1(bag: Path, tmp_path: Path, 
     report = json.loads(capsys.readouterr().out)
     assert report["frames_read"] == 2 and "is damaged" in report["damage"]
     assert (tmp_path / "out" / "object_0" / "mesh.ply").is_file()
+
+
+def test_looped_recording_uses_the_last_pass_only(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = looped(bag, tmp_path / "looped", passes=2)
+    words = ["--max-objects", "1", "--set", "assembly.jump_back_s=0.05"]  # three frames last less than a second
+    assert replay(path, tmp_path / "out", "--json", *words) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert (report["restarts"], report["frames_read"], report["frames_kept"]) == (1, 6, 3)
+    assert captured.err.count("time jumped back (1 x)") == 1
 
 
 def test_depth_without_a_valid_pixel(unlabelled: list[Frame], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
