@@ -58,8 +58,8 @@ class Bounds:
             # Nothing of the object is below what it stands on.
             lower = np.maximum(lower, (np.float32(support_z_m) - grid.axes()[2])[None, None, :])
         upper = _distance_to_surface(grid, points, sigmas)
-        # A measured surface inside known-free space: noise within the slack. The point was measured, so it stays.
-        lower = np.minimum(lower, upper)
+        # Where a measured point stands in known-free space the emptiness wins: beyond the slack it is a stray pixel.
+        upper = np.maximum(upper, lower)
         return cls(grid, free, np.maximum(lower, -upper), upper, soft_slack_m, max(conflict, hull_conflict), soft)
 
     def project(self, sdf_m: Float32) -> Float32:
