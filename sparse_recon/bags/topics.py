@@ -19,6 +19,8 @@ _KINDS = {
     "other": ("infra", "infra1", "infra2", "ir", "confidence", "disparity", "theora", "ffmpeg", "mono", "fisheye"),
     "color": ("color", "colour", "rgb"),
 }
+# Whole words between underscores: image_rect_raw, but neither direct nor corrected.
+_RECTIFIED = {"rect", "rectified"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def transform_topics(types: Mapping[str, str]) -> tuple[str, ...]:
 
 def is_rectified(topic: str) -> bool:
     """Return whether the name says that the images are rectified, as image_proc and most drivers name them."""
-    return "rect" in topic
+    return any(_RECTIFIED & set(token.lower().split("_")) for token in topic.split("/"))
 
 
 def describe(types: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from sparse_recon.bags.topics import (
     TRANSFORMS,
     CameraTopics,
     guess_cameras,
+    is_rectified,
     named_cameras,
     transform_topics,
 )
@@ -134,6 +135,20 @@ def test_no_camera_lists_what_there_is(types: dict[str, str]):
 def test_named_topics_find_their_camera_info():
     (camera,) = named_cameras([CameraTopics("a", "/rgb/image_raw", "", "/depth/image_raw")], AZURE)
     assert (camera.info, camera.depth_info) == ("/rgb/camera_info", "/depth/camera_info")
+
+
+@pytest.mark.parametrize(
+    "topic", ["/cam/image_rect", "/cam/image_rect_raw", "/cam/rectified/image", "/c/rgb_rectified"]
+)
+def test_rectified_images_are_known_by_a_word(topic: str):
+    assert is_rectified(topic)
+
+
+@pytest.mark.parametrize(
+    "topic", ["/direct_cam/image_raw", "/corrected/image", "/rectangle/image", "/cam/image_unrect"]
+)
+def test_other_words_with_these_letters_do_not_count(topic: str):
+    assert not is_rectified(topic)
 
 
 @pytest.mark.parametrize(
