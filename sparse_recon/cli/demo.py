@@ -13,8 +13,18 @@ from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.writer import ResultBag
 from sparse_recon.cli.arguments import add_config_arguments, config_of
 from sparse_recon.cli.report import PICTURE, as_record, draw, refusals
-from sparse_recon.cli.run_session import BAG_NAME, SessionOutcome, prepare_output, remove_earlier, run_session
-from sparse_recon.cli.simulate import write_recording
+from sparse_recon.cli.run_session import (
+    BAG_NAME,
+    SessionOutcome,
+    earlier_results,
+    foreign_content,
+    prepare_output,
+    remove_earlier,
+    run_session,
+)
+from sparse_recon.cli.simulate import is_sample, write_recording
+from sparse_recon.config import SessionConfig
+from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.simulate.recording import Recording, tabletop_recording
 from sparse_recon.simulate.truth import nearest_object, surface_distance
 
@@ -29,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-picture", action="store_true", help=f"do not draw {PICTURE}")
     parser.add_argument("--json", action="store_true", help="machine-readable result on stdout")
     add_config_arguments(parser, up_default="0 0 1")
-    parser.set_defaults(seed=_SEED)
 
 
 def run(args: argparse.Namespace) -> int:
-    config = config_of(args)
-    prepare_output(args.out, overwrite=True)
-    recording = tabletop_recording(args.seed)
+    config = config_of_demo(args)
     sample = args.out / SAMPLE_NAME
+    _check_only_demos(args.out, sample)
+    prepare_output(args.out, overwrite=True)
+    recording = tabletop_recording(config.seed)
     write_recording(recording, sample)
     names = ", ".join(o.name for o in recording.scene.objects)
     print(f"{sample}: {len(recording.frames)} simulated RGB-D frames of {names}", file=sys.stderr)
@@ -68,6 +78,25 @@ def run(args: argparse.Namespace) -> int:
         record = as_record(outcome, args.out, reader.counts, picture)
         print(json.dumps({**record, "sample_bag": str(sample), "truth": truth}))
     return outcome.exit_code
+
+
+def config_of_demo(args: argparse.Namespace) -> SessionConfig:
+    """Return the parameters; where nothing names a seed, the one of the demo."""
+    return config_of(args, SessionConfig(seed=_SEED))
+
+
+def _check_only_demos(out: Path, sample: Path) -> None:
+    """Refuse to replace what an earlier demo did not write."""
+    held = foreign_content(out)
+    if not sample.exists():
+        held += earlier_results(out)
+    elif not is_sample(sample):
+        held.append(sample)
+    if held:
+        names = ", ".join(path.name for path in held)
+        raise FileError(
+            ErrorCode.USAGE, f"{out} holds {names}, which no earlier demo wrote; name another folder with --out"
+        )
 
 
 def demo_table(outcome: SessionOutcome, truth: dict[str, dict[str, Any]]) -> str:

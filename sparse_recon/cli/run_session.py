@@ -15,7 +15,7 @@ from typing import Any
 
 from sparse_recon.bags.atomic import check_writable
 from sparse_recon.bags.results import quality_record, write_results
-from sparse_recon.bags.writer import ResultBag
+from sparse_recon.bags.writer import OBJECTS_TOPIC, ResultBag
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import (
     EXIT_DONE,
@@ -88,23 +88,55 @@ def prepare_output(out: Path, overwrite: bool) -> None:
     Raises
     ------
     FileError
-        OUTPUT_UNWRITABLE or DISK_FULL; USAGE if it holds results and `overwrite` is False.
+        OUTPUT_UNWRITABLE or DISK_FULL; USAGE if it holds results, or anything else under the names that results
+        take, and `overwrite` is False.
     """
     check_writable(out, "results")
-    older = sorted(path.parent.name for path in out.glob("*/quality.json"))
-    if older and not overwrite:
-        names = ", ".join(older[:5]) + (f" and {len(older) - 5} more" if len(older) > 5 else "")
+    if overwrite:
+        return
+    if older := earlier_results(out):
         raise FileError(
-            ErrorCode.USAGE, f"{out} already holds results ({names}); name another folder or add --overwrite"
+            ErrorCode.USAGE, f"{out} already holds results ({_some(older)}); name another folder or add --overwrite"
         )
+    if foreign := foreign_content(out):
+        raise FileError(
+            ErrorCode.USAGE,
+            f"{out} holds {_some(foreign)}, which no earlier run wrote and this one may replace; name another folder "
+            "or add --overwrite",
+        )
+
+
+def earlier_results(out: Path) -> list[Path]:
+    """Return the folders of objects that an earlier run wrote."""
+    return sorted(path.parent for path in out.glob("*/quality.json") if (path.parent / "cloud.ply").is_file())
+
+
+def foreign_content(out: Path) -> list[Path]:
+    """Return what has a name that results take, but was not written by a run."""
+    ours = earlier_results(out)
+    objects = [path for path in out.glob("object*") if path not in ours]
+    bag = out / BAG_NAME
+    return [*sorted(objects), *([bag] if bag.exists() and OBJECTS_TOPIC not in _metadata(bag) else [])]
+
+
+def _metadata(bag: Path) -> str:
+    try:
+        return (bag / "metadata.yaml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _some(paths: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:5])
+    return names + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def remove_earlier(out: Path, outcome: SessionOutcome) -> None:
     """Remove the objects of an earlier run that this one did not replace, if it completed any."""
     written = {item.folder for item in outcome.objects}
-    for path in out.glob("*/quality.json") if outcome.completed else ():
-        if path.parent not in written and (path.parent / "cloud.ply").is_file():
-            shutil.rmtree(path.parent)
+    for folder in earlier_results(out) if outcome.completed else ():
+        if folder not in written and folder.name.startswith("object"):
+            shutil.rmtree(folder)
 
 
 def run_session(

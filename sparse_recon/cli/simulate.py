@@ -13,7 +13,7 @@ from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.cli.arguments import at_least
 from sparse_recon.errors import EXIT_DONE
 from sparse_recon.geometry.poses import pose
-from sparse_recon.simulate.recording import Recording, tabletop_recording
+from sparse_recon.simulate.recording import FIRST_STAMP_NS, Recording, tabletop_recording
 from sparse_recon.simulate.sensor import SENSORS
 
 WORLD_FRAME = "world"
@@ -63,3 +63,12 @@ def write_recording(recording: Recording, path: Path, *, compressed: bool = Fals
         storage="mcap" if storage == "mcap" else "sqlite3",
         T_world_base=_T_WORLD_BASE,
     )
+
+
+def is_sample(path: Path) -> bool:
+    """Return whether a bag was simulated: no real recording begins at that very nanosecond."""
+    try:
+        text = (path / "metadata.yaml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return f"nanoseconds_since_epoch: {FIRST_STAMP_NS}\n" in text

@@ -2,6 +2,7 @@
 
 import json
 import os
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import trimesh
 from PIL import Image
 
 from sparse_recon.bags.reader import Bag, FrameReader
+from sparse_recon.cli import demo as demo_command
 from sparse_recon.cli.main import main
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 
@@ -22,6 +24,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stale.mkdir()
     for name in ("quality.json", "cloud.ply"):
         (stale / name).write_text("{}")
+    assert main(["simulate", str(out / "tabletop_bag"), "--frames", "1", "--objects", "1"]) == EXIT_DONE
     coarse = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
     assert main(["demo", "--out", str(out), *coarse]) == EXIT_DONE
     return out
@@ -120,6 +123,31 @@ def test_simulate_writes_what_it_was_asked_for(
     with Bag(bag) as opened:
         frames = list(FrameReader(opened))
     assert [f.labels is not None and 1 in f.labels for f in frames] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "name", ["object_0/notes.txt", "completed_bag/metadata.yaml", "tabletop_bag/metadata.yaml", "object_0/quality.json"]
+)
+def test_demo_replaces_nothing_but_an_earlier_demo(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / name
+    place.parent.mkdir()
+    place.write_text("mine")
+    (place.parent / "cloud.ply").touch()
+    assert main(["demo", "--out", str(tmp_path)]) == EXIT_USAGE
+    assert f"holds {place.parent.name}, which no earlier demo wrote" in capsys.readouterr().err
+    assert place.read_text() == "mine"
+
+
+def test_demo_takes_its_seed_from_the_config_too(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("seed: 11\n")
+    seeds = []
+    for words in ([], ["--config", str(tmp_path / "c.yaml")], ["--config", str(tmp_path / "c.yaml"), "--seed", "12"]):
+        parser = ArgumentParser()
+        demo_command.add_arguments(parser)
+        seeds.append(demo_command.config_of_demo(parser.parse_args(words)).seed)
+    assert seeds == [7, 11, 12]
 
 
 def test_demo_into_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,19 @@ def test_earlier_results_are_kept_unless_told(bag: Path, done: Path, capsys: pyt
     assert comparable(done) == before
 
 
+@pytest.mark.parametrize("name", ["object_0/notes.txt", "completed_bag/metadata.yaml"])
+def test_folders_that_are_not_ours_are_kept_unless_told(
+    bag: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    place = tmp_path / name
+    place.parent.mkdir()
+    place.write_text("mine")
+    assert replay(bag, tmp_path, "--json") == 2
+    message = error_of(capsys)["message"]
+    assert place.parent.name in message and "--overwrite" in message
+    assert place.read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_overwrite_replaces_all_objects_of_the_earlier_run(bag: Path, done: Path, tmp_path: Path):
     shutil.copytree(done, tmp_path / "out")
     (tmp_path / "out" / "notes").mkdir()
