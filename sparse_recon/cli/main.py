@@ -10,9 +10,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from sparse_recon import __version__
-from sparse_recon.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, SparseReconError, exit_code
+from sparse_recon.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ErrorCode, SparseReconError, exit_code
 
 # Only the module of the command that is asked for is imported.
 COMMANDS = {
@@ -24,7 +25,7 @@ COMMANDS = {
     "simulate": ("simulate", "write a simulated recording"),
     "doctor": ("doctor", "say what this machine has and what is missing"),
 }
-_EXIT_HELP = "exit codes: 0 done, 2 bad usage, 3 refused for lack of evidence, 130 interrupted, 1 otherwise"
+_EXIT_HELP = "exit codes: 0 done, 2 bad usage, 3 refused for lack of evidence, 130 interrupted by Ctrl-C, 1 otherwise"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
         module = importlib.import_module(f"sparse_recon.cli.{COMMANDS[name][0]}")
-        parser = argparse.ArgumentParser(
+        parser = _Parser(
+            as_json=as_json,
             prog=f"sparse_recon {name}",
             description=_sentence(module.__doc__ or ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _without_command(argv: Sequence[str]) -> int:
     lines = [f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items()]
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
+        as_json="--json" in argv,
         prog="sparse_recon",
         usage="sparse_recon COMMAND [arguments]",
         description="Completes objects that an RGB-D camera saw from a few sides.",
@@ -74,7 +77,22 @@ def _without_command(argv: Sequence[str]) -> int:
         hint = f" Did you mean {near[0]}?" if near else ""
         parser.error(f"unknown command {args.command!r}.{hint} There are {', '.join(COMMANDS)}")
     parser.print_help(sys.stderr)
+    if parser.as_json:
+        _print_error(ErrorCode.USAGE.name, ErrorCode.USAGE, f"name a command: {', '.join(COMMANDS)}", EXIT_USAGE)
     return EXIT_USAGE
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments on stdout too, where `--json` is among them."""
+
+    def __init__(self, *, as_json: bool, **how: Any) -> None:
+        super().__init__(**how)
+        self.as_json = as_json
+
+    def error(self, message: str) -> NoReturn:
+        if self.as_json:
+            _print_error(ErrorCode.USAGE.name, ErrorCode.USAGE, message, EXIT_USAGE)
+        super().error(message)
 
 
 def _sentence(doc: str) -> str:
@@ -86,8 +104,12 @@ def _sentence(doc: str) -> str:
 def _failed(name: str, number: int, message: str, code: int, as_json: bool) -> int:
     print(f"sparse_recon: {message}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"exit_code": code, "error": {"code": number, "name": name, "message": message}}))
+        _print_error(name, number, message, code)
     return code
+
+
+def _print_error(name: str, number: int, message: str, code: int) -> None:
+    print(json.dumps({"exit_code": code, "error": {"code": int(number), "name": name, "message": message}}))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from argparse import ArgumentParser
 
 import pytest
 
+from sparse_recon.cli.arguments import add_config_arguments, config_of
 from sparse_recon.cli.main import COMMANDS, main
 
 
@@ -46,6 +48,39 @@ def test_counts_are_checked_by_the_parser(arguments: list[str], words: str, caps
         main(arguments)
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["replay", "b", "--json"], "--out"),
+        (["simulate", "b", "--frames", "x", "--json"], "--frames"),
+        (["demo", "--nonsense", "--json"], "--nonsense"),
+        (["replai", "--json"], "Did you mean replay?"),
+    ],
+)
+def test_usage_errors_are_one_json_object_too(arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert (report["exit_code"], report["error"]["name"]) == (2, "USAGE")
+    assert word in report["error"]["message"] and word in captured.err
+
+
+def test_json_without_a_command_is_an_error(capsys: pytest.CaptureFixture[str]):
+    assert main(["--json"]) == 2
+    assert "replay" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), ("2E-2", 0.02), (".5e-1", 0.05), ("0.004", 0.004)])
+def test_numbers_with_an_exponent_are_numbers(text: str, value: float, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"depth: {{sigma_base_m: {text}}}\n")
+    parser = ArgumentParser()
+    add_config_arguments(parser, "")
+    for words in (["--set", f"depth.sigma_base_m={text}"], ["--config", str(tmp_path / "c.yaml")]):
+        assert config_of(parser.parse_args(words)).depth.sigma_base_m == value
 
 
 def test_input_of_the_other_command_is_pointed_out(tmp_path, capsys: pytest.CaptureFixture[str]):
