@@ -250,6 +250,11 @@ def test_depth_without_a_valid_pixel(unlabelled: list[Frame], tmp_path: Path, ca
     assert error["name"] == "NO_FRAMES" and "3 x DEPTH_EMPTY" in error["message"]
 
 
+def hear_interrupts() -> None:
+    """Undo what nohup and background shells do: a child inherits that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("moment", ["reading", "completing"])
 def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: Path, moment: str):
     out = tmp_path / "out"
@@ -266,7 +271,12 @@ def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: 
         "--no-picture",
     ]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
     awaited = out if moment == "reading" else out / "object_0" / "quality.json"
     deadline = time.monotonic() + 60
