@@ -31,33 +31,48 @@ _CORE = {
     "cv2": "opencv-python-headless",
     "open3d": "open3d",
     "manifold3d": "manifold3d",
+    "coacd": "coacd",
     "edt": "edt",
     "rosbags": "rosbags",
     "yaml": "pyyaml",
     "PIL": "pillow",
     "lz4": "lz4",
+    "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd": "backports.zstd",
     "trimesh": "trimesh",
     "tqdm": "tqdm",
 }
 _EXTRAS = {
-    "coacd": ("coacd", "convex collision parts", "pip install coacd"),
     "rerun": ("rerun-sdk", "the interactive view", "pip install rerun-sdk"),
     "torch": ("torch", "models with weights", "pip install torch==2.13.0"),
+    "safetensors": ("safetensors", "models with weights", "pip install safetensors"),
+    "diffusers": ("diffusers", "imagined views", "pip install diffusers"),
+    "transformers": ("transformers", "imagined views", "pip install transformers"),
+    "accelerate": ("accelerate", "imagined views", "pip install accelerate"),
 }
+_MESSAGE_PACKAGES = (
+    *("action_msgs", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "sensor_msgs", "shape_msgs"),
+    *("std_msgs", "std_srvs", "visualization_msgs"),
+)
 _ROS = {
     "rclpy": "the nodes",
     "sparse_recon.msg": "the nodes",
+    **dict.fromkeys(_MESSAGE_PACKAGES, "the nodes"),
     "tf2_msgs": "transforms from /tf",
     "tf2_ros": "the robot's own transform buffer",
     "cv_bridge": "the robot's own image conversion",
+    "tf_transformations": "ROS programs around the nodes",
+    "transforms3d": "tf_transformations",
 }
 _CHECKOUT = "in a checkout: make setup && source ws/env.sh"
 _ROS_CURES = {
     "rclpy": f"source /opt/ros/<distro>/setup.bash, or {_CHECKOUT}",
     "sparse_recon.msg": f"colcon build, then source install/setup.bash, or {_CHECKOUT}",
+    **{name: f"sudo apt install ros-<distro>-{name.replace('_', '-')}, or {_CHECKOUT}" for name in _MESSAGE_PACKAGES},
     "tf2_msgs": f"sudo apt install ros-<distro>-tf2-msgs, or {_CHECKOUT}",
     "tf2_ros": "sudo apt install ros-<distro>-tf2-ros-py",
     "cv_bridge": "sudo apt install ros-<distro>-cv-bridge",
+    "tf_transformations": "sudo apt install ros-<distro>-tf-transformations",
+    "transforms3d": "pip install transforms3d",
 }
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
 
 from sparse_recon.cli.doctor import doctor, examine
 
+ROOT = Path(__file__).parents[2]
 WITHOUT = """
 import sys
 for name in {blocked!r}:
@@ -24,13 +30,24 @@ def report_without(*blocked: str) -> tuple[int, dict[str, dict[str, str]]]:
 
 
 def test_missing_libraries_are_named_with_the_line_that_fixes_them():
-    code, findings = report_without("open3d", "coacd", "rclpy")
+    code, findings = report_without("open3d", "coacd", "rerun", "rclpy", "sensor_msgs")
     assert code == 1
     assert (findings["open3d"]["state"], findings["open3d"]["cure"]) == ("missing", "pip install open3d")
-    assert (findings["coacd"]["state"], findings["coacd"]["cure"]) == ("optional", "pip install coacd")
-    assert "convex" in findings["coacd"]["found"]
+    assert (findings["coacd"]["state"], findings["coacd"]["cure"]) == ("missing", "pip install coacd")
+    assert (findings["rerun-sdk"]["state"], findings["rerun-sdk"]["cure"]) == ("optional", "pip install rerun-sdk")
+    assert "interactive" in findings["rerun-sdk"]["found"]
+    assert "sensor-msgs" in findings["sensor_msgs"]["cure"]
     assert findings["rclpy"]["state"] == "optional"
     assert "make setup" in findings["rclpy"]["cure"]
+
+
+def test_every_dependency_of_the_package_is_looked_at():
+    tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = {re.match(r"[\w.-]+", line)[0] for line in [*project["dependencies"], *extras["viz"], *extras["models"]]}
+    declared = {e.text for e in ElementTree.parse(ROOT / "package.xml").getroot() if e.tag == "depend"}
+    assert wanted | declared <= {finding.name for finding in examine()}
 
 
 def test_every_absent_library_has_a_cure():
