@@ -154,14 +154,6 @@ class TransformTree:
         moving = [self._links[name] for name in set(up_source) ^ set(up_target) if name in self._links]
         return all(link.static or link.samples[-1].stamp_ns >= stamp_ns for link in moving)
 
-    def clear_after(self, stamp_ns: int) -> None:
-        """Forget moving transforms newer than a stamp: time has jumped back to it. Static ones stay."""
-        for child, link in list(self._links.items()):
-            if not link.static:
-                del link.samples[bisect_left(link.samples, stamp_ns + 1, key=_stamp) :]
-                if not link.samples:
-                    del self._links[child]
-
     def clear(self) -> None:
         """Forget all moving transforms; static ones stay."""
         self._links = {child: link for child, link in self._links.items() if link.static}
