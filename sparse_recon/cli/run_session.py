@@ -114,7 +114,7 @@ def earlier_results(out: Path) -> list[Path]:
 def foreign_content(out: Path) -> list[Path]:
     """Return what has a name that results take, but was not written by a run."""
     ours = earlier_results(out)
-    objects = [path for path in out.glob("object*") if path not in ours]
+    objects = [path for path in out.glob("object*") if path.is_dir() and path not in ours]
     bag = out / BAG_NAME
     return [*sorted(objects), *([bag] if bag.exists() and OBJECTS_TOPIC not in _metadata(bag) else [])]
 
