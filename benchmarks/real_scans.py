@@ -14,14 +14,15 @@ import argparse
 import itertools
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from sparse_recon.config import SessionConfig, load_config
+from sparse_recon.config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import SparseReconError
+from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.fuse.mesh import is_closed
 from sparse_recon.fuse.surface_points import scattered
 from sparse_recon.geometry.poses import pose
@@ -91,10 +92,12 @@ def score(completed: CompletedObject, recording: Recording, views: int, name: st
 def violating_share(completed: CompletedObject, recording: Recording) -> float:
     """Return the share of both surfaces that stands in space that a camera clearly measured to be empty.
 
-    The depth images judge, not the evidence made from them; the surface may be off by three depth sigmas and a voxel.
+    The depth images judge, without their flying pixels, not the evidence made from them; the surface may be off by three
+    depth sigmas and a voxel.
     """
     surface = [scattered(m.vertices_world, m.faces, 1e-3, SAMPLES) for m in (completed.nominal, completed.conservative)]
-    return float(seen_empty(np.concatenate(surface), recording.frames, TOLERANCE_M).mean())
+    frames = [replace(f, depth_m=without_flying_pixels(f.depth_m, DepthConfig().edge_jump_m)) for f in recording.frames]
+    return float(seen_empty(np.concatenate(surface), frames, TOLERANCE_M).mean())
 
 
 def f_score(accuracy: np.ndarray, completeness: np.ndarray, limit: float) -> float:
