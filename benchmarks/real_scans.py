@@ -92,8 +92,8 @@ def score(completed: CompletedObject, recording: Recording, views: int, name: st
 def violating_share(completed: CompletedObject, recording: Recording) -> float:
     """Return the share of both surfaces that stands in space that a camera clearly measured to be empty.
 
-    The depth images judge, without their flying pixels, not the evidence made from them; the surface may be off by three
-    depth sigmas and a voxel.
+    The depth images judge, without their flying pixels, not the evidence made from them; the surface may be off by
+    three depth sigmas and a voxel.
     """
     surface = [scattered(m.vertices_world, m.faces, 1e-3, SAMPLES) for m in (completed.nominal, completed.conservative)]
     frames = [replace(f, depth_m=without_flying_pixels(f.depth_m, DepthConfig().edge_jump_m)) for f in recording.frames]
