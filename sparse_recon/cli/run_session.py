@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import sys
 import time
@@ -33,6 +34,7 @@ from sparse_recon.types import CompletedObject, CompletionRequest, Frame, Progre
 log = logging.getLogger(__name__)
 
 BAG_NAME = "completed_bag"
+_OBJECT_NAME = re.compile(r"(object|box)_\d+")  # ids that a session gives
 # These would refuse every other object as well.
 _FATAL = {ErrorCode.MODEL_UNKNOWN, ErrorCode.MODEL_WEIGHTS_MISSING, ErrorCode.DEPENDENCY_MISSING, ErrorCode.CANCELLED}
 
@@ -114,7 +116,7 @@ def earlier_results(out: Path) -> list[Path]:
 def foreign_content(out: Path) -> list[Path]:
     """Return what has a name that results take, but was not written by a run."""
     ours = earlier_results(out)
-    objects = [path for path in out.glob("object*") if path.is_dir() and path not in ours]
+    objects = [path for path in out.glob("*_*") if _OBJECT_NAME.fullmatch(path.name) and path not in ours]
     bag = out / BAG_NAME
     return [*sorted(objects), *([bag] if bag.exists() and OBJECTS_TOPIC not in _metadata(bag) else [])]
 
@@ -135,7 +137,7 @@ def remove_earlier(out: Path, outcome: SessionOutcome) -> None:
     """Remove the objects of an earlier run that this one did not replace, if it completed any."""
     written = {item.folder for item in outcome.objects}
     for folder in earlier_results(out) if outcome.completed else ():
-        if folder not in written and folder.name.startswith("object"):
+        if folder not in written and _OBJECT_NAME.fullmatch(folder.name):
             shutil.rmtree(folder)
 
 

@@ -107,7 +107,7 @@ def test_earlier_results_are_kept_unless_told(bag: Path, done: Path, capsys: pyt
     assert comparable(done) == before
 
 
-@pytest.mark.parametrize("name", ["object_0/notes.txt", "completed_bag/metadata.yaml"])
+@pytest.mark.parametrize("name", ["object_0/notes.txt", "box_0/notes.txt", "completed_bag/metadata.yaml"])
 def test_folders_that_are_not_ours_are_kept_unless_told(
     bag: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ):
