@@ -216,19 +216,30 @@ def pack_points(dtype: np.dtype[Any], columns: Mapping[str, npt.NDArray[Any]]) -
         If the columns differ in length or have the wrong shape.
     """
     count = len(columns["xyz"])
-    flat: dict[str, npt.NDArray[Any]] = {}
+    records = np.zeros(count, dtype=dtype)
+    words = records.view(np.float32).reshape(count, dtype.itemsize // 4)  # whole rows of a column go in at once
+    targets: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
     for name, values in columns.items():
-        wide = {"xyz": ("x", "y", "z"), "normal": ("normal_x", "normal_y", "normal_z")}.get(name)
-        expected = (count, 3) if wide else (count,)
+        first = {"xyz": "x", "normal": "normal_x"}.get(name)
+        expected = (count, 3) if first else (count,)
         if values.shape != expected:
             raise InputError(ErrorCode.USAGE, f"point column {name} must have shape {expected}, got {values.shape}")
-        flat.update({field: values[:, i] for i, field in enumerate(wide)} if wide else {name: values})
-    records = np.zeros(count, dtype=dtype)
+        if first:
+            word = _offset(dtype, first) // 4
+            targets.append((words[:, word : word + 3], values))
+        else:
+            targets.append((records[name], values))
     for start in range(0, count, _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        for name, values in flat.items():
-            records[name][chunk] = values[chunk]
+        for target, values in targets:
+            target[chunk] = values[chunk]
     return records
+
+
+def _offset(dtype: np.dtype[Any], name: str) -> int:
+    fields = dtype.fields
+    assert fields is not None
+    return int(fields[name][1])
 
 
 def pack_rgb(colors: UInt8) -> Float32:

@@ -108,12 +108,12 @@ def test_base_dependencies_are_what_the_library_imports():
         "skimage": "scikit-image",
         "yaml": "pyyaml",
     }
-    optional = {"rerun", "torch"}
+    optional = {"rerun", "torch"}  # and compression is of the standard library from Python 3.14 on
     imported: set[str] = set()
     for path in (ROOT / "sparse_recon").rglob("*.py"):
         if path.parent.name != "ros":
             imported |= set(re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE))
-    imported = {names.get(name, name) for name in imported - {"sparse_recon", *sys.stdlib_module_names}}
+    imported = {names.get(name, name) for name in imported - {"sparse_recon", "compression", *sys.stdlib_module_names}}
     assert imported - optional == distributions(PYPROJECT["project"]["dependencies"])
 
 
