@@ -14,6 +14,7 @@ from sparse_recon.complete.base import CompletionTask, ViewCompleter
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.fuse.confidence import probability_within
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.geometry.poses import transform_points
@@ -121,7 +122,7 @@ class CompletionRun:
             vertices = transform_points(views.object_frame.T_world_obj, vertices).astype(np.float32)
             preview = TriangleMesh(vertices, faces)
             inside = field.sdf_m < 0
-            confidence = float(np.mean(1.0 - np.exp(-0.005 / np.maximum(field.sigma_m[inside], 1e-6))))
+            confidence = float(np.mean(probability_within(field.sigma_m[inside])))
         return Progress("complete", step, steps, fraction, preview, confidence)
 
     def _tell(self, progress: Progress) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparse_recon.config import EvidenceConfig
 from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.evidence.volume import UNIT_SIGMA_M
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.types import Float32, ObjectViews, SurfaceField
 
@@ -99,8 +100,6 @@ def _measured(evidence: Evidence) -> tuple[Float32, Float32]:
 
 def _measurement_error(evidence: Evidence) -> Float32:
     """Expected absolute error of the averaged measurements; averaging never beats half of one measurement's noise."""
-    from sparse_recon.evidence.volume import UNIT_SIGMA_M
-
     with np.errstate(divide="ignore"):
         sigma = UNIT_SIGMA_M / np.sqrt(evidence.weight)
     one = float(np.median(evidence.all_sigmas_m())) if evidence.points_obj else UNIT_SIGMA_M

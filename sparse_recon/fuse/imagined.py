@@ -9,6 +9,7 @@ import numpy as np
 from sparse_recon.config import EvidenceConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.evidence.volume import UNIT_SIGMA_M
 from sparse_recon.fuse.confidence import CORRECT_WITHIN_M
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.types import Completion, Float32, GeneratedView, ObjectFrame, ObjectView, SurfaceField
@@ -42,7 +43,7 @@ def imagined_field(
     tsdf = evidence.tsdf_m()
     sdf = np.where(evidence.weight > 0, tsdf, bounds.lower_m).astype(np.float32)
     with np.errstate(divide="ignore"):
-        error = np.where(evidence.weight > 0, 1e-3 / np.sqrt(evidence.weight), 0.5 * bounds.upper_m)
+        error = np.where(evidence.weight > 0, UNIT_SIGMA_M / np.sqrt(evidence.weight), 0.5 * bounds.upper_m)
     return SurfaceField(sdf, error.astype(np.float32))
 
 
