@@ -26,6 +26,7 @@ from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.fuse.mesh import is_closed
 from sparse_recon.fuse.surface_points import scattered
 from sparse_recon.geometry.poses import pose
+from sparse_recon.requests import CompletionRequest
 from sparse_recon.session import CompletionSession
 from sparse_recon.simulate.cameras import camera_ring
 from sparse_recon.simulate.recording import Recording, record
@@ -33,7 +34,7 @@ from sparse_recon.simulate.scene import scene_of
 from sparse_recon.simulate.sensor import SENSORS, exact
 from sparse_recon.simulate.shapes import scanned_shape
 from sparse_recon.simulate.truth import seen_empty
-from sparse_recon.types import CompletedObject, CompletionRequest, Provenance
+from sparse_recon.types import CompletedObject, Provenance
 
 SAMPLES = 20_000
 MIN_THICKNESS_M = 0.03

@@ -78,7 +78,8 @@ def measure_evidence(bag: Path, box: list[str]) -> dict[str, Any]:
     from sparse_recon.geometry.transforms import pose_from_quaternion
     from sparse_recon.observe.catalog import ObjectCatalog
     from sparse_recon.observe.views import collect_views
-    from sparse_recon.types import CompletionRequest, OrientedBox
+    from sparse_recon.requests import CompletionRequest
+    from sparse_recon.types import OrientedBox
 
     config = SessionConfig(up_world=(0.0, 0.0, 0.0) if "--up" in box else (0.0, 0.0, 1.0))
     with Bag(bag) as opened:

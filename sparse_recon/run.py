@@ -18,7 +18,8 @@ from sparse_recon.fuse.confidence import probability_within
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.geometry.poses import transform_points
-from sparse_recon.types import CompletionRequest, ObjectViews, Progress, SurfaceField, TriangleMesh
+from sparse_recon.requests import CompletionRequest, Progress
+from sparse_recon.types import ObjectViews, SurfaceField, TriangleMesh
 
 log = logging.getLogger(__name__)
 

@@ -19,17 +19,9 @@ from sparse_recon.geometry.poses import transform_points
 from sparse_recon.observe.catalog import ObjectCatalog
 from sparse_recon.observe.keyframes import least_useful
 from sparse_recon.observe.views import collect_views
+from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
 from sparse_recon.run import Cancel, CompletionRun, OnProgress, input_hash, peak_memory_bytes
-from sparse_recon.types import (
-    CompletedObject,
-    CompletionRequest,
-    Float32,
-    Frame,
-    FrameReport,
-    ObjectCandidate,
-    ObjectViews,
-    QualityRecord,
-)
+from sparse_recon.types import CompletedObject, Float32, Frame, ObjectViews, QualityRecord
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = ("rclpy", "torch", "open3d", "diffusers", "transformers", "gsplat", "rerun", "viser", "matplotlib", "coacd")
-CORE = ("config", "errors", "types", "messages", "resources", "geometry", "observe", "evidence", "complete", "fuse")
+CORE = (
+    "config",
+    "errors",
+    "types",
+    "requests",
+    "messages",
+    "resources",
+    "geometry",
+    "observe",
+    "evidence",
+    "complete",
+    "fuse",
+)
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys

@@ -7,14 +7,8 @@ import pytest
 
 from sparse_recon import messages
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.types import (
-    CompletedObject,
-    ObjectCandidate,
-    OrientedBox,
-    Progress,
-    QualityRecord,
-    TriangleMesh,
-)
+from sparse_recon.requests import ObjectCandidate, Progress
+from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
 
 
 def make_object(points: int = 7, *, frame_id: str = "world") -> CompletedObject:

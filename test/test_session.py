@@ -22,6 +22,7 @@ from sparse_recon.config import load_config
 from sparse_recon.errors import CancelledError, ErrorCode, EvidenceError, InputError, ModelError
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.observe.keyframes import least_useful
+from sparse_recon.requests import CompletionRequest
 from sparse_recon.run import STAGES
 from sparse_recon.session import CompletionSession
 from sparse_recon.simulate.cameras import depth_camera
@@ -29,7 +30,7 @@ from sparse_recon.simulate.recording import record
 from sparse_recon.simulate.scene import scene_of
 from sparse_recon.simulate.sensor import SENSORS
 from sparse_recon.simulate.truth import surface_distance
-from sparse_recon.types import CompletedObject, CompletionRequest, OrientedBox, Provenance
+from sparse_recon.types import CompletedObject, OrientedBox, Provenance
 
 CONFIG = load_config({"evidence.grid": 40, "evidence.fine_voxel_m": 0.0025})
 BALL_BOX = OrientedBox(pose(np.eye(3), (0, 0, 0.05)), np.array([0.13, 0.13, 0.14]))

@@ -15,7 +15,8 @@ from sparse_recon.config import SessionConfig, load_config
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, InputError
 from sparse_recon.geometry.transforms import pose_from_quaternion
 from sparse_recon.parameters import parameters
-from sparse_recon.types import CompletionRequest, OrientedBox
+from sparse_recon.requests import CompletionRequest
+from sparse_recon.types import OrientedBox
 
 UP_Z, UP_UNKNOWN = (0.0, 0.0, 1.0), (0.0, 0.0, 0.0)
 

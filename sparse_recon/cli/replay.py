@@ -27,7 +27,7 @@ from sparse_recon.cli.report import finish
 from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.types import CompletionRequest
+from sparse_recon.requests import CompletionRequest
 
 _ROLES = ("color", "depth", "info", "depth_info", "labels", "name")
 EXAMPLES = """examples:

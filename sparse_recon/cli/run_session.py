@@ -28,8 +28,9 @@ from sparse_recon.errors import (
     SparseReconError,
     exit_code,
 )
+from sparse_recon.requests import CompletionRequest, Progress
 from sparse_recon.session import CompletionSession
-from sparse_recon.types import CompletedObject, CompletionRequest, Frame, Progress
+from sparse_recon.types import CompletedObject, Frame
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from sparse_recon.observe.segment import (
     survey,
     upright_in_images,
 )
-from sparse_recon.types import CompletionRequest, Float32, Float64, Frame, ObjectCandidate, OrientedBox
+from sparse_recon.requests import CompletionRequest, ObjectCandidate
+from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 
 # The scene is surveyed in at most so many frames, and labels are associated in so many, evenly spread over those kept.
 SCENE_FRAMES, LABEL_FRAMES = 16, 24

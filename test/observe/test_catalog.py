@@ -13,7 +13,8 @@ from sparse_recon.config import SessionConfig, load_config
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import pose
 from sparse_recon.observe.catalog import ObjectCatalog
-from sparse_recon.types import CompletionRequest, OrientedBox
+from sparse_recon.requests import CompletionRequest
+from sparse_recon.types import OrientedBox
 
 
 def places(catalog: ObjectCatalog, frames) -> dict[str, float]:
