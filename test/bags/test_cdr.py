@@ -11,7 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 from sparse_recon.bags.cdr import serialised
 from sparse_recon.bags.writer import type_store
 from sparse_recon.markers import marker_array_fields
-from sparse_recon.messages import POINT, completed_object_array_fields, header_fields, records
+from sparse_recon.messages import POINT, completed_object_array_fields, header_fields, pose_fields, records
 from sparse_recon.types import CompletedObject
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
@@ -54,6 +54,19 @@ def test_whole_objects_are_the_same(completed_box: CompletedObject):
     fields = completed_object_array_fields(objects, "world", 5)
     assert same_as_rosbags(store, "sparse_recon/msg/CompletedObjectArray", fields)
     assert same_as_rosbags(store, "visualization_msgs/msg/MarkerArray", marker_array_fields(objects, "world", 5))
+
+
+def test_records_of_another_type_are_a_mistake_of_ours():
+    marker = marker_array_fields([], "world", 5)["markers"][0]
+    single = np.zeros(2, [("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
+    with pytest.raises(TypeError, match="points must be records"):
+        serialised(STORE, "visualization_msgs/msg/Marker", {**marker, "points": single})
+
+
+def test_array_of_fixed_length_has_that_length():
+    with pytest.raises(TypeError, match="covariance must have 36 elements, got 35"):
+        fields = {"pose": pose_fields(np.eye(4)), "covariance": np.zeros(35)}
+        serialised(STORE, "geometry_msgs/msg/PoseWithCovariance", fields)
 
 
 def test_missing_field_is_a_mistake_of_ours():
