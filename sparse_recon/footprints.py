@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 OBSERVED_CELL, INFERRED_CELL, FREE_CELL = 100, 70, 0
 # Cells smaller than this would fall between the points of one surface; it is also what `confidence` is about.
 OBSERVED_REACH_M = 0.005
-_TOUCH = 1e-3  # cells; what reaches no farther into a cell only touches it, give or take the rounding of float32
+_TOUCH_M = 1e-6  # what reaches no farther into a cell only touches it: vertices are rounded to float32
 _PAIRS = 200_000  # pairs of triangle and row looked at together
 
 
@@ -141,8 +141,8 @@ def _lattice(R: Float64, points: Float64, config: FootprintConfig) -> _Lattice:
     low, high = points.min(axis=0) - config.margin_m, points.max(axis=0) + config.margin_m
     resolution = config.resolution_m
     while True:
-        first = np.floor(low / resolution + _TOUCH)
-        width, height = np.maximum(np.ceil(high / resolution - _TOUCH) - first, 1.0).tolist()
+        first = np.floor((low + _TOUCH_M) / resolution)
+        width, height = np.maximum(np.ceil((high - _TOUCH_M) / resolution) - first, 1.0).tolist()
         if width * height <= config.max_cells:
             break
         resolution *= 2.0
@@ -163,40 +163,42 @@ def _shadow(lattice: _Lattice, corners: Float64) -> Bool:
 
     What a triangle covers of a row of cells is one span, so that each pair of triangle and row adds a start and an end.
     """
-    corners = (corners - lattice.low) / lattice.resolution_m
-    first, last = _cells(corners[..., 1].min(axis=1), corners[..., 1].max(axis=1), lattice.height)
+    corners, touch = (corners - lattice.low) / lattice.resolution_m, _TOUCH_M / lattice.resolution_m
+    first, last = _cells(corners[..., 1].min(axis=1), corners[..., 1].max(axis=1), lattice.height, touch)
     ends = np.cumsum(last - first + 1)
     changes = np.zeros((lattice.height, lattice.width + 1), dtype=np.int32)
     for begin in range(0, int(ends[-1]), _PAIRS):
         pair = np.arange(begin, min(begin + _PAIRS, int(ends[-1])))
         triangle = np.searchsorted(ends, pair, side="right")
         row: Any = last[triangle] - (ends[triangle] - 1 - pair)
-        left, right = _cells(*_span(corners[triangle], row), lattice.width)
+        left, right = _cells(*_span(corners[triangle], row, touch), lattice.width, touch)
         np.add.at(changes, (row, left), 1)
         np.add.at(changes, (row, right + 1), -1)
     return np.cumsum(changes, axis=1)[:, :-1] > 0
 
 
-def _cells(low: Float64, high: Float64, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _cells(
+    low: Float64, high: Float64, count: int, touch: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the first and last of `count` cells that intervals overlap; last < first for one that only touches."""
-    first: Any = np.clip(np.floor(low + _TOUCH), 0, count)
-    last: Any = np.clip(np.ceil(high - _TOUCH) - 1, first - 1, count - 1)
+    first: Any = np.clip(np.floor(low + touch), 0, count)
+    last: Any = np.clip(np.ceil(high - touch) - 1, first - 1, count - 1)
     return first.astype(np.int64), last.astype(np.int64)
 
 
-def _span(corners: Float64, row: npt.NDArray[np.int64]) -> tuple[Float64, Float64]:
+def _span(corners: Float64, row: npt.NDArray[np.int64], touch: float) -> tuple[Float64, Float64]:
     """Return the range of x that triangles (P, 3, 2) have between y = row and row + 1."""
-    start, along = corners, np.roll(corners, -1, axis=1) - corners
-    bounds = np.stack([row - _TOUCH, row + 1 + _TOUCH], axis=1)[:, None]  # (P, 1, 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.sort((bounds - start[..., 1:]) / along[..., 1:], axis=2)  # (P, 3 edges, 2)
+    along = np.roll(corners, -1, axis=1) - corners
+    x, y = corners[..., 0], corners[..., 1]  # (P, 3) where each edge begins
+    low, high = (row - touch)[:, None], (row + 1 + touch)[:, None]
     level = along[..., 1] == 0
-    within = (start[..., 1] >= bounds[:, :, 0]) & (start[..., 1] <= bounds[:, :, 1])
-    t[level] = (0.0, 1.0)
-    inside = np.where(level, within, (t[..., 0] <= 1) & (t[..., 1] >= 0))
-    x = start[..., :1] + np.clip(t, 0.0, 1.0) * along[..., :1]
-    left = np.where(inside, x.min(axis=2), np.inf).min(axis=1)
-    return left, np.where(inside, x.max(axis=2), -np.inf).max(axis=1)
+    slope = np.where(level, 1.0, along[..., 1])
+    t = np.sort(np.stack([(low - y) / slope, (high - y) / slope]), axis=0)  # (2, P, 3) share of the edge
+    t[:, level] = np.array([[0.0], [1.0]])
+    inside = np.where(level, (y >= low) & (y <= high), (t[0] <= 1) & (t[1] >= 0))
+    x = x + np.clip(t, 0.0, 1.0) * along[..., 0]
+    left = np.where(inside, x.min(axis=0), np.inf).min(axis=1)
+    return left, np.where(inside, x.max(axis=0), -np.inf).max(axis=1)
 
 
 def _observed(lattice: _Lattice, objects: Sequence[CompletedObject]) -> Bool:
