@@ -147,6 +147,39 @@ class KeyframeConfig(Checked):
             "Memory for stored frames; the least useful one goes first.", unit="bytes", low=4_000_000, high=2**40
         ),
     )
+    max_frames: int = field(
+        default=64, metadata=doc("Frames stored at most; the least useful one goes first.", low=2, high=1000)
+    )
+    max_age_s: float = field(
+        default=0.0,
+        metadata=doc(
+            "Frames older than this against the newest one are forgotten; 0 keeps them.",
+            unit="s",
+            low=0.0,
+            high=86400.0,
+        ),
+    )
+    min_move_m: float = field(
+        default=0.02,
+        metadata=doc(
+            "A camera that moved and turned (min_turn_deg) less than this since a stored frame shows nothing new.",
+            unit="m",
+            low=0.0,
+            high=1.0,
+        ),
+    )
+    min_turn_deg: float = field(
+        default=3.0, metadata=doc("See min_move_m; 0 in either stores every frame.", unit="deg", low=0.0, high=90.0)
+    )
+    refresh_s: float = field(
+        default=1.0,
+        metadata=doc(
+            "... unless the stored frame is older than this: what is looked at may have changed.",
+            unit="s",
+            low=0.0,
+            high=3600.0,
+        ),
+    )
 
 
 @dataclass(frozen=True)

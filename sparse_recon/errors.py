@@ -96,6 +96,17 @@ class ModelError(SparseReconError):
     """A completer that is unknown, cannot load, or failed."""
 
 
+class MemoryBudgetError(SparseReconError):
+    """Memory ran out; what was held for the work is free again."""
+
+    def __init__(self, work: str, found: str) -> None:
+        super().__init__(
+            ErrorCode.MEMORY_BUDGET,
+            f"memory ran out while {work}: {found}; lower max_views, keyframes.frame_budget_bytes or "
+            "evidence.fine_grid, choose another model, or free memory on this machine",
+        )
+
+
 class MeshError(SparseReconError):
     """A surface that failed its checks and must not be published."""
 

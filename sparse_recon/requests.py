@@ -59,13 +59,22 @@ class Progress:
 
 @dataclass(frozen=True)
 class FrameReport:
-    """What became of a frame: kept or not, why not (with a code), and what the session now holds."""
+    """What became of a frame: kept or not, why not (with a code), and what the session now holds.
+
+    Attributes
+    ----------
+    new_view : it is kept, and no frame of its camera that was kept before stood within `keyframes.min_move_m` and
+        `keyframes.min_turn_deg` of it.
+    dropped : frames that made room for it.
+    """
 
     accepted: bool
     code: ErrorCode
     reason: str
     kept_frames: int
     kept_bytes: int
+    new_view: bool = False
+    dropped: int = 0
 
 
 @dataclass(frozen=True, eq=False)

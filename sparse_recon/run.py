@@ -12,14 +12,23 @@ import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
 from sparse_recon.config import SessionConfig
-from sparse_recon.errors import CancelledError, ErrorCode, ModelError, SparseReconError
+from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.confidence import probability_within
+from sparse_recon.fuse.fusion import FusedGeometry
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.geometry.poses import transform_points
+from sparse_recon.memory import memory_shortage
 from sparse_recon.requests import CompletionRequest, Progress
-from sparse_recon.types import ObjectViews, SurfaceField, TriangleMesh
+from sparse_recon.types import (
+    CompletedObject,
+    Completion,
+    ObjectViews,
+    QualityRecord,
+    SurfaceField,
+    TriangleMesh,
+)
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +89,10 @@ class CompletionRun:
         ------
         CancelledError
             If the caller cancelled, or the deadline passed before the first step was done.
+        ModelError
+            MODEL_FAILED.
+        MemoryBudgetError
+            If memory ran out.
         """
 
         def on_step(step: int, steps: int, field: SurfaceField | None) -> None:
@@ -104,13 +117,76 @@ class CompletionRun:
         except SparseReconError:
             raise
         except Exception as error:
-            raise ModelError(
-                ErrorCode.MODEL_FAILED,
-                f"{completer.name} failed on {views.object_id} with {type(error).__name__}: {error}; try another "
-                "view or model, and report it",
-            ) from error
-        log.debug("%s: %s", completer.name, dict(completion.diagnostics))
+            shortage = memory_shortage(error)
+            if shortage is None:
+                raise ModelError(
+                    ErrorCode.MODEL_FAILED,
+                    f"{completer.name} failed on {views.object_id} with {type(error).__name__}: {error}; try another "
+                    "view or model, and report it",
+                ) from error
+        else:
+            return self._field(completion, views, evidence)
+        # Outside the handler, so that the traceback no longer holds what the completer had allocated.
+        raise MemoryBudgetError(f"{completer.name} imagined {views.object_id}", shortage)
+
+    def _field(self, completion: Completion, views: ObjectViews, evidence: Evidence) -> SurfaceField:
+        log.debug("%s: %s", completion.model, dict(completion.diagnostics))
         return imagined_field(completion, views.object_frame, evidence.grid, self.config.evidence)
+
+    def completed(
+        self,
+        views: ObjectViews,
+        evidence: Evidence,
+        bounds: Bounds,
+        fused: FusedGeometry,
+        model: str,
+    ) -> CompletedObject:
+        """Put the result together, with a warning for whatever should not be trusted blindly."""
+        observed = transform_points(views.object_frame.T_world_obj, evidence.all_points_obj())
+        soft = fused.evidence_soft or bounds.soft
+        if soft:
+            self.warnings.append(
+                f"observations contradict each other: {100 * bounds.conflict:.0f} % of the measured points lie where "
+                "another view saw empty space; bounds were softened. Check poses, masks, and whether it moved"
+            )
+        if fused.free_space_violation > 0:
+            self.warnings.append(
+                f"{100 * fused.free_space_violation:.2f} % of the surface stands in space seen to be empty"
+            )
+        quality = QualityRecord(
+            views_used=len(views.views),
+            observed_fraction=fused.observed_fraction,
+            free_space_violation=fused.free_space_violation,
+            mean_confidence=float(fused.confidence.mean()),
+            radius90_m=fused.radius90_m,
+            scale_residual=0.0,
+            nominal_watertight=fused.nominal.watertight,
+            conservative_watertight=fused.conservative.watertight,
+            evidence_soft=soft,
+            timings_s=self.timings_s,
+            peak_memory_bytes=peak_memory_bytes(),
+            input_hash=input_hash(views, self.request, self.config),
+            warnings=tuple(self.warnings),
+        )
+        return CompletedObject(
+            object_id=views.object_id,
+            frame_id=self.config.world_frame,
+            stamp_ns=max(v.frame.stamp_ns for v in views.views),
+            model=model,
+            seed=self.seed,
+            points_world=fused.points_world,
+            normals_world=fused.normals_world,
+            colors=fused.colors,
+            confidence=fused.confidence,
+            provenance=fused.provenance,
+            observed_points_world=observed.astype(np.float32),
+            nominal=fused.nominal,
+            conservative=fused.conservative,
+            vertex_confidence=fused.vertex_confidence,
+            box=fused.box,
+            quality=quality,
+            collision_parts=fused.convex_parts,
+        )
 
     def _step_progress(
         self, step: int, steps: int, field: SurfaceField | None, views: ObjectViews, evidence: Evidence

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
+from threading import RLock
 
-import numpy as np
-
-from sparse_recon.complete.base import ViewCompleter
+from sparse_recon.complete.base import OnLoad, ViewCompleter
 from sparse_recon.complete.registry import create
 from sparse_recon.config import SessionConfig
-from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
-from sparse_recon.evidence.depth_filter import without_flying_pixels
-from sparse_recon.fuse.fusion import FusedGeometry, fuse
+from sparse_recon.fuse.fusion import fuse
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.geometry.poses import transform_points
+from sparse_recon.memory import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.catalog import ObjectCatalog
-from sparse_recon.observe.keyframes import least_useful
+from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
-from sparse_recon.run import Cancel, CompletionRun, OnProgress, input_hash, peak_memory_bytes
-from sparse_recon.types import CompletedObject, Float32, Frame, ObjectViews, QualityRecord
+from sparse_recon.run import Cancel, CompletionRun, OnProgress
+from sparse_recon.types import CompletedObject, Float64, Frame, OrientedBox
 
 log = logging.getLogger(__name__)
 
@@ -29,42 +27,146 @@ log = logging.getLogger(__name__)
 class CompletionSession:
     """Frames in, completed objects out.
 
-    A session holds its own state and no other: two of them in one process do not disturb each other. It is not safe
-    to call from two threads at once; a node gives it one worker.
+    A session holds its own state and no other: two of them in one process do not disturb each other.
+
+    Threads: `add_frame`, `wants`, `frames`, `kept_bytes`, `shrink` and `reset` may be called from any thread at any
+    time, also while another thread completes. All other methods belong to one worker thread. `complete` and `objects`
+    work on the frames that were there when they were called: a `reset` meanwhile does not stop them (cancel does), and
+    what they still find is forgotten with them.
     """
 
     def __init__(self, config: SessionConfig | None = None) -> None:
-        self.config = config or SessionConfig()
-        self._frames: list[Frame] = []
-        self._catalog = ObjectCatalog(self.config)
+        self._config = config or SessionConfig()
+        self._lock = RLock()  # frames, catalog and region change together
+        self._frames = FrameStore(self._config, self._lock)
+        self._region: OrientedBox | None = None
+        self._catalog = ObjectCatalog(self._config)
         self._completers: dict[str, ViewCompleter] = {}
+
+    @property
+    def config(self) -> SessionConfig:
+        """The parameters in force."""
+        return self._config
 
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The frames kept, in the order in which they were added."""
-        return tuple(self._frames)
+        return self._frames.frames()
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes held by the images of the frames kept."""
+        return self._frames.nbytes
+
+    @property
+    def region(self) -> OrientedBox | None:
+        """The box of the world frame in which objects are looked for; None for everywhere."""
+        return self._region
+
+    def wants(self, camera: str, T_world_cam: Float64, stamp_ns: int) -> bool:
+        """Return whether a frame from there and then would tell anything new; `add_frame` does not ask.
+
+        It would not if its camera stood within `keyframes.min_move_m` and `keyframes.min_turn_deg` of a frame of the
+        same camera that is kept and whose stamp differs by less than `keyframes.refresh_s`.
+        """
+        return self._frames.wants(camera, T_world_cam, stamp_ns)
 
     def add_frame(self, frame: Frame) -> FrameReport:
-        """Keep a frame if it can tell anything; the least useful frame gives way when the byte budget is spent."""
-        refusal = self._refusal(frame)
-        if refusal is not None:
-            return self._report(False, *refusal)
-        if frame.depth_m is not None:
-            frame = replace(frame, depth_m=self._usable_depth(frame))
-        self._frames.append(frame)
-        dropped = 0
-        while self._bytes() > self.config.keyframes.frame_budget_bytes and len(self._frames) > 1:
-            del self._frames[least_useful(self._frames)]
-            dropped += 1
-        reason = f"kept; {dropped} earlier frame(s) made room" if dropped else "kept"
-        return self._report(True, ErrorCode.OK, reason)
+        """Keep a frame if it has anything to tell.
 
+        Where `keyframes.frame_budget_bytes` or `keyframes.max_frames` is exceeded, the least useful frame goes; frames
+        older than `keyframes.max_age_s` go first.
+        """
+        return self._frames.add(frame)
+
+    def shrink(self, budget_bytes: int) -> int:
+        """Drop the least useful frames until they hold at most `budget_bytes`, never the newest; return how many."""
+        return self._frames.shrink(budget_bytes)
+
+    def reset(self) -> int:
+        """Forget all frames, objects, names and suggestions; return the number of frames.
+
+        Parameters, region and loaded models stay.
+        """
+        with self._lock:
+            self._catalog = ObjectCatalog(self._config, self._region)
+            return self._frames.clear()
+
+    def configure(self, config: SessionConfig) -> None:
+        """Take new parameters, the world frame among them; frames, names of objects and loaded models stay.
+
+        Objects are looked for anew. Frames kept already keep the depth that `depth` left them; after a change of the
+        world frame their poses are wrong, and the caller resets the session.
+        """
+        with self._lock:
+            self._config = config
+            self._frames.configure(config)
+            self._catalog.configure(config, self._region)
+
+    def set_region(self, box: OrientedBox | None) -> None:
+        """Look for objects only inside a box of the world frame, or everywhere; it outlasts `reset`.
+
+        Points outside belong to no object. The support plane is found from all points. Boxes of requests are not
+        limited; suggested ones must have their centre inside.
+        """
+        with self._lock:
+            self._region = box
+            self._catalog.configure(self._config, box)
+
+    def suggest(self, boxes: Sequence[OrientedBox]) -> None:
+        """Take the boxes of a detector, world frame, for the objects there are; none: find objects again.
+
+        `objects` then lists nothing but the boxes that hold points. A box whose centre is nearer to an earlier one than
+        half of the smaller one's longest edge keeps its name, box_0 and so on.
+        """
+        self._catalog.suggest(boxes)
+
+    @tells_memory_shortage("objects were looked for")
     def objects(self) -> tuple[ObjectCandidate, ...]:
-        """Return what can be asked for: labelled objects where frames have labels, else what stands on the support."""
-        if not self._frames:
-            return ()
-        return tuple(found.candidate for found in self._catalog.objects(self._frames))
+        """Return what can be asked for: what suggested boxes hold, else labelled objects, else what stands there.
 
+        Raises
+        ------
+        MemoryBudgetError
+            If memory ran out.
+        """
+        frames, catalog = self._snapshot()
+        return tuple(found.candidate for found in catalog.objects(frames)) if frames else ()
+
+    @tells_memory_shortage("a model was loaded")
+    def load(self, name: str = "", on_progress: OnLoad | None = None) -> None:
+        """Make a model ready, the session's where no name is given; what is ready already costs nothing.
+
+        Parameters
+        ----------
+        on_progress : takes the share that is done, in [0, 1], and a sentence; may raise `CancelledError`.
+
+        Raises
+        ------
+        ModelError
+            MODEL_UNKNOWN, MODEL_WEIGHTS_MISSING, MODEL_WEIGHTS_INVALID, or MODEL_FAILED for a mistake in it.
+        MemoryBudgetError
+            If memory ran out.
+        """
+        name = name or self._config.model
+        if name in self._completers:
+            return
+        completer = create(name)
+        try:
+            completer.load(self._config, on_progress or (lambda fraction, text: None))
+        except Exception as error:
+            if isinstance(error, SparseReconError) or memory_shortage(error) is not None:
+                raise
+            raise ModelError(
+                ErrorCode.MODEL_FAILED, f"{name} could not be loaded: {type(error).__name__}: {error}; report it"
+            ) from error
+        self._completers[name] = completer
+
+    def unload(self) -> None:
+        """Forget all loaded models and free what they hold."""
+        self._completers.clear()
+
+    @tells_memory_shortage("an object was completed")
     def complete(
         self, request: CompletionRequest, on_progress: OnProgress | None = None, cancel: Cancel | None = None
     ) -> CompletedObject:
@@ -81,29 +183,33 @@ class CompletionSession:
         EvidenceError
             If there is too little evidence; the code says of what kind.
         ModelError
-            If the model is unknown or failed.
+            If the model is unknown, its weights are missing or invalid, or it failed.
         MeshError
             If no closed surface came out.
+        MemoryBudgetError
+            If memory ran out; the session stays usable.
         CancelledError
             If `cancel` said so, or the deadline passed before there was anything to return.
         """
-        run = CompletionRun(self.config, request, on_progress, cancel)
+        config = self._config
+        run = CompletionRun(config, request, on_progress, cancel)
 
         # 1. Which pixels, which frames.
         run.enter("observe")
-        if not self._frames:
+        frames, catalog = self._snapshot()
+        if not frames:
             raise EvidenceError(ErrorCode.NO_FRAMES, "no frame was added yet: add at least one frame with depth")
-        found = self._catalog.resolve(request, self._frames)
+        found = catalog.resolve(request, frames)
         run.enter("observe")
         name = found.candidate.object_id
-        max_views = request.max_views or self.config.keyframes.max_views
-        views = collect_views(name, self._frames, found.region, found.plane, found.up_world, self.config, max_views)
+        max_views = request.max_views or config.keyframes.max_views
+        views = collect_views(name, frames, found.region, found.plane, found.up_world, config, max_views)
 
         # 2. What they prove.
         run.enter("evidence")
         views, outliers = without_outliers(views)
-        grid = VoxelGrid.cube(self.config.evidence.grid, views.object_frame.half_side_m)
-        evidence = Evidence.empty(views.object_frame, grid, self.config.evidence)
+        grid = VoxelGrid.cube(config.evidence.grid, views.object_frame.half_side_m)
+        evidence = Evidence.empty(views.object_frame, grid, config.evidence)
         for view in views.views:
             run.enter("evidence")
             evidence.add(view)
@@ -115,13 +221,15 @@ class CompletionSession:
 
         # 3. Imagine what nobody saw.
         run.enter("complete")
-        completer = self._completer(request.model or self.config.model)
+        model = request.model or config.model
+        self.load(model, lambda fraction, text: run.enter("complete"))
+        completer = self._completers[model]
         surface = run.imagine(completer, views, evidence, bounds)
 
         # 4. One surface from both, inside what the evidence allows.
-        fused = fuse(views, surface, evidence, self.config, run.generator, run.enter)
+        fused = fuse(views, surface, evidence, config, run.generator, run.enter)
         run.enter("done")
-        result = self._completed(name, completer.name, views, evidence, bounds, fused, run)
+        result = run.completed(views, evidence, bounds, fused, completer.name)
         q = result.quality
         log.info(
             "%s: %d views, %d points (%.0f %% observed), radius90 %.1f mm, %.2f s, peak %.0f MB, model %s",
@@ -136,101 +244,6 @@ class CompletionSession:
         )
         return result
 
-    def reset(self) -> None:
-        """Forget all frames and objects; loaded models stay."""
-        self._frames.clear()
-        self._catalog = ObjectCatalog(self.config)
-
-    def _refusal(self, frame: Frame) -> tuple[ErrorCode, str] | None:
-        if any(f.camera == frame.camera and f.stamp_ns == frame.stamp_ns for f in self._frames):
-            return ErrorCode.STAMP_ORDER, f"{frame.camera} already gave a frame with stamp {frame.stamp_ns} ns"
-        if frame.depth_m is None and frame.labels is None:
-            return ErrorCode.FRAME_INVALID, f"{frame.camera}: a frame with neither depth nor labels shows no object"
-        if frame.depth_m is None:
-            return None
-        depth = self.config.depth
-        with np.errstate(invalid="ignore"):
-            usable = int(np.count_nonzero((frame.depth_m >= depth.near_m) & (frame.depth_m <= depth.far_m)))
-        if usable == 0:
-            return ErrorCode.DEPTH_EMPTY, (
-                f"{frame.camera}: no depth pixel between depth.near_m = {depth.near_m:g} m and "
-                f"depth.far_m = {depth.far_m:g} m; is the depth in metres, and is anything in range?"
-            )
-        return None
-
-    def _usable_depth(self, frame: Frame) -> Float32:
-        assert frame.depth_m is not None
-        config, depth = self.config.depth, frame.depth_m
-        with np.errstate(invalid="ignore"):
-            depth = np.where((depth >= config.near_m) & (depth <= config.far_m), depth, np.float32(np.nan))
-        if config.edge_jump_m > 0:
-            depth = without_flying_pixels(depth, config.edge_jump_m)
-        return depth
-
-    def _bytes(self) -> int:
-        return sum(f.nbytes for f in self._frames)
-
-    def _report(self, accepted: bool, code: ErrorCode, reason: str) -> FrameReport:
-        return FrameReport(accepted, code, reason, len(self._frames), self._bytes())
-
-    def _completer(self, name: str) -> ViewCompleter:
-        if name not in self._completers:
-            self._completers[name] = create(name)
-        return self._completers[name]
-
-    def _completed(
-        self,
-        name: str,
-        model: str,
-        views: ObjectViews,
-        evidence: Evidence,
-        bounds: Bounds,
-        fused: FusedGeometry,
-        run: CompletionRun,
-    ) -> CompletedObject:
-        T = views.object_frame.T_world_obj
-        observed = transform_points(T, evidence.all_points_obj())
-        soft = fused.evidence_soft or bounds.soft
-        if soft:
-            run.warnings.append(
-                f"observations contradict each other: {100 * bounds.conflict:.0f} % of the measured points lie where "
-                "another view saw empty space; bounds were softened. Check poses, masks, and whether it moved"
-            )
-        if fused.free_space_violation > 0:
-            run.warnings.append(
-                f"{100 * fused.free_space_violation:.2f} % of the surface stands in space seen to be empty"
-            )
-        quality = QualityRecord(
-            views_used=len(views.views),
-            observed_fraction=fused.observed_fraction,
-            free_space_violation=fused.free_space_violation,
-            mean_confidence=float(fused.confidence.mean()),
-            radius90_m=fused.radius90_m,
-            scale_residual=0.0,
-            nominal_watertight=fused.nominal.watertight,
-            conservative_watertight=fused.conservative.watertight,
-            evidence_soft=soft,
-            timings_s=run.timings_s,
-            peak_memory_bytes=peak_memory_bytes(),
-            input_hash=input_hash(views, run.request, self.config),
-            warnings=tuple(run.warnings),
-        )
-        return CompletedObject(
-            object_id=name,
-            frame_id=self.config.world_frame,
-            stamp_ns=max(v.frame.stamp_ns for v in views.views),
-            model=model,
-            seed=run.seed,
-            points_world=fused.points_world,
-            normals_world=fused.normals_world,
-            colors=fused.colors,
-            confidence=fused.confidence,
-            provenance=fused.provenance,
-            observed_points_world=observed.astype(np.float32),
-            nominal=fused.nominal,
-            conservative=fused.conservative,
-            vertex_confidence=fused.vertex_confidence,
-            box=fused.box,
-            quality=quality,
-            collision_parts=fused.convex_parts,
-        )
+    def _snapshot(self) -> tuple[tuple[Frame, ...], ObjectCatalog]:
+        with self._lock:
+            return self._frames.frames(), self._catalog

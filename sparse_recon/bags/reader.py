@@ -27,7 +27,7 @@ from sparse_recon.observe.assemble import FrameAssembler, Rejection
 from sparse_recon.observe.camera_streams import CameraStreams
 from sparse_recon.observe.images import CompressedImage, Image, RawImage
 from sparse_recon.observe.undistort import CameraInfo
-from sparse_recon.types import Frame
+from sparse_recon.types import Float64, Frame
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +163,7 @@ class FrameReader:
         self._on_transforms = on_transforms
         self.cameras = named_cameras(cameras, bag.types) if cameras else guess_cameras(bag.types)
         self._transforms = transform_topics(bag.types)
+        wanted: Callable[[str, Float64, int], bool] | None = None,
         if not self._transforms and not config.world_frame:
             raise TransformError(
                 ErrorCode.TF_FRAME_UNKNOWN,
@@ -171,7 +172,16 @@ class FrameReader:
             )
         streams = [_streams(camera) for camera in self.cameras]
         world_frame = config.world_frame or self._only_root()
-        self._assembler = FrameAssembler(streams, world_frame=world_frame, depth=config.depth, config=config.assembly)
+        assembly = config.assembly
+        self._tree = TransformTree(history_s=assembly.history_s, max_gap_s=assembly.max_gap_s)
+        self._assembler = FrameAssembler(
+            streams,
+            world_frame=world_frame,
+            depth=config.depth,
+            config=assembly,
+            transforms=self._tree,
+            wanted=wanted,
+        )
         self._roles = {
             topic: (role, camera.name)
             for camera in self.cameras
@@ -192,8 +202,10 @@ class FrameReader:
             self._first_ns = self._first_ns or log_ns
             self._last_ns = log_ns
             self._push(topic, log_ns, data)
-            yield from self._assembler.poll()
-        yield from self._assembler.flush()
+            while frames := self._assembler.poll():
+                yield from frames
+        while frames := self._assembler.flush():
+            yield from frames
         if self._bag.damage:
             raise FileError(
                 ErrorCode.BAG_UNREADABLE,
@@ -223,7 +235,7 @@ class FrameReader:
     @property
     def transforms(self) -> TransformTree:
         """The transforms read so far."""
-        return self._assembler.transforms
+        return self._tree
 
     @property
     def expected_frames(self) -> int:

@@ -13,6 +13,9 @@ from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.types import Completion, ObjectViews, SurfaceField
 
 
+OnLoad = Callable[[float, str], None]
+
+
 @dataclass(frozen=True, eq=False)
 class CompletionTask:
     """What a completer is given: the observed views, what they prove, and its own generator.
@@ -39,6 +42,20 @@ class ViewCompleter(ABC):
     """
 
     name: str
+
+    def load(self, config: SessionConfig, on_progress: OnLoad) -> None:  # noqa: B027
+        """Read what the completer needs before its first task, such as weights; called once.
+
+        Parameters
+        ----------
+        config : of the session.
+        on_progress : takes the share that is done, in [0, 1], and a sentence; may raise `CancelledError`.
+
+        Raises
+        ------
+        ModelError
+            MODEL_WEIGHTS_MISSING or MODEL_WEIGHTS_INVALID.
+        """
 
     @abstractmethod
     def complete(self, task: CompletionTask) -> Completion:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.types import Float32, Float64
+from sparse_recon.geometry.poses import inverse, transform_points
+from sparse_recon.types import Bool, Float32, Float64, OrientedBox
 
 
 def voxel_means(points: Float32, voxel_size_m: float) -> tuple[Float32, npt.NDArray[np.int64]]:
@@ -28,6 +29,12 @@ def voxel_keys(points: Float32, voxel_size_m: float) -> npt.NDArray[np.int64]:
     """
     index = np.floor(points.astype(np.float64) / voxel_size_m).astype(np.int64) + (1 << 20)
     return np.unique((index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2])
+
+
+def inside_box(points_world: npt.NDArray[np.floating], box: OrientedBox) -> Bool:
+    """Return which of (..., 3) points lie in a box, (...) bool."""
+    points_box = transform_points(inverse(box.T_world_box), points_world)
+    return np.all(np.abs(points_box) <= 0.5 * box.size_m, axis=-1)
 
 
 # A stray point must not count towards an extent.

@@ -10,13 +10,36 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from sparse_recon.errors import ErrorCode, InputError, TransformError
 from sparse_recon.geometry.poses import inverse, pose
 from sparse_recon.types import Float64, check_pose
+
+
+class TransformSource(Protocol):
+    """Where poses come from: timestamped transforms that are fed in and asked for by frame names.
+
+    `TransformTree` says what each method promises; stamps are nanoseconds, transforms (4, 4).
+    """
+
+    def add(self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool = False) -> None: ...
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Float64: ...
+
+    def root(self, frame: str | None = None) -> str: ...
+
+    def newest_ns(self, child: str) -> int | None: ...
+
+    def covers(self, target: str, source: str, stamp_ns: int) -> bool: ...
+
+    def newest_common_ns(self, target: str, source: str) -> int: ...
+
+    def frames(self) -> frozenset[str]: ...
+
+    def clear(self) -> None: ...
 
 
 class _Sample(NamedTuple):
@@ -153,6 +176,21 @@ class TransformTree:
         up_source, up_target = self._chain(_bare(source)), self._chain(_bare(target))
         moving = [self._links[name] for name in set(up_source) ^ set(up_target) if name in self._links]
         return all(link.static or link.samples[-1].stamp_ns >= stamp_ns for link in moving)
+
+    def newest_common_ns(self, target: str, source: str) -> int:
+        """Return the newest stamp at which every moving link between two frames has a sample; 0 where nothing moves.
+
+        Raises
+        ------
+        TransformError
+            TF_FRAME_UNKNOWN if a frame never appeared.
+        """
+        target, source = _bare(target), _bare(source)
+        for name in (source, target):
+            self._require(name)
+        moving = set(self._chain(source)) ^ set(self._chain(target))
+        links = [self._links[name] for name in moving if name in self._links]
+        return min((link.samples[-1].stamp_ns for link in links if not link.static), default=0)
 
     def clear(self) -> None:
         """Forget all moving transforms; static ones stay."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 
 from sparse_recon.config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError
-from sparse_recon.geometry.transforms import TransformTree
+from sparse_recon.geometry.transforms import TransformSource, TransformTree
 from sparse_recon.observe.camera_streams import CameraInput, CameraStreams
 from sparse_recon.observe.images import Image, color_image, depth_image, label_image
 from sparse_recon.observe.matching import Stamped, Unmatched
@@ -41,6 +42,16 @@ class _Candidate:
     parts: dict[str, Stamped]
 
 
+@dataclass(frozen=True, eq=False)
+class _Posed:
+    """A candidate with all that is needed to decode it."""
+
+    color: PinholeCamera
+    depth: PinholeCamera
+    T_world_cam: Float64
+    T_color_depth: Float64
+
+
 class FrameAssembler:
     """Matches images, camera infos and transforms; what cannot become a frame is counted with its reason.
 
@@ -55,6 +66,8 @@ class FrameAssembler:
     depth : range of valid depth.
     config : tolerance, patience and queue sizes.
     transforms : where poses come from; a tree of its own by default.
+    wanted : asked with camera, `T_world_cam` and stamp in ns before anything of a frame is decoded; a frame that is not
+        wanted is dropped and counted in `unneeded`, which is no rejection.
     """
 
     def __init__(
@@ -64,19 +77,22 @@ class FrameAssembler:
         world_frame: str = "",
         depth: DepthConfig | None = None,
         config: AssemblyConfig | None = None,
-        transforms: TransformTree | None = None,
+        transforms: TransformSource | None = None,
+        wanted: Callable[[str, Float64, int], bool] | None = None,
     ) -> None:
         self._config = config or AssemblyConfig()
         self._depth = depth or DepthConfig()
         self._cameras = {streams.name: CameraInput(streams, self._config) for streams in cameras}
         self._asked_world = world_frame
-        self.transforms = transforms or TransformTree(
+        self.transforms: TransformSource = transforms or TransformTree(
             history_s=self._config.history_s, max_gap_s=self._config.max_gap_s
         )
+        self._wanted = wanted
         self.world_frame = world_frame
         self.rejections: deque[Rejection] = deque(maxlen=256)
         self.counts: Counter[ErrorCode] = Counter()
         self.frames_made = 0
+        self.unneeded = 0
         self.restarts = 0
         self._waiting: list[_Candidate] = []
         self._newest_ns = 0
@@ -98,7 +114,7 @@ class FrameAssembler:
                 what = "repeats the stamp" if stamp_ns == last_ns else f"is {behind_s:.6f} s older than the one"
                 text = f"{camera}: {stream} image at {stamp_ns * 1e-9:.6f} s {what} before it; stamps must grow"
                 return self._reject(ErrorCode.STAMP_ORDER, text, camera, stamp_ns)
-            self._restart()
+            self.restart()
         self._newest_ns = max(self._newest_ns, stamp_ns)
         self._cameras[camera].matcher.push(stream, Stamped(stamp_ns, frame_id, image))
         return None
@@ -122,49 +138,84 @@ class FrameAssembler:
         """Take one transform of /tf or, with `static`, of /tf_static."""
         newest_ns = self.transforms.newest_ns(child)
         if not static and newest_ns is not None and newest_ns - stamp_ns > self._config.jump_back_s * 1e9:
-            self._restart()
+            self.restart()
         try:
             self.transforms.add(parent, child, stamp_ns, T_parent_child, static)
         except SparseReconError as error:
             return self._reject(error.code, error.message, "", stamp_ns)
         return None
 
-    def poll(self) -> list[Frame]:
-        """Return the frames that are complete now."""
-        return list(self._complete(finish=False))
+    def poll(self, settle: bool = False) -> list[Frame]:
+        """Return frames that are complete now.
+
+        With `wanted` it is one at most, so that `wanted` can know of it before it is asked about the next: poll again
+        until the list is empty. With `settle` no later image is waited for, as when none came for a while; frames still
+        wait for their transforms and camera infos.
+        """
+        return self._some(self._complete(settle=settle))
 
     def flush(self) -> list[Frame]:
-        """Return the frames that can be made without any further message; the others are rejected."""
-        return list(self._complete(finish=True))
+        """Return frames that can be made without any further message, one at most with `wanted`; reject the others."""
+        return self._some(self._complete(settle=True, finish=True))
+
+    def restart(self) -> None:
+        """Begin anew as after a jump back in time; static transforms and calibrations stay."""
+        self.restarts += 1
+        self._collect(settle=True)
+        for lost in self._waiting:
+            text = (
+                f"{lost.camera}: frame at {lost.stamp_ns * 1e-9:.6f} s was still waiting for its transform or camera "
+                "info when time jumped back; a looping recording loses such a frame at its end"
+            )
+            self._reject(ErrorCode.STAMP_ORDER, text, lost.camera, lost.stamp_ns)
+        self._waiting.clear()
+        self._newest_ns = self._last_emitted_ns = 0
+        self.world_frame = self._asked_world
+        self.transforms.clear()
+        for camera in self._cameras.values():
+            camera.restart()
 
     @property
     def pending(self) -> int:
         """Frames that wait for a transform, a camera info or an earlier frame."""
         return len(self._waiting)
 
-    def _complete(self, finish: bool) -> Iterator[Frame]:
-        self._collect(finish)
+    @property
+    def newest_ns(self) -> int:
+        """Stamp of the newest image since the last restart; 0 before there is one."""
+        return self._newest_ns
+
+    def _some(self, frames: Iterator[Frame]) -> list[Frame]:
+        return list(frames if self._wanted is None else islice(frames, 1))
+
+    def _complete(self, settle: bool, finish: bool = False) -> Iterator[Frame]:
+        self._collect(settle)
         while self._waiting:
             head = self._waiting[0]
             late = finish or len(self._waiting) > self._config.queue_size
-            if not late and self._earlier_may_come(head.stamp_ns):
+            if not late and not settle and self._earlier_may_come(head.stamp_ns):
                 return
             late = late or self._newest_ns - head.stamp_ns > self._config.tf_timeout_s * 1e9
+            frame: Frame | None = None
             try:
-                frame = self._frame(head, self._cameras[head.camera], late)
+                posed = self._posed(head, self._cameras[head.camera], late)
+                if posed is None:
+                    return
+                if self._wanted is None or self._wanted(head.camera, posed.T_world_cam, head.stamp_ns):
+                    frame = self._decoded(head, posed)
+                else:
+                    self.unneeded += 1
             except (InputError, TransformError) as error:
                 self._reject(error.code, error.message, head.camera, head.stamp_ns)
-            else:
-                if frame is None:
-                    return
+            del self._waiting[0]
+            if frame is not None:
                 self.frames_made += 1
                 self._last_emitted_ns = frame.stamp_ns
                 yield frame
-            del self._waiting[0]
 
-    def _collect(self, finish: bool) -> None:
+    def _collect(self, settle: bool) -> None:
         for name, camera in self._cameras.items():
-            for match in camera.matcher.decided(finish=finish):
+            for match in camera.matcher.decided(finish=settle):
                 if isinstance(match, Unmatched):
                     stamp_ns = match.message.stamp_ns
                     text = (
@@ -190,8 +241,8 @@ class FrameAssembler:
         newest = [camera.matcher.newest_ns("color") for camera in self._cameras.values()]
         return any(ns is not None and ns < stamp_ns for ns in newest)
 
-    def _frame(self, candidate: _Candidate, camera: CameraInput, late: bool) -> Frame | None:
-        """Return the frame, or None while waiting may help."""
+    def _posed(self, candidate: _Candidate, camera: CameraInput, late: bool) -> _Posed | None:
+        """Return the cameras and poses of a frame, or None while waiting may help."""
         color = candidate.parts["color"]
         pinhole, depth_pinhole = camera.color.at(color.stamp_ns), camera.depth.at(color.stamp_ns)
         if pinhole is None or depth_pinhole is None:
@@ -209,12 +260,18 @@ class FrameAssembler:
             if late or error.code not in _WORTH_WAITING or self._hopeless(color, error):
                 raise
             return None
-        rgb = pinhole.undistorted(color_image(color.content), smooth=True)
+        return _Posed(pinhole, depth_pinhole, T_world_cam, T_color_depth)
+
+    def _decoded(self, candidate: _Candidate, posed: _Posed) -> Frame:
+        color, depth = candidate.parts["color"], candidate.parts.get("depth")
+        rgb = posed.color.undistorted(color_image(color.content), smooth=True)
         labels: Int32 | None = None
         if "labels" in candidate.parts:
-            labels = pinhole.undistorted(label_image(candidate.parts["labels"].content), smooth=False)
-        depth_m = None if depth is None else self._depth_on_color(depth, depth_pinhole, pinhole, T_color_depth)
-        return Frame(rgb, depth_m, pinhole.intrinsics, T_world_cam, color.stamp_ns, labels, candidate.camera)
+            labels = posed.color.undistorted(label_image(candidate.parts["labels"].content), smooth=False)
+        depth_m = None
+        if depth is not None:
+            depth_m = self._depth_on_color(depth, posed.depth, posed.color, posed.T_color_depth)
+        return Frame(rgb, depth_m, posed.color.intrinsics, posed.T_world_cam, color.stamp_ns, labels, candidate.camera)
 
     def _pose(self, color: Stamped) -> Float64:
         if not self.world_frame:
@@ -244,23 +301,6 @@ class FrameAssembler:
         ):
             return resampled(depth_m, camera.intrinsics, color.intrinsics)
         return depth_m
-
-    def _restart(self) -> None:
-        """Begin anew after a jump back in time; static transforms and calibrations stay."""
-        self.restarts += 1
-        self._collect(finish=True)
-        for lost in self._waiting:
-            text = (
-                f"{lost.camera}: frame at {lost.stamp_ns * 1e-9:.6f} s was still waiting for its transform or camera "
-                "info when time jumped back; a looping recording loses such a frame at its end"
-            )
-            self._reject(ErrorCode.STAMP_ORDER, text, lost.camera, lost.stamp_ns)
-        self._waiting.clear()
-        self._newest_ns = self._last_emitted_ns = 0
-        self.world_frame = self._asked_world
-        self.transforms.clear()
-        for camera in self._cameras.values():
-            camera.restart()
 
     def _reject(self, code: ErrorCode, message: str, camera: str, stamp_ns: int) -> Rejection:
         rejection = Rejection(code, message, camera, stamp_ns)

@@ -10,8 +10,9 @@ import numpy as np
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import unproject_depth
-from sparse_recon.geometry.clouds import robust_extent, voxel_means
-from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
+from sparse_recon.geometry.clouds import inside_box, robust_extent, voxel_means
+from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
+from sparse_recon.observe.names import NamedBoxes
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion, associate_labels
 from sparse_recon.observe.segment import (
     SceneClusters,
@@ -44,26 +45,54 @@ FrameKey = tuple[tuple[str, int], ...]
 
 
 class ObjectCatalog:
-    """Finds objects in frames and remembers their names; a changed set of frames is searched anew."""
+    """Finds objects in frames and remembers their names; a changed set of frames is searched anew.
 
-    def __init__(self, config: SessionConfig) -> None:
+    Parameters
+    ----------
+    region : objects are looked for only in this box of the world frame; everywhere without one. Boxes that a request
+        names are not limited by it.
+    """
+
+    def __init__(self, config: SessionConfig, region: OrientedBox | None = None) -> None:
         self._config = config
+        self._region = region
         self._scene_key: FrameKey | None = None
         self._scene: SceneClusters | None = None
         self._found_key: FrameKey | None = None
         self._found: list[FoundObject] = []
-        self._known: dict[str, OrientedBox] = {}
-        self._boxes: dict[str, OrientedBox] = {}
+        self._suggested: dict[str, OrientedBox] = {}
+        self._known = NamedBoxes("object")
+        self._boxes = NamedBoxes("box")
         self._camera_up: Float64 = np.array([0.0, 0.0, 1.0])
 
+    def configure(self, config: SessionConfig, region: OrientedBox | None) -> None:
+        """Take new parameters and another region; names stay, everything else is searched anew."""
+        self._config, self._region = config, region
+        self._scene_key = self._found_key = None
+
+    def suggest(self, boxes: Sequence[OrientedBox]) -> None:
+        """Take the boxes of a detector for the objects there are, until other boxes come; none: find objects again."""
+        self._suggested = dict(zip(self._boxes.names(boxes), boxes, strict=True))
+
     def objects(self, frames: Sequence[Frame]) -> list[FoundObject]:
-        """Return the objects in the frames: those of the label images where there are any, else clusters."""
+        """Return the objects: what is in suggested boxes, else those of the label images, else clusters."""
+        if not self._suggested:
+            return self._seen(frames)
+        self._look_at(frames)
+        found = [self._in_box(box, name) for name, box in self._suggested.items() if self._in_region(box)]
+        return [f for f in found if f is not None]
+
+    def _seen(self, frames: Sequence[Frame]) -> list[FoundObject]:
+        """Return what label images or clusters show, whatever was suggested."""
         key = self._look_at(frames)
         if key != self._found_key:
             assert self._scene is not None
             labelled = _spread([f for f in frames if f.labels is not None], LABEL_FRAMES)
             found = self._from_labels(labelled) if labelled else self._from_clusters(self._scene)
-            self._found = self._named(found)
+            names = self._known.names([f.candidate.box for f in found])
+            self._found = [
+                replace(f, candidate=replace(f.candidate, object_id=name)) for f, name in zip(found, names, strict=True)
+            ]
             self._found_key = key
         return self._found
 
@@ -77,9 +106,10 @@ class ObjectCatalog:
         """
         if request.box is not None:
             return self._boxed(request.box, frames)
-        if request.object_id in self._boxes:
-            return self._boxed(self._boxes[request.object_id], frames)
-        found = self.objects(frames)
+        named = self._suggested.get(request.object_id) or self._boxes.get(request.object_id)
+        if named is not None:
+            return self._boxed(named, frames, request.object_id)
+        found = self._seen(frames) if request.label is not None or request.object_id else self.objects(frames)
         if request.label is not None:
             matches = [f for f in found if f.candidate.label == request.label]
         elif request.object_id:
@@ -91,9 +121,8 @@ class ObjectCatalog:
         if not matches:
             asked = f"label {request.label}" if request.label is not None else request.object_id or "the only object"
             there = ", ".join(f"{f.candidate.object_id} (label {f.candidate.label})" for f in found) or "none"
-            raise EvidenceError(
-                ErrorCode.OBJECT_NOT_FOUND, f"no object matches {asked}; objects in the {len(frames)} frames: {there}"
-            )
+            where = f"the {len(frames)} frames" + (" within the region that was set" if self._region else "")
+            raise EvidenceError(ErrorCode.OBJECT_NOT_FOUND, f"no object matches {asked}; objects in {where}: {there}")
         return matches[0]
 
     def up_world(self) -> Float64:
@@ -118,7 +147,7 @@ class ObjectCatalog:
         return key
 
     def _from_clusters(self, scene: SceneClusters) -> list[FoundObject]:
-        scene = cluster_scene(scene, self._config.segment, self._config.seed)
+        scene = cluster_scene(scene, self._config.segment, self._config.seed, self._region)
         reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
         found = []
         for number in range(int(scene.label.max(initial=-1)) + 1):
@@ -130,8 +159,8 @@ class ObjectCatalog:
     def _from_labels(self, frames: Sequence[Frame]) -> list[FoundObject]:
         assert self._scene is not None
         found = []
-        for labels in associate_labels(frames, self._config.segment.voxel_size_m):
-            cloud = [p for f in frames if len(p := LabelRegion(labels).points_world(f))]
+        for labels in associate_labels(frames, self._config.segment.voxel_size_m, self._region):
+            cloud = [p for f in frames if len(p := self._inside_region(LabelRegion(labels).points_world(f)))]
             if not cloud:
                 continue
             points, count = voxel_means(np.concatenate(cloud), self._config.segment.voxel_size_m)
@@ -158,23 +187,11 @@ class ObjectCatalog:
         box = OrientedBox(pose(R, R @ (0.5 * (low + high))), np.maximum(high - low, 1e-3))
         return FoundObject(ObjectCandidate("", label, box, pixels), region, plane, up)
 
-    def _named(self, found: list[FoundObject]) -> list[FoundObject]:
-        """Give each object the name of what was seen in its place before, nearest pairs first, or a new one."""
-        names: dict[int, str] = {}
-        boxes = [f.candidate.box for f in found]
-        pairs = [
-            (float(np.linalg.norm(known.T_world_box[:3, 3] - box.T_world_box[:3, 3])), name, i)
-            for name, known in self._known.items()
-            for i, box in enumerate(boxes)
-        ]
-        for distance, name, i in sorted(pairs):
-            reach = 0.5 * min(boxes[i].size_m.max(), self._known[name].size_m.max())
-            if distance < reach and i not in names and name not in names.values():
-                names[i] = name
-        for i, box in enumerate(boxes):
-            names.setdefault(i, f"object_{len(self._known)}")
-            self._known[names[i]] = box
-        return [replace(f, candidate=replace(f.candidate, object_id=names[i])) for i, f in enumerate(found)]
+    def _inside_region(self, points_world: Float32) -> Float32:
+        return points_world if self._region is None else points_world[inside_box(points_world, self._region)]
+
+    def _in_region(self, box: OrientedBox) -> bool:
+        return self._region is None or bool(inside_box(box.T_world_box[:3, 3], self._region))
 
     def _refuse_small_label(self, label: int, frames: Sequence[Frame]) -> None:
         pixels = sum(
@@ -183,32 +200,31 @@ class ObjectCatalog:
             if f.labels is not None and f.depth_m is not None
         )
         if pixels > 0:
+            body = "one body above the support plane" + (" in the region that was set" if self._region else "")
             raise EvidenceError(
                 ErrorCode.OBJECT_TOO_SMALL,
-                f"label {label} has {pixels} depth pixel(s) in {len(frames)} frames, too few or no one body above "
-                f"the support plane; segment.min_points = {self._config.segment.min_points} are needed: move closer, "
-                "or check the label image",
+                f"label {label} has {pixels} depth pixel(s) in {len(frames)} frames, too few or not {body}; "
+                f"segment.min_points = {self._config.segment.min_points} are needed: move closer, or check the label "
+                "image",
             )
 
-    def _boxed(self, box: OrientedBox, frames: Sequence[Frame]) -> FoundObject:
+    def _boxed(self, box: OrientedBox, frames: Sequence[Frame], name: str = "") -> FoundObject:
         self._look_at(frames)
+        found = self._in_box(box, name)
+        if found is None:
+            raise _nothing_in_box(box, frames)
+        return found
+
+    def _in_box(self, box: OrientedBox, name: str) -> FoundObject | None:
+        """Return what is in a box of the scene; without a name it gets that of this very box, box_0 for the first."""
         assert self._scene is not None
         scene = cluster_box(self._scene, box, self._config.segment)
         pixels = int(scene.count[scene.label == 0].sum())
         if pixels == 0:
-            raise _nothing_in_box(box, frames)
+            return None
         region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
-        candidate = ObjectCandidate(self._box_name(box), None, box, pixels)
+        candidate = ObjectCandidate(name or self._boxes.name(box), None, box, pixels)
         return FoundObject(candidate, region, self._scene.plane, self.up_world())
-
-    def _box_name(self, box: OrientedBox) -> str:
-        """Return the name of this very box: box_0 for the first that was asked for, and so on."""
-        for name, known in self._boxes.items():
-            if np.allclose(known.T_world_box, box.T_world_box) and np.allclose(known.size_m, box.size_m):
-                return name
-        name = f"box_{len(self._boxes)}"
-        self._boxes[name] = box
-        return name
 
 
 def _spread(frames: Sequence[Frame], most: int) -> list[Frame]:
@@ -223,9 +239,8 @@ def _nothing_in_box(box: OrientedBox, frames: Sequence[Frame]) -> EvidenceError:
     pixels = 0
     for frame in frames:
         if frame.depth_m is not None:
-            points = unproject_depth(frame.depth_m, frame.intrinsics)
-            points_box = transform_points(inverse(box.T_world_box) @ frame.T_world_cam, points)
-            pixels += int(np.all(np.abs(points_box) <= 0.5 * box.size_m, axis=1).sum())
+            points_world = transform_points(frame.T_world_cam, unproject_depth(frame.depth_m, frame.intrinsics))
+            pixels += int(inside_box(points_world, box).sum())
     if pixels:
         return EvidenceError(
             ErrorCode.OBJECT_TOO_SMALL,

@@ -76,6 +76,17 @@ def sharpness(rgb: npt.NDArray[np.uint8], mask: Bool) -> float:
     return float(laplacian[mask[window]].var())
 
 
+def stands_near(T_world_cam: Float64, frames: Sequence[Frame], config: KeyframeConfig) -> bool:
+    """Return whether a camera stands within `min_move_m` and `min_turn_deg` of where one of the frames was taken."""
+    if not frames:
+        return False
+    T = np.stack([f.T_world_cam for f in frames])
+    move_m = np.linalg.norm(T[:, :3, 3] - T_world_cam[:3, 3], axis=-1)
+    cosine = np.einsum("iab,ab->i", T[:, :3, :3], T_world_cam[:3, :3]) / 2 - 0.5
+    turn_deg = np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
+    return bool(np.any((move_m < config.min_move_m) & (turn_deg < config.min_turn_deg)))
+
+
 def least_useful(frames: Sequence[Frame]) -> int:
     """Return the index of the frame to drop first: the older of the two that look from the most similar pose.
 

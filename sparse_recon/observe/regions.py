@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.geometry.cameras import pixel_rays, project_points, unproject_depth
-from sparse_recon.geometry.clouds import voxel_keys
+from sparse_recon.geometry.clouds import inside_box, voxel_keys
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.observe.segment import SceneClusters
-from sparse_recon.types import Bool, Float32, Frame
+from sparse_recon.types import Bool, Float32, Frame, OrientedBox
 
 # Pieces of two frames are one object when this share of the smaller one's voxels coincide ...
 SAME_VOXELS = 0.25
@@ -94,13 +94,15 @@ class ClusterRegion(ObjectRegion):
         return mask
 
 
-def associate_labels(frames: Sequence[Frame], voxel_size_m: float) -> list[dict[tuple[str, int], set[int]]]:
+def associate_labels(
+    frames: Sequence[Frame], voxel_size_m: float, within: OrientedBox | None = None
+) -> list[dict[tuple[str, int], set[int]]]:
     """Group the labels of all frames into objects by where they are in space; the largest object comes first.
 
     Numbers need not agree between frames, but two labels of one frame are never one object. What no frame measured
-    joins the object that bears its number most often.
+    joins the object that bears its number most often. Of what was measured, only points in the box `within` count.
     """
-    pieces = [piece for frame in frames for piece in _pieces(frame, voxel_size_m)]
+    pieces = [piece for frame in frames for piece in _pieces(frame, voxel_size_m, within)]
     groups = [[piece] for piece in pieces if len(piece.cells)]
     shared = {(a, b): _likeness(groups[a][0], groups[b][0]) for b in range(len(groups)) for a in range(b)}
     root = list(range(len(groups)))
@@ -151,7 +153,7 @@ def _add_unmeasured(piece: _Piece, objects: list[list[_Piece]]) -> None:
         objects.append([piece])
 
 
-def _pieces(frame: Frame, voxel_size_m: float) -> list[_Piece]:
+def _pieces(frame: Frame, voxel_size_m: float, within: OrientedBox | None) -> list[_Piece]:
     if frame.labels is None:
         return []
     key = (frame.camera, frame.stamp_ns)
@@ -161,6 +163,10 @@ def _pieces(frame: Frame, voxel_size_m: float) -> list[_Piece]:
         points = np.zeros((0, 3), np.float32)
         if points_of is not None and frame.depth_m is not None:
             points = points_of[(frame.depth_m > 0) & (frame.labels == label)]
+            if within is not None and len(points):
+                points = points[inside_box(points, within)]
+                if len(points) == 0:
+                    continue
         if len(points):
             low, high = np.quantile(points, 0.02, axis=0), np.quantile(points, 0.98, axis=0)
             pieces.append(

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from sparse_recon.config import SegmentConfig
 from sparse_recon.geometry.cameras import unproject_depth
-from sparse_recon.geometry.clouds import voxel_means
-from sparse_recon.geometry.poses import inverse, rotation_to_up, transform_points
+from sparse_recon.geometry.clouds import inside_box, voxel_means
+from sparse_recon.geometry.poses import rotation_to_up, transform_points
 from sparse_recon.observe.containers import contents, density_clusters, stands
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame, OrientedBox
 
@@ -124,11 +124,13 @@ def survey(frames: Sequence[Frame], up_world: Float64 | None, config: SegmentCon
     return SceneClusters(points, label, count, plane)
 
 
-def cluster_scene(scene: SceneClusters, config: SegmentConfig, seed: int) -> SceneClusters:
+def cluster_scene(
+    scene: SceneClusters, config: SegmentConfig, seed: int, within: OrientedBox | None = None
+) -> SceneClusters:
     """Find what stands on the support plane of a surveyed scene: density clusters of the points above it.
 
     Objects are numbered from the largest to the smallest. Clusters outside the size limits are no objects, but what is
-    in a too large one may be: see `contents`.
+    in a too large one may be: see `contents`. Points outside the box `within` are of no object.
     """
     points, plane, label = scene.points_world, scene.plane, scene.label.copy()
     above = np.ones(len(points), bool)
@@ -136,6 +138,8 @@ def cluster_scene(scene: SceneClusters, config: SegmentConfig, seed: int) -> Sce
         height = plane.heights(points)
         above = (height > config.plane_tolerance_m) & (height < config.max_height_m)
         above &= _over_plane(points, plane, label == -1, config.cluster_gap_m)
+    if within is not None:
+        above &= inside_box(points, within)
     candidates = np.nonzero(above)[0]
     if len(candidates) == 0:
         return scene
@@ -152,7 +156,7 @@ def cluster_box(scene: SceneClusters, box: OrientedBox, config: SegmentConfig) -
     Stray pixels and whatever reaches into the box by a corner are left out: clusters much smaller than the largest.
     """
     points = scene.points_world
-    inside = np.all(np.abs(transform_points(inverse(box.T_world_box), points)) <= 0.5 * box.size_m, axis=1)
+    inside = inside_box(points, box)
     if scene.plane is not None:
         inside &= scene.plane.heights(points) > config.plane_tolerance_m
     label = np.where(inside, largest_clusters(points, scene.count, inside, config), -2).astype(np.int32)
