@@ -18,6 +18,7 @@ from sparse_recon.cli.arguments import (
     config_of,
     request_of,
 )
+from sparse_recon.cli.frame_intake import FrameIntake
 from sparse_recon.cli.report import finish
 from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
 from sparse_recon.config import SessionConfig
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             folder,
             args.out,
             result_bag,
-            config=lambda: config,
+            intake=FrameIntake(lambda: config),
             request=lambda: request,
             expected_frames=len(folder),
             max_frames=args.max_frames,

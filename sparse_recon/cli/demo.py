@@ -12,6 +12,7 @@ from typing import Any
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.writer import ResultBag
 from sparse_recon.cli.arguments import add_config_arguments, config_of
+from sparse_recon.cli.frame_intake import FrameIntake
 from sparse_recon.cli.report import PICTURE, as_record, draw, refusals
 from sparse_recon.cli.run_session import (
     BAG_NAME,
@@ -51,12 +52,13 @@ def run(args: argparse.Namespace) -> int:
     names = ", ".join(o.name for o in recording.scene.objects)
     print(f"{sample}: {len(recording.frames)} simulated RGB-D frames of {names}", file=sys.stderr)
     with Bag(sample) as bag, ResultBag(args.out / BAG_NAME) as result_bag:
-        reader = FrameReader(bag, config=config, on_transforms=result_bag.copy_transforms)
+        intake = FrameIntake(lambda: replace(config, world_frame=reader.world_frame), lambda: reader.restarts)
+        reader = FrameReader(bag, config=config, on_transforms=result_bag.copy_transforms, wanted=intake.wants)
         outcome = run_session(
             reader,
             args.out,
             result_bag,
-            config=lambda: replace(config, world_frame=reader.world_frame),
+            intake=intake,
             expected_frames=reader.expected_frames,
         )
     remove_earlier(args.out, outcome)

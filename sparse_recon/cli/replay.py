@@ -23,6 +23,7 @@ from sparse_recon.cli.arguments import (
     request_of,
     says_up,
 )
+from sparse_recon.cli.frame_intake import FrameIntake
 from sparse_recon.cli.report import finish
 from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
 from sparse_recon.config import SessionConfig
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     cameras = [camera_topics(group, k) for k, group in enumerate(args.topics)]
     request_of(args, np.eye(4))  # refuse an impossible box before reading
     with Bag(args.bag) as bag, ResultBag(args.out / BAG_NAME) as result_bag:
-        reader = FrameReader(bag, cameras, config=config, on_transforms=result_bag.copy_transforms)
+        intake = FrameIntake(lambda: settled_config(args, config, reader), lambda: reader.restarts)
+        reader = FrameReader(bag, cameras, config=config, on_transforms=result_bag.copy_transforms, wanted=intake.wants)
         prepare_output(args.out, args.overwrite)
         for camera in reader.cameras:
             used = ", ".join(getattr(camera, f.name) for f in fields(camera)[1:] if getattr(camera, f.name))
@@ -90,10 +92,9 @@ def run(args: argparse.Namespace) -> int:
             frames(),  # type: ignore[arg-type]
             args.out,
             result_bag,
-            config=lambda: settled_config(args, config, reader),
+            intake=intake,
             request=request,
             rejected=rejected,
-            restarts=lambda: reader.restarts,
             expected_frames=reader.expected_frames,
             max_frames=args.max_frames,
         )

@@ -90,6 +90,7 @@ def as_record(outcome: SessionOutcome, out: Path, rejected: Counter[ErrorCode], 
         "picture": None if picture is None else str(picture),
         "files": sorted(map(str, [*files, *([picture] if picture else [])])),
         "frames_read": frames.read,
+        "frames_unneeded": frames.unneeded,
         "frames_kept": len(outcome.session.frames),
         "frames_left_out": _by_name(frames.left_out),
         "rejected": _by_name(rejected),
@@ -113,7 +114,8 @@ def _frame_lines(outcome: SessionOutcome) -> list[str]:
     if frames.left_out:
         reasons = ", ".join(f"{n} x {code.name}" for code, n in frames.left_out.most_common())
         lines.append(f"frames left out: {reasons}; the last: {frames.last_reason}")
-    lines.append(f"{frames.read} frames read, {kept} kept, {sum(outcome.seconds.values()):.1f} s in all")
+    unneeded = f" and {frames.unneeded} left unread that show nothing new" if frames.unneeded else ""
+    lines.append(f"{frames.read} frames read{unneeded}, {kept} kept, {sum(outcome.seconds.values()):.1f} s in all")
     if frames.restarts:
         lines.append(
             f"warning: time jumped back ({frames.restarts} x), as where a recording was looped; only the frames "

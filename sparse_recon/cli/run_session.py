@@ -17,7 +17,7 @@ from typing import Any
 from sparse_recon.bags.atomic import check_writable
 from sparse_recon.bags.results import quality_record, write_results
 from sparse_recon.bags.writer import OBJECTS_TOPIC, ResultBag
-from sparse_recon.config import SessionConfig
+from sparse_recon.cli.frame_intake import FrameCount, FrameIntake
 from sparse_recon.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -37,7 +37,13 @@ log = logging.getLogger(__name__)
 BAG_NAME = "completed_bag"
 _OBJECT_NAME = re.compile(r"(object|box)_\d+")  # ids that a session gives
 # These would refuse every other object as well.
-_FATAL = {ErrorCode.MODEL_UNKNOWN, ErrorCode.MODEL_WEIGHTS_MISSING, ErrorCode.DEPENDENCY_MISSING, ErrorCode.CANCELLED}
+_FATAL = {
+    ErrorCode.MODEL_UNKNOWN,
+    ErrorCode.MODEL_WEIGHTS_MISSING,
+    ErrorCode.MODEL_WEIGHTS_INVALID,
+    ErrorCode.DEPENDENCY_MISSING,
+    ErrorCode.CANCELLED,
+}
 
 
 @dataclass(frozen=True)
@@ -48,20 +54,6 @@ class ObjectOutcome:
     folder: Path | None = None
     record: dict[str, Any] = field(default_factory=dict)
     error: SparseReconError | None = None
-
-
-@dataclass
-class FrameCount:
-    """What became of the frames; `left_out` counts by code those that the session refused, with the last reason.
-
-    `restarts` counts jumps back in time; only frames after the last one are used.
-    """
-
-    read: int = 0
-    restarts: int = 0
-    left_out: Counter[ErrorCode] = field(default_factory=Counter)
-    last_reason: str = ""
-    damage: FileError | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +139,9 @@ def run_session(
     out: Path,
     result_bag: ResultBag,
     *,
-    config: Callable[[], SessionConfig],
+    intake: FrameIntake,
     request: Callable[[], CompletionRequest] = CompletionRequest,
     rejected: Callable[[], tuple[Counter[ErrorCode], Sequence[str]]] = lambda: (Counter(), ()),
-    restarts: Callable[[], int] = lambda: 0,
     expected_frames: int = -1,
     max_frames: int = 0,
 ) -> SessionOutcome:
@@ -161,11 +152,9 @@ def run_session(
     frames : in stamp order; may end with FileError BAG_UNREADABLE, after which what came before it is used.
     out : folder of the results, as `prepare_output` left it.
     result_bag : takes every object too.
-    config : asked after the first frame, when the world frame is known.
+    intake : takes them to the session.
     request : what is wanted, asked after the last frame; one that names no object is made of each that can be found.
     rejected : counts and sentences of inputs that gave no frame, for the error when there is none at all.
-    restarts : jumps back in time up to the newest frame; at each one the frames before are forgotten, as a looping
-        recording must not mix two passes.
     expected_frames : for the progress bar; -1 if unknown.
     max_frames : stop reading after so many; 0 for all.
 
@@ -181,8 +170,9 @@ def run_session(
     seconds = _Stopwatch()
     total = min(expected_frames, max_frames) if max_frames and expected_frames >= 0 else expected_frames
     with _bar(total, "frames") as bar:
-        session, count = _add_frames(frames, config, restarts, max_frames, bar)
-    if session is None or not session.frames:
+        _add_frames(frames, intake, max_frames, bar)
+    session, count = intake.session, intake.count
+    if not session.frames:
         raise _no_frames(count, *rejected())
     seconds.stop("read")
     requests = _requests(session, request())
@@ -219,30 +209,18 @@ class _Stopwatch:
         self._since = now
 
 
-def _add_frames(
-    frames: Iterable[Frame], config: Callable[[], SessionConfig], restarts: Callable[[], int], max_frames: int, bar: Any
-) -> tuple[CompletionSession | None, FrameCount]:
-    session: CompletionSession | None = None
-    count = FrameCount()
+def _add_frames(frames: Iterable[Frame], intake: FrameIntake, max_frames: int, bar: Any) -> None:
+    count = intake.count
     try:
         for frame in frames:
-            if restarts() != count.restarts:
-                count.restarts = restarts()
-                session = None  # not only emptied: the world frame may be another one
-            session = session or CompletionSession(config())
-            count.read += 1
-            report = session.add_frame(frame)
-            if not report.accepted:
-                count.left_out[report.code] += 1
-                count.last_reason = report.reason
-            bar.update(1)
+            intake.add(frame)
+            bar.update(count.read + count.unneeded - bar.n)
             if count.read == max_frames:
                 break
     except FileError as error:
         if error.code is not ErrorCode.BAG_UNREADABLE:
             raise
         count.damage = error
-    return session, count
 
 
 def _no_frames(count: FrameCount, counts: Counter[ErrorCode], sentences: Sequence[str]) -> SparseReconError:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sparse_recon.cli.frame_intake import FrameCount
 from sparse_recon.cli.report import refusals
-from sparse_recon.cli.run_session import FrameCount, ObjectOutcome, SessionOutcome
+from sparse_recon.cli.run_session import ObjectOutcome, SessionOutcome
 from sparse_recon.errors import ErrorCode, EvidenceError, FileError, MeshError, SparseReconError
 from sparse_recon.session import CompletionSession
 
