@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from sparse_recon.complete.registry import check_known
 from sparse_recon.config import SessionConfig, load_config
-from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, InputError
+from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, InputError
 from sparse_recon.geometry.transforms import pose_from_quaternion
+from sparse_recon.parameter_file import parse_yaml, read_parameter_file
 from sparse_recon.parameters import parameters
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.types import OrientedBox
@@ -46,7 +47,9 @@ class _ShowParameters(argparse.Action):
 def add_config_arguments(parser: argparse.ArgumentParser, up_default: str) -> None:
     """Add --config, --set, --model, --seed, --up, --max-objects and --help-parameters."""
     group = parser.add_argument_group("parameters", "later ones win: --config, then --set, then the named ones")
-    group.add_argument("--config", type=Path, metavar="YAML", help="file of parameters, such as config/tabletop.yaml")
+    group.add_argument(
+        "--config", type=Path, metavar="YAML", help="file of parameters, as for the node, such as config/tabletop.yaml"
+    )
     group.add_argument(
         "--set", action="append", default=[], metavar="GROUP.NAME=VALUE", help="one parameter; may be repeated"
     )
@@ -113,7 +116,7 @@ def config_of(args: argparse.Namespace, base: SessionConfig | None = None) -> Se
     """
     config = base or SessionConfig()
     if args.config is not None:
-        config = load_config(_yaml_file(args.config), config)
+        config = _from_file(args.config, config)
     for assignment in args.set:
         name, equals, text = assignment.partition("=")
         if not equals:
@@ -162,36 +165,18 @@ def parameter_lines() -> list[str]:
     return lines
 
 
-def _yaml_file(path: Path) -> dict[str, Any]:
-    import yaml
+def _from_file(path: Path, base: SessionConfig) -> SessionConfig:
+    """Return the session's part of a file that also serves the node; all of it is checked."""
+    from sparse_recon.ros.node_config import NodeConfig, load_node_config
 
-    try:
-        values = _yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if values is not None and not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold names and values, such as 'seed: 1', got {type(values).__name__}")
-    return values or {}
+    node = NodeConfig(**{f.name: getattr(base, f.name) for f in fields(base)})
+    return load_node_config(read_parameter_file(path), node).session
 
 
 def _yaml_value(text: str, assignment: str) -> Any:
     import yaml
 
     try:
-        return _yaml(text)
+        return parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {assignment}: the value is not YAML: {error}") from error
-
-
-def _yaml(text: str) -> Any:
-    """Read YAML with numbers as in YAML 1.2: PyYAML takes 1e-3, which has no point, for a string."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    number = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
-    return yaml.load(text, Loader)

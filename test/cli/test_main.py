@@ -11,6 +11,7 @@ import pytest
 
 from sparse_recon.cli.arguments import add_config_arguments, config_of
 from sparse_recon.cli.main import COMMANDS, main
+from sparse_recon.errors import ConfigError
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -129,6 +130,17 @@ def test_bad_arguments_are_explained_before_anything_is_read(
     captured = capsys.readouterr()
     error = json.loads(captured.out)["error"]
     assert word in error["message"] and word in captured.err
+
+
+def test_config_of_a_node_is_checked_whole_and_its_session_part_taken(tmp_path):
+    parser = ArgumentParser()
+    add_config_arguments(parser, "")
+    path = tmp_path / "c.yaml"
+    path.write_text("/**: {ros__parameters: {use_sim_time: true, continuous: true, seed: 3}}\n")
+    assert config_of(parser.parse_args(["--config", str(path)])).seed == 3
+    path.write_text("/**: {ros__parameters: {continous: true}}\n")
+    with pytest.raises(ConfigError, match="unknown parameter continous"):
+        config_of(parser.parse_args(["--config", str(path)]))
 
 
 @pytest.mark.parametrize("text", ["- 1\n- 2\n", "a: [1\n", "depth: 3\n"])
