@@ -1,4 +1,4 @@
-"""Completed objects as the fields of `visualization_msgs/MarkerArray`: mesh, box and name of each, for RViz."""
+"""Completed objects and previews as the fields of `visualization_msgs` markers, for RViz."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.messages import COLOR, POINT, Fields, header_fields, pose_fields, records, vertex_colors
-from sparse_recon.types import CompletedObject, Float64, OrientedBox
+from sparse_recon.types import CompletedObject, Float64, OrientedBox, TriangleMesh
 
 _LINE_LIST, _TEXT, _TRIANGLE_LIST = 5, 9, 11  # visualization_msgs/Marker types
-_ADD, _DELETE_ALL = 0, 3
+_ADD, _DELETE, _DELETE_ALL = 0, 2, 3
 _LINE_WIDTH_M, _TEXT_HEIGHT_M = 0.0015, 0.025
 _BOX_COLOR, _TEXT_COLOR = (0.0, 0.63, 0.47, 1.0), (1.0, 1.0, 1.0, 1.0)
+_PREVIEW_COLOR = (0.93, 0.55, 0.2, 0.6)
 
 
 def marker_array_fields(objects: Iterable[CompletedObject], frame_id: str, stamp_ns: int) -> Fields:
@@ -32,6 +33,21 @@ def marker_array_fields(objects: Iterable[CompletedObject], frame_id: str, stamp
             markers.append(_mesh(header, number, completed))
         markers += [_box(header, number, completed.box), _name(header, number, completed)]
     return {"markers": markers}
+
+
+def preview_fields(mesh: TriangleMesh, frame_id: str, stamp_ns: int) -> Fields:
+    """Turn a mesh that is not final into the fields of one translucent `visualization_msgs/Marker` (TRIANGLE_LIST).
+
+    The next one replaces it, and `preview_end_fields` removes it.
+    """
+    points = records(POINT, mesh.vertices_world[mesh.faces.ravel()])
+    look: Fields = {"color": _color(*_PREVIEW_COLOR), "points": points}
+    return _marker(header_fields(frame_id, stamp_ns), "preview", 0, _TRIANGLE_LIST, **look)
+
+
+def preview_end_fields(frame_id: str, stamp_ns: int) -> Fields:
+    """Return the fields of the `visualization_msgs/Marker` that removes the preview."""
+    return _marker(header_fields(frame_id, stamp_ns), "preview", 0, _TRIANGLE_LIST, action=_DELETE)
 
 
 def _mesh(header: Fields, number: int, completed: CompletedObject) -> Fields:

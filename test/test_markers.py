@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from test_messages import make_object
 
-from sparse_recon.markers import marker_array_fields
+from sparse_recon.markers import marker_array_fields, preview_end_fields, preview_fields
 from sparse_recon.types import CompletedObject, TriangleMesh
 
-DELETE_ALL, TRIANGLE_LIST, LINE_LIST, TEXT = 3, 11, 5, 9
+DELETE, DELETE_ALL, TRIANGLE_LIST, LINE_LIST, TEXT = 2, 3, 11, 5, 9
 
 
 @pytest.fixture
@@ -64,3 +64,22 @@ def test_every_array_replaces_the_one_before(completed):
 def test_object_without_a_surface_has_no_empty_triangle_list(completed):
     empty = TriangleMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
     assert by_namespace(replace(completed, nominal=empty)).keys() == {"", "box", "id"}
+
+
+def test_preview_is_one_translucent_triangle_list(completed):
+    marker = preview_fields(completed.nominal, "world", 5)
+    assert (marker["type"], marker["header"]["frame_id"]) == (TRIANGLE_LIST, "world")
+    assert len(marker["points"]) == 3 * len(completed.nominal.faces) and len(marker["colors"]) == 0
+    assert np.isfinite(xyz(marker["points"])).all()
+    assert marker["scale"] == {"x": 1.0, "y": 1.0, "z": 1.0} and 0.0 < marker["color"]["a"] < 1.0
+
+
+def test_end_of_the_preview_removes_that_marker(completed):
+    shown, end = preview_fields(completed.nominal, "world", 5), preview_end_fields("world", 6)
+    assert (end["ns"], end["id"], end["action"]) == (shown["ns"], shown["id"], DELETE)
+
+
+def test_all_numbers_of_the_markers_are_finite(completed):
+    for marker in marker_array_fields([completed], "world", 5)["markers"]:
+        assert np.isfinite(xyz(marker["points"])).all()
+        assert np.isfinite([*marker["pose"]["position"].values(), *marker["scale"].values()]).all()

@@ -2,14 +2,163 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from sparse_recon.messages import completed_object_fields
+from rclpy.qos import QoSDurabilityPolicy
+
+from sparse_recon.collision import collision_object_fields, removal_fields
+from sparse_recon.errors import SparseReconError
+from sparse_recon.footprints import FootprintConfig, footprint_grid_fields
+from sparse_recon.markers import marker_array_fields, preview_end_fields, preview_fields
+from sparse_recon.messages import (
+    Fields,
+    completed_cloud_fields,
+    completed_object_array_fields,
+    completed_object_fields,
+    observed_cloud_fields,
+)
+from sparse_recon.requests import Progress
 from sparse_recon.ros.convert import to_message
+from sparse_recon.ros.output_topics import NODE_TOPICS, OutputTopic
+from sparse_recon.ros.qos import latched, overridable
+from sparse_recon.ros.serialised import serialised
 from sparse_recon.types import CompletedObject
 
 if TYPE_CHECKING:
     from sparse_recon.msg import CompletedObject as CompletedObjectMessage
+
+log = logging.getLogger(__name__)
+
+# A late planning scene needs the last message of every object; each stays in memory until it is pushed out.
+_COLLISION_DEPTH = 32
+
+
+class Outputs:
+    """Publishers of everything that is known about completed objects.
+
+    They are ordinary publishers, not lifecycle ones, so that results outlive deactivation for late subscribers; who
+    owns them publishes only while active. All methods may be called from any thread. What cannot be published is
+    logged and leaves out that topic alone.
+
+    Parameters
+    ----------
+    node : gets the publishers, on `~/<name>` of `output_topics.NODE_TOPICS`; parameters `qos_overrides.<topic>...`
+        replace their quality of service, also when they are made again.
+
+    Attributes
+    ----------
+    topics : resolved name of each topic; those whose message package is not installed are missing.
+    """
+
+    def __init__(self, node: Any, footprints: FootprintConfig | None = None) -> None:
+        self._node = node
+        self._footprints = footprints or FootprintConfig()
+        self._lock = threading.Lock()
+        self._objects: tuple[CompletedObject, ...] = ()
+        self._frame_id, self._stamp_ns = "", 0
+        self._in_scene: set[str] = set()
+        self._preview_shown = self._views_shown = self._views_due = False
+        self._publishers: dict[str, Any] = {}
+        for name, topic in NODE_TOPICS.items():
+            message_type = _message_type(topic.msgtype)
+            if message_type is not None:
+                self._publishers[name] = _publisher(node, name, topic, message_type)
+        self.topics = {name: str(publisher.topic_name) for name, publisher in self._publishers.items()}
+
+    def publish(self, objects: Sequence[CompletedObject], frame_id: str, stamp_ns: int) -> None:
+        """Publish these objects, and no others, on all topics.
+
+        Objects of another frame are left out with a warning; pictures are drawn only when someone subscribes.
+        """
+        here = tuple(obj for obj in objects if obj.frame_id == frame_id)
+        if len(here) < len(objects):
+            others = sorted({obj.frame_id for obj in objects} - {frame_id})
+            log.warning("objects in frame %s are not published in frame %s: complete them again", others, frame_id)
+        with self._lock:
+            self._objects, self._frame_id, self._stamp_ns = here, frame_id, stamp_ns
+            self._send("objects", lambda: completed_object_array_fields(here, frame_id, stamp_ns))
+            self._send("cloud", lambda: completed_cloud_fields(here, frame_id, stamp_ns))
+            self._send("observed_cloud", lambda: observed_cloud_fields(here, frame_id, stamp_ns))
+            self._send_collision_objects()
+            self._send("footprints", lambda: footprint_grid_fields(here, frame_id, stamp_ns, self._footprints))
+            self._send("markers", lambda: marker_array_fields(here, frame_id, stamp_ns))
+            self._end_preview()
+            self._views_due = bool(here) or self._views_shown
+            self._send_views()
+
+    def clear(self, frame_id: str, stamp_ns: int) -> None:
+        """Publish that there are no objects: empty arrays and clouds, markers deleted, footprints free.
+
+        An empty `frame_id` means that of the last message; where there was none, nothing needs to be cleared.
+        """
+        frame_id = frame_id or self._frame_id
+        if frame_id:
+            self.publish((), frame_id, stamp_ns)
+
+    def refresh(self) -> None:
+        """Draw the pictures of the last objects if someone subscribed only after they were published."""
+        with self._lock:
+            self._send_views()
+
+    def publish_preview(self, progress: Progress, frame_id: str, stamp_ns: int) -> None:
+        """Show the model's answer so far to whoever subscribes; the next `publish` removes it."""
+        mesh = progress.preview
+        if mesh is None or not len(mesh.faces) or not frame_id:
+            return
+        with self._lock:
+            if self._wanted("preview"):
+                self._frame_id, self._stamp_ns, self._preview_shown = frame_id, stamp_ns, True
+                self._send("preview", lambda: preview_fields(mesh, frame_id, stamp_ns))
+
+    def destroy(self) -> None:
+        """Take all publishers from the node."""
+        with self._lock:
+            for publisher in self._publishers.values():
+                self._node.destroy_publisher(publisher)
+            self._publishers, self._objects = {}, ()
+            self._views_due = False
+
+    def _send_collision_objects(self) -> None:
+        solid = [obj for obj in self._objects if len(obj.conservative.faces) or obj.collision_parts]
+        gone = self._in_scene - {obj.object_id for obj in solid}
+        for fields in removal_fields(gone, self._frame_id, self._stamp_ns):
+            self._send("collision_objects", partial(dict, fields))
+        for obj in solid:
+            self._send("collision_objects", partial(collision_object_fields, obj))
+        self._in_scene = {obj.object_id for obj in solid}
+
+    def _send_views(self) -> None:
+        if not self._views_due or not self._wanted("novel_views"):
+            return
+        from sparse_recon.viz.novel_views import novel_view_fields
+
+        self._views_due, self._views_shown = False, bool(self._objects)
+        self._send("novel_views", lambda: novel_view_fields(self._objects, self._frame_id, self._stamp_ns))
+
+    def _end_preview(self) -> None:
+        if self._preview_shown:
+            self._send("preview", lambda: preview_end_fields(self._frame_id, self._stamp_ns))
+            self._preview_shown = False
+
+    def _wanted(self, name: str) -> bool:
+        publisher = self._publishers.get(name)
+        return publisher is not None and self._node.context.ok() and publisher.get_subscription_count() > 0
+
+    def _send(self, name: str, fields: Callable[[], Fields]) -> None:
+        publisher = self._publishers.get(name)
+        if publisher is None or not self._node.context.ok():
+            return
+        try:
+            publisher.publish(serialised(publisher.msg_type, fields()))
+        except SparseReconError as error:
+            log.warning("%s is not published: [%d %s] %s", name, error.code, error.code.name, error.message)
+        except Exception:
+            log.exception("%s is not published", name)
 
 
 def completed_object_message(obj: CompletedObject) -> CompletedObjectMessage:
@@ -21,3 +170,21 @@ def completed_object_message(obj: CompletedObject) -> CompletedObjectMessage:
     from sparse_recon.msg import CompletedObject as CompletedObjectMessage
 
     return to_message(CompletedObjectMessage, completed_object_fields(obj))
+
+
+def _publisher(node: Any, name: str, topic: OutputTopic, message_type: Any) -> Any:
+    qos = latched()
+    if not topic.latched:
+        qos.durability = QoSDurabilityPolicy.VOLATILE
+    if name == "collision_objects":
+        qos.depth = _COLLISION_DEPTH
+    return node.create_publisher(message_type, f"~/{name}", qos, qos_overriding_options=overridable())
+
+
+def _message_type(msgtype: str) -> Any:
+    """Return the generated class, None where its package is not installed."""
+    package, kind, name = msgtype.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.{kind}"), name)
+    except ImportError:
+        return None

@@ -18,6 +18,7 @@ from sparse_recon.types import Float32, Float64, Frame, Int32, TriangleMesh, UIn
 BACKGROUND = (255, 255, 255)
 _OVERSAMPLE = 2
 _CLAY = np.array([0.90, 0.905, 0.92])
+_PAINT_GAMMA = 0.55
 _RELIEF_SLOPE = 3.0  # flatter neighbours are one surface
 _KEY_LIGHT, _FILL_LIGHT = np.array([-0.45, -0.75, -0.65]), np.array([0.8, 0.1, -0.5])
 
@@ -115,33 +116,56 @@ def splat_cloud(
     return _reduced(np.where(drawn[..., None], lit, np.float32(BACKGROUND[0])))
 
 
-def shade_mesh(mesh: TriangleMesh, views: Sequence[OrthographicView]) -> tuple[UInt8, ...]:
-    """Draw a mesh from several sides, lit from the viewer's upper left; one (size_px, size_px, 3) uint8 a view."""
-    scene, corner_normals = _ray_scene([mesh]), _corner_normals(mesh)
-    return tuple(_shaded(scene, corner_normals, view) for view in views)
+def shade_mesh(
+    mesh: TriangleMesh, views: Sequence[OrthographicView], vertex_colors: UInt8 | None = None
+) -> tuple[UInt8, ...]:
+    """Draw a mesh from several sides, lit from the viewer's upper left; one (size_px, size_px, 3) uint8 a view.
+
+    `vertex_colors` (V, 3) uint8 paint it, under softer light so that dark paint shows; without them it is of clay.
+    """
+    scene, looks = _ray_scene([mesh]), np.empty((len(mesh.faces), 3, 6), dtype=np.float32)
+    looks[..., :3] = _corner_normals(mesh)
+    looks[..., 3:] = 255.0 * _CLAY if vertex_colors is None else vertex_colors[mesh.faces]
+    gamma = 1.0 if vertex_colors is None else _PAINT_GAMMA
+    return tuple(_shaded(scene, mesh, looks, view, gamma) for view in views)
 
 
-def _shaded(scene: Any, corner_normals: Float32, view: OrthographicView) -> UInt8:
+def _shaded(scene: Any, mesh: TriangleMesh, looks: Float32, view: OrthographicView, gamma: float) -> UInt8:
+    """Draw one view; `looks` (F, 3, 6) are the normals and colours of the faces' corners."""
     size = view.size_px * _OVERSAMPLE
     scale = view.pixels_per_metre * _OVERSAMPLE
-    x, y = np.meshgrid(*[(np.arange(size) - (size - 1) / 2) / scale] * 2)
-    rays = np.empty((size, size, 6), dtype=np.float32)
-    start = np.stack([x, y, np.full_like(x, -4.0 * view.half_width_m)], axis=-1)
-    rays[..., :3] = view.centre_world + start @ view.R_view_world
-    rays[..., 3:] = view.R_view_world[2]
+    rows, columns = _reached(mesh, view, size, scale)
+    x, y = ((np.arange(part.start, part.stop) - (size - 1) / 2) / scale for part in (columns, rows))
+    right, down, forward = view.R_view_world.astype(np.float32)
+    start = (view.centre_world - 4.0 * view.half_width_m * view.R_view_world[2]).astype(np.float32)
+    rays = np.empty((len(y), len(x), 6), dtype=np.float32)
+    rays[..., :3] = start + y.astype(np.float32)[:, None, None] * down + x.astype(np.float32)[None, :, None] * right
+    rays[..., 3:] = forward
     hits = scene.cast_rays(_tensor(rays))
     depth_m = hits["t_hit"].numpy()
     hit = np.isfinite(depth_m)
     u, v = hits["primitive_uvs"].numpy()[hit].T
-    corners = corner_normals[hits["primitive_ids"].numpy()[hit].astype(np.int64)]
-    normals = np.einsum("nk,nkc->nc", np.stack([1 - u - v, u, v], axis=-1), corners)
-    normals = _unit(normals) @ view.R_view_world.T.astype(np.float32)
+    faces = hits["primitive_ids"].numpy()[hit].astype(np.int64)
+    seen = np.einsum("nk,nkc->nc", np.stack([1 - u - v, u, v], axis=-1), looks[faces])  # (n, normal and colour)
+    normals = _unit(seen[:, :3]) @ view.R_view_world.T.astype(np.float32)
     normals *= np.where(normals[:, 2:] > 0, np.float32(-1), np.float32(1))
-    key, fill = (np.clip(normals @ (light / np.linalg.norm(light)), 0, 1) for light in (_KEY_LIGHT, _FILL_LIGHT))
+    key, fill = (
+        np.clip(normals @ (light / np.linalg.norm(light)).astype(np.float32), 0, 1)
+        for light in (_KEY_LIGHT, _FILL_LIGHT)
+    )
     relief = _relief(np.where(hit, depth_m * np.float32(scale), np.float32(np.inf)))[hit]
+    light = np.clip((0.34 + 0.66 * key + 0.16 * fill) * relief, 0, 1) ** np.float32(gamma)
     picture = np.full((size, size, 3), BACKGROUND, dtype=np.float32)
-    picture[hit] = 255.0 * _CLAY * np.clip((0.34 + 0.66 * key + 0.16 * fill) * relief, 0, 1)[:, None]
+    picture[rows, columns][hit] = seen[:, 3:] * light[:, None]
     return _reduced(picture)
+
+
+def _reached(mesh: TriangleMesh, view: OrthographicView, size: int, scale: float) -> tuple[slice, slice]:
+    """Return the rows and columns of the picture that the mesh can reach, with a rim as wide as the relief looks."""
+    pixel = (mesh.vertices_world - view.centre_world) @ view.R_view_world[:2].T * scale + (size - 1) / 2
+    low = np.clip(np.floor(pixel.min(axis=0)) - 4, 0, size).astype(int)
+    high = np.clip(np.ceil(pixel.max(axis=0)) + 5, 0, size).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def silhouettes(meshes: list[TriangleMesh], frame: Frame) -> Int32:

@@ -62,3 +62,12 @@ def test_silhouettes_respect_who_stands_in_front() -> None:
     labels = silhouettes([mesh_of(c) for c in cubes], frame)
     assert set(np.unique(labels)) == {0, 1, 2}
     assert labels[60, 82] == 2 and labels[60, 76] == 1  # +y is on the right, where the nearer cube stands
+
+
+def test_painted_mesh_has_the_colours_of_its_vertices() -> None:
+    ball = mesh_of(trimesh.creation.icosphere(subdivisions=3, radius=0.05))
+    paint = np.where(ball.vertices_world[:, 2:] > 0, (200, 0, 0), (0, 0, 200)).astype(np.uint8)
+    (view,) = views_around(ball.vertices_world, (0.0,), 100, elevation_deg=0.0)
+    (picture,) = shade_mesh(ball, (view,), paint)
+    upper, lower = picture[25, 50].astype(int), picture[75, 50].astype(int)
+    assert upper[0] > 90 > 20 > upper[2] and lower[2] > 40 > 20 > lower[0]
