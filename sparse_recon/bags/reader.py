@@ -45,6 +45,8 @@ class Bag:
     Attributes
     ----------
     types : message type of each topic.
+    counts : messages of each topic, -1 where the recording does not say.
+    offered_qos : `rosbags.interfaces.Qos` of each publisher of each topic, as far as they were recorded.
     damage : empty, or after reading: why it ended early.
 
     Raises
@@ -58,6 +60,9 @@ class Bag:
         self._storage = open_storage(self.path)
         self.types = {channel.topic: channel.msgtype for channel in self._storage.channels}
         self.counts = {channel.topic: channel.count for channel in self._storage.channels}
+        self.offered_qos: dict[str, list[Any]] = {topic: [] for topic in self.types}
+        for channel in self._storage.channels:
+            self.offered_qos[channel.topic] += channel.offered_qos
         self._definitions = {c.msgtype: c for c in self._storage.channels}
         self._stores: dict[str, Any] = {}
 
@@ -136,6 +141,7 @@ class FrameReader:
     config : `world_frame`, `depth` and `assembly` are used.
 
     on_transforms : takes topic, log time in ns and serialised message of every transform message that is used.
+    wanted : asked with camera, `T_world_cam` and stamp in ns before a frame is decoded; False leaves it out.
 
     Attributes
     ----------
@@ -157,13 +163,13 @@ class FrameReader:
         *,
         config: SessionConfig | None = None,
         on_transforms: Callable[[str, int, bytes], None] | None = None,
+        wanted: Callable[[str, Float64, int], bool] | None = None,
     ) -> None:
         config = config or SessionConfig()
         self._bag = bag
         self._on_transforms = on_transforms
         self.cameras = named_cameras(cameras, bag.types) if cameras else guess_cameras(bag.types)
         self._transforms = transform_topics(bag.types)
-        wanted: Callable[[str, Float64, int], bool] | None = None,
         if not self._transforms and not config.world_frame:
             raise TransformError(
                 ErrorCode.TF_FRAME_UNKNOWN,

@@ -11,9 +11,10 @@ import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from sparse_recon.bags.packed import MAX_CHUNK_BYTES, Undecompressable, decompressed_pieces
 from sparse_recon.errors import ErrorCode, FileError
@@ -24,13 +25,17 @@ _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 0x03, 0x04, 0x05, 0x06
 
 @dataclass(frozen=True)
 class Channel:
-    """A topic of a recording, with the text of its message definition where the recording carries it."""
+    """A topic of a recording, with the text of its message definition where the recording carries it.
+
+    `offered_qos` holds a `rosbags.interfaces.Qos` for each publisher that was recorded, where that is known.
+    """
 
     topic: str
     msgtype: str
     definition: str
     definition_format: str  # ros2msg, ros2idl or empty
     count: int
+    offered_qos: tuple[Any, ...] = ()
 
 
 class _Cut(Exception):
@@ -51,12 +56,13 @@ class SalvagedMcap:
         self.damage = ""
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._topics: dict[int, tuple[str, int]] = {}
+        self._qos: dict[int, str] = {}
         try:
             counts = Counter(number for number, _, _ in self._all_messages())
         except OSError as error:
             raise _unreadable(path, f"{error.strerror or error}, check permissions") from error
         self.channels = tuple(
-            Channel(topic, name, text, form, counts[number])
+            Channel(topic, name, text, form, counts[number], _offered_qos(self._qos.get(number, "")))
             for number, (topic, schema) in self._topics.items()
             for name, form, text in [self._schemas.get(schema, ("", "", ""))]
         )
@@ -116,7 +122,15 @@ class SalvagedMcap:
 
     def _put_channel(self, content: memoryview) -> None:
         number, schema = struct.unpack_from("<HH", content)
-        self._topics[number] = (_text(content, 4)[0], schema)
+        topic, at = _text(content, 4)
+        self._topics[number] = (topic, schema)
+        with suppress(_Cut, struct.error, UnicodeDecodeError):  # the messages are worth more than their metadata
+            at = _text(content, at)[1] + 4  # after the encoding and the size of the map
+            while at < len(content):
+                key, at = _text(content, at)
+                value, at = _text(content, at)
+                if key == "offered_qos_profiles":
+                    self._qos[number] = value
 
 
 class SalvagedSqlite:
@@ -146,8 +160,11 @@ class SalvagedSqlite:
             self._database.close()
             raise _unreadable(path, str(error)) from error
         self._topics = {number: name for number, name, _ in topics}
-        texts = self._definitions()
-        self.channels = tuple(Channel(name, kind, *texts.get(kind, ("", "")), -1) for _, name, kind in topics)
+        texts, qos = self._definitions(), self._qos()
+        self.channels = tuple(
+            Channel(name, kind, *texts.get(kind, ("", "")), -1, _offered_qos(qos.get(number, "")))
+            for number, name, kind in topics
+        )
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, log time in ns, data) in the order of recording; `damage` says afterwards why it ended."""
@@ -179,6 +196,22 @@ class SalvagedSqlite:
             return {kind: (text, form) for kind, text, form in self._database.execute(query)}
         except sqlite3.Error:  # recordings before Iron carry none
             return {}
+
+    def _qos(self) -> dict[int, str]:
+        try:
+            return dict(self._database.execute("SELECT id, offered_qos_profiles FROM topics"))
+        except sqlite3.Error:  # recordings before Eloquent carry none
+            return {}
+
+
+def _offered_qos(text: str) -> tuple[Any, ...]:
+    """Return the profiles of a topic's publishers, or none where the text is damaged."""
+    from rosbags.rosbag2.metadata import parse_qos
+
+    try:
+        return tuple(parse_qos(text))
+    except Exception:  # rosbags takes the text for what it should be
+        return ()
 
 
 def _chunk_records(content: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sparse_recon.bags.atomic import file_errors
 from sparse_recon.bags.packed import MAX_FILE_BYTES, Undecompressable, decompressed_pieces
@@ -106,7 +106,7 @@ class _Sound:
         self._reader.open()
         forms = {Format.MSG: "ros2msg", Format.IDL: "ros2idl"}
         self.channels = tuple(
-            Channel(c.topic, c.msgtype, c.msgdef.data, forms.get(c.msgdef.format, ""), c.msgcount)
+            Channel(c.topic, c.msgtype, c.msgdef.data, forms.get(c.msgdef.format, ""), c.msgcount, _offered_qos(c))
             for c in self._reader.connections
         )
 
@@ -124,6 +124,10 @@ class _Sound:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _offered_qos(connection: Any) -> tuple[Any, ...]:
+    return tuple(getattr(connection.ext, "offered_qos_profiles", ()))
 
 
 class _Several:

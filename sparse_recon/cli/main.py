@@ -20,6 +20,7 @@ COMMANDS = {
     "replay": ("replay", "complete the objects in a ROS 2 recording"),
     "complete": ("complete", "complete the objects in a folder of posed RGB-D files"),
     "bag-from-frames": ("bag_from_frames", "turn such a folder into a recording"),
+    "play": ("play", "publish a recording over ROS, as ros2 bag play does"),
     "view": ("view", "look at a result"),
     "demo": ("demo", "simulate a tabletop, replay it and show the result"),
     "simulate": ("simulate", "write a simulated recording"),
