@@ -14,10 +14,16 @@ from sparse_recon.errors import ConfigError
 
 
 def doc(
-    text: str, *, unit: str = "", low: float | None = None, high: float | None = None, live: bool = True
+    text: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    live: bool = True,
+    choices: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Metadata of a parameter: what it does, its unit, its closed range, and whether a running session takes it."""
-    return {"text": text, "unit": unit, "low": low, "high": high, "live": live}
+    """Metadata of a parameter: what it does, unit, closed range or choices, and whether a running node takes it."""
+    return {"text": text, "unit": unit, "low": low, "high": high, "live": live, "choices": choices}
 
 
 class Checked:
@@ -35,13 +41,14 @@ class Parameter:
     """One parameter as tables, descriptors and help show it."""
 
     name: str
-    kind: str  # bool, int, float, str or float[3]
+    kind: str  # bool, int, float, str, float[3] or str[]
     default: Any
     text: str
     unit: str
     low: float | None
     high: float | None
     live: bool
+    choices: tuple[str, ...] = ()
 
 
 def parameters(config_type: type) -> Iterator[Parameter]:
@@ -52,8 +59,13 @@ def parameters(config_type: type) -> Iterator[Parameter]:
             for p in parameters(typing.cast(type, hints[f.name])):
                 yield dataclasses.replace(p, name=f"{f.name}.{p.name}")
         elif f.metadata:
-            kind = "float[3]" if hints[f.name] not in (bool, int, float, str) else hints[f.name].__name__
-            yield Parameter(f.name, kind, f.default, **f.metadata)
+            yield Parameter(f.name, _kind(hints[f.name]), f.default, **f.metadata)
+
+
+def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is tuple:
+        return "str[]" if typing.get_args(hint)[0] is str else "float[3]"
+    return str(hint.__name__)
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,6 +107,10 @@ def replaced(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
 def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any, Any]) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if _kind(hint) == "str[]":
+        if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+            raise ConfigError(f"{name} must be a list of strings, got {value!r}")
+        return tuple(value)
     if typing.get_origin(hint) is tuple:
         if (
             not isinstance(value, (tuple, list))
@@ -105,6 +121,8 @@ def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any,
         return tuple(float(v) for v in value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(f"{name} is {value!r}, accepted are {', '.join(meta['choices'])}")
     low, high = meta["low"], meta["high"]
     if low is not None and not low <= value <= high:
         unit = f" {meta['unit']}" if meta["unit"] else ""

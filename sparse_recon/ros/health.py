@@ -1,0 +1,182 @@
+"""How the node is, in sentences with codes: inputs, transforms, worker, memory, model. No ROS messages here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparse_recon.errors import ErrorCode, TransformError
+from sparse_recon.ros.camera_inputs import CameraInputs
+from sparse_recon.ros.completions import Completions
+from sparse_recon.ros.ingest import Ingest
+from sparse_recon.ros.memory import resident_bytes
+from sparse_recon.ros.node_config import NodeConfig
+
+OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus
+_NAMES = {"color": "image", "info": "camera_info", "labels": "mask", "depth_info": "depth_camera_info"}
+
+
+@dataclass
+class Health:
+    """One status: what part of the node, how it is, a code and a sentence, and figures."""
+
+    part: str
+    level: int = OK
+    code: ErrorCode = ErrorCode.OK
+    message: str = "ok"
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def worsen(self, level: int, code: ErrorCode, message: str) -> None:
+        """Take a worse state; the first of equally bad ones stays."""
+        if level > self.level:
+            self.level, self.code, self.message = level, code, message
+
+
+def input_health(
+    inputs: CameraInputs, ingest: Ingest, config: NodeConfig, publishers: Callable[[str], int], clock_problem: str
+) -> Health:
+    """Say which input of a camera is missing, by how much its stamps miss, or why no frame comes of it."""
+    health = Health(f"inputs {inputs.name}")
+    for role, state in inputs.states.items():
+        rate = 1.0 / state.period_s if state.period_s > 0 else 0.0
+        lost = f", {state.lost} lost in transport" if state.lost else ""
+        health.values[_NAMES.get(role, role)] = f"{state.topic}, {state.received} messages, {rate:.1f} Hz{lost}"
+    if clock_problem:
+        health.worsen(ERROR, ErrorCode.STAMP_INVALID, clock_problem)
+    if silent := inputs.silent(config.watchdog_s):
+        health.worsen(ERROR, ErrorCode.NO_FRAMES, _missing(inputs, silent, config.watchdog_s, publishers))
+    rejection = ingest.counts.last_rejection
+    stalled = time.monotonic() - ingest.counts.last_frame_s > config.watchdog_s
+    own = rejection is not None and rejection.camera in (inputs.name, "")
+    if not silent and stalled:
+        code, message = _why_stalled(inputs, ingest, config)
+        health.worsen(ERROR, code, message)
+    elif own and rejection is not None:
+        health.worsen(WARN, rejection.code, rejection.message)
+    health.values["received"] = sum(state.received for state in inputs.states.values())
+    health.values["lost_in_transport"] = sum(state.lost for state in inputs.states.values())
+    return health
+
+
+def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publishers: Callable[[str], int]) -> str:
+    reasons = []
+    for role in silent:
+        state = inputs.states[role]
+        count = publishers(state.topic)
+        if state.incompatible:
+            why = f"a publisher's {state.incompatible} is incompatible: set qos_overrides.{state.topic}.subscription"
+        elif not count:
+            why = f"nobody publishes it: start the camera driver, or remap {_NAMES.get(role, role)!r}"
+        else:
+            why = f"{count} publisher(s) are there but silent: check the driver"
+        reasons.append(f"nothing on {state.topic} for more than {after_s:g} s, {why}")
+    return "; ".join(reasons)
+
+
+def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tuple[ErrorCode, str]:
+    """Return why messages arrive and no frame comes of them."""
+    rejection = ingest.counts.last_rejection
+    color = inputs.states["color"]
+    partners = [inputs.states[role] for role in ("depth", "labels") if role in inputs.states]
+    misses = {s.topic: abs(s.last_stamp_ns - color.last_stamp_ns) * 1e-9 for s in partners if s.received}
+    if rejection is not None and rejection.code is not ErrorCode.FRAME_INVALID:
+        return rejection.code, rejection.message
+    for topic, apart_s in misses.items():
+        if apart_s > config.assembly.stamp_tolerance_s:
+            return ErrorCode.FRAME_INVALID, (
+                f"stamps on {topic} and {color.topic} are {apart_s:.3f} s apart, assembly.stamp_tolerance_s allows "
+                f"{config.assembly.stamp_tolerance_s:g} s; let both share a clock"
+            )
+    if rejection is not None:
+        return rejection.code, rejection.message
+    if ingest.assembler.pending:
+        with ingest.lock:
+            transforms, world = ingest.assembler.transforms, ingest.assembler.world_frame
+            try:
+                transforms.lookup(world or transforms.root(color.frame_id), color.frame_id, color.last_stamp_ns)
+            except TransformError as error:
+                return error.code, f"waiting for the pose of the camera: {error.message}"
+    return ErrorCode.NO_FRAMES, "messages arrive and no frame came of them yet"
+
+
+def transform_health(ingest: Ingest, kind: str, received: int | None) -> Health:
+    """Say who keeps transforms and which frames there are."""
+    with ingest.lock:
+        frames = sorted(ingest.assembler.transforms.frames())
+        pending = ingest.assembler.pending
+    health = Health("transforms", values={"source": kind, "frames": " ".join(frames[:50]), "frames_waiting": pending})
+    if received is not None:
+        health.values["received"] = received
+    if not frames:
+        text = "no transform has arrived on /tf or /tf_static; publish them, or check the remapping of /tf"
+        health.worsen(WARN, ErrorCode.TF_FRAME_UNKNOWN, text)
+    return health
+
+
+def ingest_health(ingest: Ingest, percentiles_ms: tuple[float, float], cpu_percent: float) -> Health:
+    """Give the figures of the input side."""
+    counts = ingest.counts
+    return Health(
+        "ingest",
+        values={
+            "keyframes_kept": counts.kept,
+            "new_views": counts.new_views,
+            "keyframes_lost": counts.lost,
+            "frames_unneeded": ingest.assembler.unneeded,
+            "dropped": counts.dropped,
+            "rejected": sum(ingest.assembler.counts.values()),
+            **{f"rejected {code.name}": number for code, number in sorted(ingest.assembler.counts.items())},
+            "restarts": counts.restarts,
+            "callback_p50_ms": f"{percentiles_ms[0]:.3f}",
+            "callback_p99_ms": f"{percentiles_ms[1]:.3f}",
+            "ingest_cpu_percent": f"{cpu_percent:.1f}",
+        },
+    )
+
+
+def worker_health(completions: Completions) -> Health:
+    """Say what the worker does, and what became of the last completion."""
+    worker, last, progress = completions.worker, completions.last, completions.progress
+    job = worker.current
+    doing = job.name if job is not None else "idle"
+    if progress is not None:
+        doing += f": {progress.stage} {100 * progress.fraction:.0f} %"
+    health = Health(
+        "worker",
+        message=doing,
+        values={
+            "waiting": worker.waiting,
+            "finished": worker.finished,
+            "objects": len(completions.completed),
+            "last_object": last.object_id,
+            "last_code": f"{int(last.code)} {last.code.name}",
+            "last_message": last.message,
+            "last_seconds": f"{last.seconds:.3f}",
+        },
+    )
+    if last.code is not ErrorCode.OK:
+        health.worsen(WARN, last.code, last.message)
+    return health
+
+
+def memory_health(completions: Completions) -> Health:
+    """Compare resident memory with its budget."""
+    resident, limit = resident_bytes(), completions.memory.limit_bytes
+    health = Health(
+        "memory",
+        message=f"{resident / 1e6:.0f} of {limit / 1e6:.0f} MB",
+        values={
+            "rss_bytes": resident,
+            "memory_budget_bytes": limit,
+            "frames": len(completions.session.frames),
+            "frame_bytes": completions.session.kept_bytes,
+            "frames_evicted": completions.memory.evicted,
+            "completion_growth_bytes": completions.memory.growth_bytes,
+        },
+    )
+    if resident > limit:
+        text = f"{resident / 1e6:.0f} MB are resident, memory_budget_bytes allows {limit / 1e6:.0f} MB; raise it"
+        health.worsen(ERROR, ErrorCode.MEMORY_BUDGET, text)
+    return health

@@ -1,0 +1,108 @@
+"""Incoming messages as the records that `observe` takes. Only attributes are read, so any message class will do."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import numpy as np
+
+from sparse_recon.errors import ErrorCode, InputError, SparseReconError
+from sparse_recon.geometry.transforms import pose_from_quaternion
+from sparse_recon.observe.images import MAX_PIXELS, CompressedImage, Image, RawImage
+from sparse_recon.observe.undistort import CameraInfo
+from sparse_recon.types import Float64, OrientedBox
+
+log = logging.getLogger(__name__)
+
+
+def stamp_ns_of(message: Any) -> int:
+    """Return the stamp of a message with a header, in nanoseconds."""
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
+def image_of(message: Any) -> Image:
+    """Return what `observe.images` decodes; the bytes are shared with the message."""
+    if hasattr(message, "format"):
+        return CompressedImage(message.format, message.data)
+    size = (int(message.width), int(message.height), int(message.step))
+    return RawImage(message.encoding, *size, bool(message.is_bigendian), message.data)
+
+
+def camera_info_of(message: Any) -> CameraInfo:
+    """Return the fields of sensor_msgs/CameraInfo that matter."""
+    roi = message.roi
+    return CameraInfo(
+        int(message.width),
+        int(message.height),
+        np.array(message.k),
+        np.array(message.d),
+        message.distortion_model,
+        np.array(message.p),
+        (int(message.binning_x), int(message.binning_y)),
+        (int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)),
+    )
+
+
+def labels_of(message: Any, width: int, height: int) -> RawImage:
+    """Draw the boxes of a vision_msgs/Detection2DArray as a label image: 1 for the first one, smaller boxes on top.
+
+    Raises
+    ------
+    InputError
+        SIZE_MISMATCH if the camera info states a size that no image has.
+    """
+    if not 0 < width * height <= MAX_PIXELS:
+        raise InputError(ErrorCode.SIZE_MISMATCH, f"camera info states {width}x{height} pixels")
+    labels = np.zeros((height, width), np.int32)
+    boxes = []
+    for number, detection in enumerate(message.detections, 1):
+        box = detection.bbox
+        rectangle = (box.center.position.x, box.center.position.y, box.size_x, box.size_y)
+        if all(map(math.isfinite, rectangle)) and min(box.size_x, box.size_y) > 0:
+            boxes.append((box.size_x * box.size_y, number, rectangle))
+    for _, number, (x, y, size_x, size_y) in sorted(boxes, key=lambda item: (-item[0], item[1])):
+        columns = slice(max(round(x - size_x / 2), 0), max(round(x + size_x / 2), 0))
+        rows = slice(max(round(y - size_y / 2), 0), max(round(y + size_y / 2), 0))
+        labels[rows, columns] = number
+    return RawImage("32SC1", width, height, 4 * width, False, np.frombuffer(labels.tobytes(), np.uint8))
+
+
+def boxes_of(message: Any) -> list[OrientedBox]:
+    """Return the boxes of a vision_msgs/Detection3DArray in the frame of its header; unusable ones are warned of."""
+    boxes = []
+    for detection in message.detections:
+        try:
+            boxes.append(box_of(detection.bbox.center, detection.bbox.size))
+        except SparseReconError as error:
+            log.warning("a detected box is left out: %s", error.message)
+    return boxes
+
+
+def box_of(pose: Any, size: Any) -> OrientedBox:
+    """Return a geometry_msgs/Pose and a Vector3 as a box in the frame of the pose.
+
+    Raises
+    ------
+    InputError
+        If the quaternion is not of unit length, or an edge is not positive.
+    """
+    p, q = pose.position, pose.orientation
+    T = pose_from_quaternion((q.x, q.y, q.z, q.w), (p.x, p.y, p.z))
+    return OrientedBox(T, np.array([size.x, size.y, size.z]))
+
+
+def transforms_of(message: Any) -> list[tuple[str, str, int, Float64]]:
+    """Return (parent, child, stamp_ns, T_parent_child) of each usable transform of a TFMessage; warn of the others."""
+    usable = []
+    for item in message.transforms:
+        t, q = item.transform.translation, item.transform.rotation
+        stamp_ns = item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
+        try:
+            T_parent_child = pose_from_quaternion((q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
+        except SparseReconError as error:
+            log.warning("transform %s -> %s is left out: %s", item.header.frame_id, item.child_frame_id, error.message)
+            continue
+        usable.append((item.header.frame_id, item.child_frame_id, stamp_ns, T_parent_child))
+    return usable

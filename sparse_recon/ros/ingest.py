@@ -1,0 +1,249 @@
+"""From messages to frames in the session, in a thread of its own: callbacks only put messages here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparse_recon.errors import ErrorCode
+from sparse_recon.geometry.transforms import TransformSource
+from sparse_recon.observe.assemble import FrameAssembler, Rejection
+from sparse_recon.observe.camera_streams import CameraStreams
+from sparse_recon.requests import FrameReport
+from sparse_recon.ros.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
+from sparse_recon.ros.memory import MemoryBudget
+from sparse_recon.ros.node_config import NodeConfig
+from sparse_recon.session import CompletionSession
+from sparse_recon.types import Frame
+
+log = logging.getLogger(__name__)
+
+_IDLE_S = 0.5  # after this long without input, stamps that are near each other are matched with what there is
+_MAX_TRANSFORMS = 5000  # messages that may wait
+_LOG_EVERY_S = 5.0
+
+
+@dataclass
+class IngestCounts:
+    """What became of the input so far.
+
+    Attributes
+    ----------
+    dropped : messages that were pushed out of a full queue.
+    kept, new_views : frames in the session, and those of them from new sides.
+    lost : frames that were wanted and could not be kept.
+    last_rejection : the newest input that gave no frame; None once a frame was made after it.
+    last_frame_s : steady clock when the last frame was made or found to add nothing.
+    restarts : jumps back in time.
+    cpu_s : processor time of the thread.
+    """
+
+    dropped: int = 0
+    kept: int = 0
+    new_views: int = 0
+    lost: int = 0
+    last_rejection: Rejection | None = None
+    last_frame_s: float = 0.0
+    restarts: int = 0
+    cpu_s: float = 0.0
+
+
+class Ingest:
+    """Owns the assembler; adds frames to the session while the worker completes.
+
+    Parameters
+    ----------
+    session : takes the frames.
+    on_frame : called in this thread after a frame was kept.
+    on_restart : called in this thread after time jumped back; the session must be emptied there.
+    on_detections : called in this thread with every message of a 3D detector.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        cameras: Sequence[CameraStreams],
+        transforms: TransformSource,
+        session: CompletionSession,
+        memory: MemoryBudget,
+        *,
+        on_frame: Callable[[FrameReport, Frame], None],
+        on_restart: Callable[[], None],
+        on_detections: Callable[[Any], None],
+    ) -> None:
+        self._config, self._session, self._memory = config, session, memory
+        self._on_frame, self._on_restart, self._on_detections = on_frame, on_restart, on_detections
+        self.lock = threading.RLock()  # held while the assembler and its transforms are used
+        self.assembler = FrameAssembler(
+            cameras,
+            world_frame=config.world_frame,
+            depth=config.depth,
+            config=config.assembly,
+            transforms=transforms,
+            wanted=session.wants,
+        )
+        self.counts = IngestCounts(last_frame_s=time.monotonic())
+        self._image_sizes: dict[str, tuple[int, int]] = {}
+        self._rejected = 0
+        self._logged: dict[ErrorCode, tuple[float, int]] = {}
+        self._items: deque[tuple[str, str, Any]] = deque()
+        self._waiting: Counter[tuple[str, str]] = Counter()
+        self._arrived = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="ingest", daemon=True)
+        self._thread.start()
+
+    def put(self, camera: str, role: str, message: Any) -> None:
+        """Take a message without waiting; where too many of its kind wait, the oldest of them is dropped."""
+        key = (camera, role)
+        limit = _MAX_TRANSFORMS if role.startswith("tf") else self._config.assembly.queue_size
+        with self._arrived:
+            if self._waiting[key] >= limit:
+                oldest = next(i for i, item in enumerate(self._items) if item[:2] == key)
+                del self._items[oldest]
+                self._waiting[key] -= 1
+                self.counts.dropped += 1
+            self._items.append((camera, role, message))
+            self._waiting[key] += 1
+            self._arrived.notify()
+
+    def put_transforms(self, message: Any, static: bool) -> None:
+        """Take a TFMessage."""
+        self.put("", "tf_static" if static else "tf", message)
+
+    def wait_until_used(self, timeout_s: float) -> bool:
+        """Wait until all that was put before this call has been used; False if that took too long."""
+        used = threading.Event()
+        self.put("", "mark", used)
+        return used.wait(timeout_s)
+
+    def restart(self) -> None:
+        """Forget all messages and moving transforms; the caller empties the session."""
+        with self._arrived:
+            self._items.clear()
+            self._waiting.clear()
+        with self.lock:
+            self.assembler.restart()
+            self.counts.restarts = self.assembler.restarts
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread; False if it has not ended in time."""
+        with self._arrived:
+            self._stopping = True
+            self._arrived.notify()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        settled = True
+        while not self._stopping:
+            item = self._next(None if settled else _IDLE_S)
+            settled = item is None
+            if self._stopping:
+                return
+            try:
+                self._use(item)
+            except Exception as error:  # nothing in a message may end this thread
+                log.exception("a message could not be used")
+                self.counts.last_rejection = Rejection(ErrorCode.INTERNAL, repr(error), "", 0)
+            self.counts.cpu_s = time.thread_time()
+
+    def _next(self, timeout_s: float | None) -> tuple[str, str, Any] | None:
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._items or self._stopping, timeout_s)
+            if not self._items or self._stopping:
+                return None
+            item = self._items.popleft()
+            self._waiting[item[:2]] -= 1
+            return item
+
+    def _use(self, item: tuple[str, str, Any] | None) -> None:
+        with self.lock:
+            unneeded = self.assembler.unneeded
+            if item is not None:
+                self._push(*item)
+            self._note_restart()
+        while frames := self._poll(settle=item is None):
+            for frame in frames:
+                self._keep(frame)
+        if self.assembler.unneeded != unneeded:
+            self._made_frame()
+        if item is not None and item[1] == "mark":
+            item[2].set()
+
+    def _poll(self, settle: bool) -> list[Frame]:
+        with self.lock:
+            frames = self.assembler.poll(settle=settle)
+            if frames:
+                self._made_frame()
+            self._note_rejections()
+        return frames
+
+    def _made_frame(self) -> None:
+        self.counts.last_frame_s = time.monotonic()
+        self.counts.last_rejection = None
+
+    def _push(self, camera: str, role: str, message: Any) -> None:
+        if role in ("tf", "tf_static"):
+            for parent, child, stamp_ns, T_parent_child in transforms_of(message):
+                self.assembler.push_transform(parent, child, stamp_ns, T_parent_child, role == "tf_static")
+        elif role in ("info", "depth_info"):
+            info = camera_info_of(message)
+            stream = "color" if role == "info" else "depth"
+            self.assembler.push_info(stream, camera, stamp_ns_of(message), info)  # type: ignore[arg-type]
+            if role == "info":
+                self._image_sizes[camera] = (info.width, info.height)
+        elif role == "detections_3d":
+            self._on_detections(message)
+        elif role == "detections":
+            if camera in self._image_sizes:
+                labels = labels_of(message, *self._image_sizes[camera])
+                self.assembler.push_image("labels", camera, stamp_ns_of(message), message.header.frame_id, labels)
+        elif role != "mark":
+            frame_id = message.header.frame_id
+            self.assembler.push_image(role, camera, stamp_ns_of(message), frame_id, image_of(message))  # type: ignore[arg-type]
+
+    def _keep(self, frame: Frame) -> None:
+        self._memory.make_room(self._session)
+        try:
+            report = self._session.add_frame(frame)
+        except MemoryError as error:
+            self.counts.lost += 1
+            self.counts.last_rejection = Rejection(ErrorCode.MEMORY_BUDGET, str(error), frame.camera, frame.stamp_ns)
+            return
+        if not report.accepted:
+            self.counts.last_rejection = Rejection(report.code, report.reason, frame.camera, frame.stamp_ns)
+            self._log(self.counts.last_rejection)
+            return
+        self.counts.kept += 1
+        self.counts.new_views += report.new_view
+        self._on_frame(report, frame)
+
+    def _note_restart(self) -> None:
+        if self.assembler.restarts != self.counts.restarts:
+            self.counts.restarts = self.assembler.restarts
+            self._on_restart()
+
+    def _note_rejections(self) -> None:
+        count = sum(self.assembler.counts.values())
+        new = min(count - self._rejected, len(self.assembler.rejections))
+        self._rejected = count
+        for rejection in list(self.assembler.rejections)[len(self.assembler.rejections) - new :]:
+            self.counts.last_rejection = rejection
+            self._log(rejection)
+
+    def _log(self, rejection: Rejection) -> None:
+        """Say why an input gave no frame, at most every few seconds for each code, with how often it happened."""
+        last_s, repeats = self._logged.get(rejection.code, (-_LOG_EVERY_S, 0))
+        now_s = time.monotonic()
+        if now_s - last_s < _LOG_EVERY_S:
+            self._logged[rejection.code] = (last_s, repeats + 1)
+            return
+        more = f" (and {repeats} more like it)" if repeats else ""
+        log.warning("[%d %s] %s%s", rejection.code, rejection.code.name, rejection.message, more)
+        self._logged[rejection.code] = (now_s, 0)

@@ -1,0 +1,73 @@
+"""Resident memory of this process, and giving it back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+from pathlib import Path
+
+from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.session import CompletionSession
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def give_back() -> None:
+    """Collect garbage and return freed heap pages to the system, where the C library can."""
+    gc.collect()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
+class MemoryBudget:
+    """Keeps the process below its budget by letting the session forget its least useful frames.
+
+    Attributes
+    ----------
+    limit_bytes : the budget.
+    growth_bytes : most that a completion took beyond what was resident before; room for it is kept.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.growth_bytes = 0
+        self.evicted = 0
+
+    def make_room(self, session: CompletionSession, needed_bytes: int = 0) -> None:
+        """Forget frames until `needed_bytes` fit, as far as frames can help."""
+        excess_bytes = resident_bytes() + needed_bytes - self.limit_bytes
+        if excess_bytes > 0 and session.kept_bytes > 0:
+            dropped = session.shrink(max(session.kept_bytes - excess_bytes, 0))
+            self.evicted += dropped
+            if dropped:
+                give_back()
+
+    def require_room(self, session: CompletionSession) -> None:
+        """Make room for a completion.
+
+        Raises
+        ------
+        SparseReconError
+            MEMORY_BUDGET, if the process is above its budget even with as few frames as possible.
+        """
+        self.make_room(session, self.growth_bytes)
+        resident = resident_bytes()
+        if resident > self.limit_bytes:
+            raise SparseReconError(
+                ErrorCode.MEMORY_BUDGET,
+                f"{resident / 1e6:.0f} MB are resident, memory_budget_bytes allows {self.limit_bytes / 1e6:.0f} MB, "
+                f"and only {session.kept_bytes / 1e6:.0f} MB of it are frames; raise memory_budget_bytes, or lower "
+                "evidence.fine_grid and keyframes.max_frames",
+            )
+
+    def note_growth(self, before_bytes: int) -> None:
+        """Remember how far a running completion is above where it began."""
+        self.growth_bytes = max(self.growth_bytes, resident_bytes() - before_bytes)

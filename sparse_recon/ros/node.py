@@ -1,0 +1,315 @@
+"""The lifecycle node: camera frames and transforms in, completed objects out. It converts, calls, publishes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rclpy.clock import Clock, ClockType, JumpThreshold, ROSClock
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.parameters import Parameter
+from sparse_recon.ros.camera_inputs import CallbackTimes, CameraInputs
+from sparse_recon.ros.completions import Completions
+from sparse_recon.ros.diagnostics import Diagnostics, Stopwatch
+from sparse_recon.ros.goals import CompleteAction
+from sparse_recon.ros.health import (
+    ERROR,
+    OK,
+    Health,
+    ingest_health,
+    input_health,
+    memory_health,
+    transform_health,
+    worker_health,
+)
+from sparse_recon.ros.ingest import Ingest
+from sparse_recon.ros.memory import give_back
+from sparse_recon.ros.node_config import NodeConfig
+from sparse_recon.ros.outputs import Outputs
+from sparse_recon.ros.parameters import NodeParameters
+from sparse_recon.ros.posts import Posts
+from sparse_recon.ros.services import Services
+from sparse_recon.ros.transforms import Tf2Transforms, TransformSubscriptions, transform_source
+from sparse_recon.ros.worker import Job
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_STOP_S = 2.0  # threads get this long to end
+_RETRY_S = 3.0  # a node that starts itself tries again after this
+_TICK_S = 0.5
+
+
+class CompletionNode(LifecycleNode):
+    """See README for topics, services, action and parameters.
+
+    Unconfigured: parameters, action, services (which say that the node is not active), diagnostics.
+    Inactive: publishers, session, loaded model. Active: subscriptions and the thread that takes their messages.
+    """
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__("completion_node", **how)
+        self.stopping = threading.Event()
+        self._completions: Completions | None = None
+        self._outputs: Outputs | None = None
+        self._ingest: Ingest | None = None
+        self._inputs: list[CameraInputs] = []
+        self._transforms: TransformSubscriptions | Tf2Transforms | None = None
+        self._times = CallbackTimes()
+        self._cpu = Stopwatch()
+        self._state_problem = Health("node", message="unconfigured")
+        self._model_health = Health("model", message="not loaded")
+        self._starts_itself, self._retry_at_s = True, 0.0
+        self._node_parameters = NodeParameters(self, self._may_change, self._changed)
+        self.posts = Posts(self)
+        self._complete_action = CompleteAction(self, self.posts, self._active)
+        self._node_services = Services(self, self.posts, self._active, self._forget_messages)
+        self._diagnostics = Diagnostics(self, self.config.diagnostics_period_s, self._health)
+        self._tick = self.create_timer(_TICK_S, self._go_on, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(backwards, post_callback=self._clock_jumped)
+
+    @property
+    def config(self) -> NodeConfig:
+        """The parameters in force."""
+        return self._node_parameters.config
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make publishers and the session and load the model; FAILURE leaves the node unconfigured, with the reason."""
+        try:
+            if self._node_parameters.problem:
+                raise SparseReconError(ErrorCode.CONFIG_INVALID, self._node_parameters.problem)
+            self._outputs = Outputs(self, self.config.footprints)
+            self._completions = Completions(
+                self.config, self._outputs, now_s=self._now_s, why_no_frames=self._why_no_frames
+            )
+            self._load_model(self._completions)
+        except Exception as error:
+            self._refused("configure", error)
+            self._clean_up()
+            return FAILURE
+        self._state_problem = Health("node", message="inactive: activate it")
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe; FAILURE leaves the node inactive, with the reason."""
+        try:
+            self._subscribe()
+        except Exception as error:
+            self._unsubscribe()
+            self._refused("activate", error)
+            return FAILURE
+        self._state_problem = Health("node", message="active")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop taking messages and cancel what runs; frames and results stay."""
+        self._starts_itself = False
+        self._unsubscribe()
+        if self._completions is not None:
+            self._completions.worker.cancel_all(ErrorCode.NOT_ACTIVE, "the node was deactivated")
+        self._state_problem = Health("node", message="inactive: activate it")
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give memory back."""
+        self._starts_itself = False
+        self._clean_up()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End everything."""
+        self._starts_itself = False
+        self._clean_up()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured."""
+        self._clean_up()
+        return SUCCESS
+
+    def start_itself(self) -> None:
+        """Configure and activate, if parameter `autostart` says so, once; what fails is tried again later."""
+        wanted = self._starts_itself and self.config.autostart and not self.stopping.is_set()
+        if not wanted or time.monotonic() < self._retry_at_s:
+            return
+        label = self._state_machine.current_state[1]
+        if label == "unconfigured" and self.trigger_configure() == SUCCESS:
+            label = "inactive"
+        if label == "inactive" and self.trigger_activate() == SUCCESS:
+            self._starts_itself = False
+        self._retry_at_s = time.monotonic() + _RETRY_S
+
+    def close(self) -> bool:
+        """End all threads; False if one of them could not be ended in time."""
+        self._jumps.unregister()
+        return self._clean_up()
+
+    def _go_on(self) -> None:
+        """Do what waits for its time."""
+        try:
+            self.start_itself()
+            if self._ingest is not None and self._completions is not None:
+                self._completions.continue_passes()
+        except Exception as error:
+            self._refused("go on", error)
+
+    def _load_model(self, completions: Completions) -> None:
+        def tell(fraction: float, sentence: str) -> None:
+            self._model_health.message = f"loading {100 * fraction:.0f} %: {sentence}"
+            self.get_logger().info(self._model_health.message)
+
+        loaded, problems = threading.Event(), []
+
+        def done(result: Any, error: SparseReconError | None) -> None:
+            problems.append(error)
+            loaded.set()
+
+        name, begun_s = self.config.model, time.monotonic()
+        self._model_health = Health("model", message="loading", values={"name": name})
+        completions.worker.submit(Job("load model", lambda job: completions.session.load(name, tell), done))
+        while not loaded.wait(0.2):
+            self._diagnostics.publish()
+            if self.stopping.is_set():
+                raise SparseReconError(ErrorCode.CANCELLED, "the node is stopping")
+        if problems[0] is not None:
+            self._model_health.worsen(ERROR, problems[0].code, problems[0].message)
+            raise problems[0]
+        seconds = time.monotonic() - begun_s
+        self._model_health = Health(
+            "model", message=f"{name} is loaded", values={"name": name, "load_seconds": seconds}
+        )
+
+    def _subscribe(self) -> None:
+        config, completions = self.config, self._completions
+        assert completions is not None
+        self._times = CallbackTimes()
+        transforms = transform_source(config.transform_source, self, config.assembly)
+        if isinstance(transforms, Tf2Transforms):
+            self._transforms = transforms
+
+        def take(camera: str, role: str, message: Any) -> None:
+            if self._ingest is not None:
+                self._ingest.put(camera, role, message)
+
+        self._inputs = [CameraInputs(self, name, config, take, self._times) for name in config.camera_names or ("",)]
+        self._ingest = completions.ingest = Ingest(
+            config,
+            [inputs.streams for inputs in self._inputs],
+            transforms,
+            completions.session,
+            completions.memory,
+            on_frame=lambda report, frame: completions.note_frame(report.new_view),
+            on_restart=completions.time_jumped,
+            on_detections=completions.note_detections,
+        )
+        if self._transforms is None:
+            self._transforms = TransformSubscriptions(self, self._ingest.put_transforms)
+
+    def _unsubscribe(self) -> None:
+        for inputs in self._inputs:
+            inputs.destroy()
+        self._inputs = []
+        if self._transforms is not None:
+            self._transforms.destroy()
+            self._transforms = None
+        if self._ingest is not None:
+            self._ingest.stop(_STOP_S)
+            self._ingest = None
+        if self._completions is not None:
+            self._completions.leave_input()
+
+    def _clean_up(self) -> bool:
+        self._unsubscribe()
+        ended = True
+        if self._completions is not None:
+            ended = self._completions.worker.stop(_STOP_S)
+            self._completions = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+        if self._state_problem.level == OK:
+            self._state_problem = Health("node", message="unconfigured")
+        if self._model_health.level == OK:
+            self._model_health = Health("model", message="not loaded")
+        give_back()
+        return ended
+
+    def _refused(self, what: str, error: Exception) -> None:
+        if not isinstance(error, SparseReconError):
+            self.get_logger().error(f"cannot {what}: {error!r}")
+            error = SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {error!r}")
+        self._state_problem = Health("node", ERROR, error.code, f"cannot {what}: {error.message}")
+        self.get_logger().error(f"[{int(error.code)} {error.code.name}] cannot {what}: {error.message}")
+
+    def _active(self) -> tuple[Completions | None, str]:
+        if self._ingest is not None and self._completions is not None and not self.stopping.is_set():
+            return self._completions, ""
+        return None, f"the node is not active ({self._state_problem.message}); activate it and ask again"
+
+    def _forget_messages(self) -> None:
+        if self._ingest is not None:
+            self._ingest.restart()
+
+    def _clock_jumped(self, jump: Any) -> None:
+        """Forget everything if the clock went back behind what was used; a loop's first messages may overtake it."""
+        ingest, completions = self._ingest, self._completions
+        if ingest is None or completions is None or jump.delta.nanoseconds >= 0:
+            return
+        now_ns = self.get_clock().now().nanoseconds
+        with ingest.lock:
+            newest_ns = ingest.assembler.newest_ns
+        if newest_ns > now_ns + self.config.assembly.jump_back_s * 1e9:
+            ingest.restart()
+            completions.time_jumped()
+
+    def _may_change(self, parameter: Parameter) -> str:
+        if self._state_machine.current_state[1] == "unconfigured":
+            return ""
+        return (
+            f"{parameter.name} can be changed only while the node is unconfigured: deactivate it and clean it up first"
+        )
+
+    def _changed(self, config: NodeConfig) -> None:
+        if self._completions is not None:
+            self._completions.configure(config)
+
+    def _now_s(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _why_no_frames(self) -> str:
+        sentences = [health.message for health in self._input_health() if health.level != OK]
+        return "; ".join(sentences) or "wait for the camera"
+
+    def _input_health(self) -> list[Health]:
+        ingest = self._ingest
+        if ingest is None:
+            return []
+        return [
+            input_health(inputs, ingest, self.config, self.count_publishers, self._clock_problem())
+            for inputs in self._inputs
+        ]
+
+    def _clock_problem(self) -> str:
+        clock = self.get_clock()
+        if isinstance(clock, ROSClock) and clock.ros_time_is_active and clock.now().nanoseconds == 0:
+            return "use_sim_time is true and nobody publishes /clock; play the recording with --clock, or set it false"
+        return ""
+
+    def _health(self) -> Iterable[Health]:
+        """Return the health of all parts."""
+        yield self._state_problem
+        ingest, completions = self._ingest, self._completions
+        if ingest is not None:
+            yield from self._input_health()
+            received = getattr(self._transforms, "received", None)
+            yield transform_health(ingest, "tree" if received is not None else "tf2_ros", received)
+            cpu_percent = self._cpu.percent(time.thread_time() + ingest.counts.cpu_s)
+            yield ingest_health(ingest, self._times.percentiles_ms(), cpu_percent)
+        if completions is not None:
+            yield worker_health(completions)
+            yield memory_health(completions)
+        yield self._model_health

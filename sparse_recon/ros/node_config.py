@@ -1,0 +1,141 @@
+"""Parameters of the node: those of a session, and those that only a node has. No ROS is needed to read this."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sparse_recon.config import SessionConfig
+from sparse_recon.errors import ConfigError
+from sparse_recon.footprints import FootprintConfig
+from sparse_recon.parameters import doc, nested, replaced
+
+_CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class NodeConfig(SessionConfig):
+    """All parameters of `completion_node`."""
+
+    autostart: bool = field(
+        default=True,
+        metadata=doc("Configure and activate when the node starts; false: by lifecycle calls.", live=False),
+    )
+    camera_names: tuple[str, ...] = field(
+        default=(),
+        metadata=doc(
+            "Cameras; the inputs of each are <name>/image and so on. Empty: one camera with inputs image, depth ...",
+            live=False,
+        ),
+    )
+    image_transport: str = field(
+        default="raw",
+        metadata=doc(
+            "How colour arrives; compressed: on <image>/compressed.", choices=("raw", "compressed"), live=False
+        ),
+    )
+    depth_transport: str = field(
+        default="raw",
+        metadata=doc(
+            "How depth arrives; compressedDepth: on <depth>/compressedDepth.",
+            choices=("raw", "compressedDepth"),
+            live=False,
+        ),
+    )
+    use_depth: bool = field(
+        default=True,
+        metadata=doc("A frame needs a depth image; false: colour and masks alone.", live=False),
+    )
+    depth_camera_info: bool = field(
+        default=False,
+        metadata=doc("Depth has a camera info of its own on depth_camera_info; else that of colour holds.", live=False),
+    )
+    use_mask: bool = field(
+        default=False, metadata=doc("A frame needs a label image on mask; its values name the objects.", live=False)
+    )
+    use_detections: bool = field(
+        default=False,
+        metadata=doc(
+            "Objects are those of vision_msgs detections on detections and detections_3d (where installed).", live=False
+        ),
+    )
+    transform_source: str = field(
+        default="auto",
+        metadata=doc(
+            "Who keeps transforms: tf2_ros, or this package's own tree, which replay uses; auto: tf2_ros if installed.",
+            choices=("auto", "tf2_ros", "tree"),
+            live=False,
+        ),
+    )
+    continuous: bool = field(
+        default=False, metadata=doc("Complete all objects again whenever new views add enough, without being asked.")
+    )
+    continuous_period_s: float = field(
+        default=2.0, metadata=doc("Time between two such passes at least.", unit="s", low=0.0, high=3600.0)
+    )
+    continuous_new_views: int = field(
+        default=1, metadata=doc("Views from new sides that begin such a pass; 0: any new frame.", low=0, high=64)
+    )
+    goal_policy: str = field(
+        default="queue",
+        metadata=doc(
+            "What a goal does while another runs: waits its turn, cancels it, or is refused.",
+            choices=("queue", "preempt", "reject"),
+        ),
+    )
+    max_waiting_goals: int = field(
+        default=8, metadata=doc("Goals that may wait; further ones end with code BUSY.", low=0, high=1000)
+    )
+    memory_budget_bytes: int = field(
+        default=2_000_000_000,
+        metadata=doc(
+            "Resident memory of the process; above it the least useful frames go, then requests are refused.",
+            unit="bytes",
+            low=300_000_000,
+            high=2**40,
+        ),
+    )
+    save_folder: str = field(
+        default="", metadata=doc("Where save_objects writes when the request names no folder; empty: it must name one.")
+    )
+    diagnostics_period_s: float = field(
+        default=1.0, metadata=doc("Time between two diagnostics messages.", unit="s", low=0.1, high=60.0, live=False)
+    )
+    watchdog_s: float = field(
+        default=3.0, metadata=doc("An input silent for this long is reported as missing.", unit="s", low=0.5, high=60.0)
+    )
+    footprints: FootprintConfig = field(default_factory=FootprintConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.camera_names:
+            if not _CAMERA_NAME.fullmatch(name):
+                raise ConfigError(
+                    f"camera_names holds {name!r}; a name begins with a letter and has letters, digits and _ only"
+                )
+        if len(set(self.camera_names)) != len(self.camera_names):
+            raise ConfigError(f"camera_names must differ from each other, got {', '.join(self.camera_names)}")
+        if self.use_mask and self.use_detections:
+            raise ConfigError("use_mask and use_detections both name the objects; set one of them")
+
+        if not (self.use_depth or self.use_mask or self.use_detections):
+            raise ConfigError("without use_depth a frame shows no object; set use_depth, use_mask or use_detections")
+
+    @property
+    def session(self) -> SessionConfig:
+        """The parameters that decide a completion, and no others."""
+        return SessionConfig(**{f.name: getattr(self, f.name) for f in fields(SessionConfig)})
+
+
+def load_node_config(values: Mapping[str, Any], base: NodeConfig | None = None) -> NodeConfig:
+    """Make a config from nested or dotted values, as YAML files and ROS parameters give them.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or a value has the wrong type or lies outside its range. Nothing is repaired.
+    """
+    return typing.cast(NodeConfig, replaced(base or NodeConfig(), nested(values)))

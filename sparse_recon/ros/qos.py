@@ -1,0 +1,45 @@
+"""Quality of service: camera streams are best effort, results stay for whoever comes later. YAML may override both."""
+
+from __future__ import annotations
+
+from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+__all__ = ["SubscriptionEventCallbacks", "latched", "overridable", "sensor", "transforms"]
+
+# Ten images of a camera at 30 Hz bridge a third of a second in which the interpreter is busy elsewhere.
+SENSOR_DEPTH = 10
+
+
+def sensor() -> QoSProfile:
+    """Best effort and volatile: it matches every publisher, and a lost image is not sent again."""
+    return QoSProfile(
+        history=QoSHistoryPolicy.KEEP_LAST, depth=SENSOR_DEPTH, reliability=QoSReliabilityPolicy.BEST_EFFORT
+    )
+
+
+def latched() -> QoSProfile:
+    """Reliable and transient local: a subscriber that comes later receives the last message."""
+    return QoSProfile(
+        history=QoSHistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=QoSReliabilityPolicy.RELIABLE,
+        durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
+def transforms(static: bool) -> QoSProfile:
+    """The profiles of tf2_ros for /tf and /tf_static."""
+    durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if static else QoSDurabilityPolicy.VOLATILE
+    return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=100, durability=durability)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Let parameters `qos_overrides.<topic>.<subscription or publisher>.<policy>` replace each policy."""
+    kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+    return QoSOverridingOptions(policy_kinds=kinds)

@@ -1,0 +1,113 @@
+"""The services `~/get_objects`, `~/reset`, `~/save_objects` and `~/set_region`; long work runs in the worker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+
+from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.messages import candidate_fields, header_fields
+from sparse_recon.msg import ObjectCandidate
+from sparse_recon.ros.completions import Completions
+from sparse_recon.ros.convert import to_message
+from sparse_recon.ros.incoming import box_of, stamp_ns_of
+from sparse_recon.ros.outputs import completed_object_message
+from sparse_recon.ros.posts import Posts
+from sparse_recon.ros.worker import Job
+from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
+
+log = logging.getLogger(__name__)
+
+
+class Services:
+    """Serves as long as the node lives; while it is not active every answer has code NOT_ACTIVE.
+
+    Parameters
+    ----------
+    active : returns what works on requests now, or None, with why not.
+    restart : forgets all messages that wait.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        posts: Posts,
+        active: Callable[[], tuple[Completions | None, str]],
+        restart: Callable[[], None],
+    ) -> None:
+        self._node, self._posts, self._active, self._restart = node, posts, active, restart
+        group = ReentrantCallbackGroup()
+        for kind, name, callback in (
+            (GetObjects, "~/get_objects", self._get_objects),
+            (Reset, "~/reset", self._reset),
+            (SaveObjects, "~/save_objects", self._save_objects),
+            (SetRegion, "~/set_region", self._set_region),
+        ):
+            node.create_service(kind, name, callback, callback_group=group)
+
+    async def _get_objects(self, request: Any, response: Any) -> Any:
+        def run(completions: Completions, job: Job) -> None:
+            found = completions.objects(job)
+            response.candidates = [to_message(ObjectCandidate, candidate_fields(item)) for item in found]
+            newest_ns = max((frame.stamp_ns for frame in completions.session.frames), default=0)
+            stamp = header_fields(completions.world_frame, newest_ns)
+            response.header.frame_id = stamp["frame_id"]
+            response.header.stamp.sec, response.header.stamp.nanosec = stamp["stamp"]["sec"], stamp["stamp"]["nanosec"]
+            if request.with_completed:
+                response.completed = [completed_object_message(item) for item in completions.completed.values()]
+
+        return await self._answer("get_objects", run, response)
+
+    async def _save_objects(self, request: Any, response: Any) -> Any:
+        def run(completions: Completions, job: Job) -> None:
+            paths = completions.save(job, request.folder, list(request.object_ids), request.overwrite)
+            response.paths = [str(path) for path in paths]
+
+        return await self._answer("save_objects", run, response)
+
+    async def _set_region(self, request: Any, response: Any) -> Any:
+        def run(completions: Completions, job: Job) -> None:
+            size = request.size_m
+            everywhere = size.x == size.y == size.z == 0.0
+            box = None if everywhere else box_of(request.pose.pose, size)
+            completions.set_region(job, request.pose.header.frame_id, stamp_ns_of(request.pose), box)
+
+        return await self._answer("set_region", run, response)
+
+    def _reset(self, request: Any, response: Any) -> Any:
+        completions, why_not = self._active()
+        if completions is None:
+            return _failed(response, SparseReconError(ErrorCode.NOT_ACTIVE, why_not))
+        try:
+            self._restart()
+            response.frames_dropped, response.objects_dropped = completions.forget()
+        except Exception as mistake:
+            log.exception("reset")
+            return _failed(response, SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {mistake!r}"))
+        return _done(response)
+
+    async def _answer(self, name: str, run: Callable[[Completions, Job], None], response: Any) -> Any:
+        completions, why_not = self._active()
+        if completions is None:
+            return _failed(response, SparseReconError(ErrorCode.NOT_ACTIVE, why_not))
+        job = Job(name, lambda job: run(completions, job))
+        try:
+            _, error = await self._posts.finished(completions.worker, job, urgent=True)
+        except Exception as mistake:
+            log.exception(name)
+            error = SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {mistake!r}")
+        return _done(response) if error is None else _failed(response, error)
+
+
+def _done(response: Any) -> Any:
+    response.success, response.code, response.message = True, int(ErrorCode.OK), "done"
+    return response
+
+
+def _failed(response: Any, error: SparseReconError) -> Any:
+    response.success, response.code, response.message = False, int(error.code), error.message
+    return response

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
+pytest.importorskip(
+    "sparse_recon.msg", reason="the interfaces are not built, or the workspace is not sourced: make test"
+)
+
+from rig import NodeProcess, Robot, new_domain, parameter_arguments
+
+from sparse_recon.simulate.recording import tabletop_recording
+
+# Coarse enough to complete in a second beside other work; what is tested here is the node, not the surface.
+FAST = {"evidence.grid": 32, "evidence.fine_grid": 48, "fusion.max_points": 4000, "fusion.max_faces": 2000}
+
+
+@pytest.fixture(scope="session")
+def recording():
+    """Five frames of three objects on a table."""
+    return tabletop_recording(7, with_labels=True)
+
+
+@pytest.fixture
+def started():
+    """Start nodes and robots; end them, see that they end well, and show the log where something failed."""
+    things = []
+
+    def start(domain=None, *, namespace="", arguments=(), robot=None, **parameters):
+        domain = domain or new_domain()
+        given = [*parameter_arguments(**{**FAST, "transform_source": "tree", **parameters}), *arguments]
+        if namespace:
+            given += ["-r", f"__ns:={namespace}"]
+        node = NodeProcess(domain, given)
+        things.append(node)
+        companion = Robot(domain, namespace=namespace, **(robot or {}))
+        things.append(companion)
+        companion.process = node
+        return companion
+
+    yield start
+    for thing in reversed(things):
+        if isinstance(thing, Robot):
+            thing.close()
+    codes = [(thing.end(), thing.log) for thing in things if isinstance(thing, NodeProcess)]
+    for code, text in codes:
+        print(text)
+        assert code == 0
+        assert "Traceback" not in text

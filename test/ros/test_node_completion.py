@@ -1,0 +1,252 @@
+"""The node as a robot uses it: frames in, objects out, over DDS between two processes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rig import ABORTED, BEST_EFFORT, CANCELED, SUCCEEDED, Robot, new_domain
+from sparse_recon.action import CompleteObject
+from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
+from visualization_msgs.msg import Marker
+
+from sparse_recon.errors import ErrorCode
+from sparse_recon.messages import unpack_cloud
+from sparse_recon.ros.convert import from_message
+
+Goal = CompleteObject.Goal
+
+
+def test_frames_become_objects_on_every_topic(started, recording):
+    robot = started()
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    listed = robot.ask(GetObjects, "get_objects")
+    assert (listed.success, listed.code, listed.header.frame_id) == (True, 0, "world")
+    assert [item.object_id for item in listed.candidates] == ["object_0", "object_1", "object_2"]
+
+    call = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_1")
+    result = call.result()
+    assert (result.code, result.message, call.status) == (ErrorCode.OK, "completed", SUCCEEDED)
+    cloud = unpack_cloud(from_message(result.object.cloud))
+    assert set(np.unique(cloud["provenance"])) == {1, 2}
+    assert result.object.header.frame_id == "world"
+
+    robot.spin_until(lambda: robot.objects and robot.clouds and robot.markers and robot.footprints)
+    assert [item.object_id for item in robot.objects[-1].objects] == ["object_1"]
+    assert bytes(robot.clouds[-1].data) == bytes(result.object.cloud.data)
+    kinds = {marker.ns: marker for marker in robot.markers[-1].markers if marker.action == Marker.ADD}
+    assert len(kinds["mesh"].points) == 3 * len(result.object.nominal_mesh.triangles)
+    assert 100 in robot.footprints[-1].data
+    stages = [item.stage for item in robot.feedback]
+    assert {"observe", "complete", "mesh", "done"} <= set(stages)
+    fractions = [item.fraction for item in robot.feedback]
+    assert fractions == sorted(fractions)
+
+
+def test_the_only_object_of_a_region_is_found_and_none_elsewhere(started, recording):
+    robot = started()
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    assert robot.start().result().code == ErrorCode.OBJECT_NOT_FOUND  # three objects: which one?
+    target = robot.ask(GetObjects, "get_objects").candidates[2]
+    region = SetRegion.Request()
+    region.pose.header.frame_id = "world"
+    region.pose.pose = target.pose
+    edges = {axis: 2 * getattr(target.size_m, axis) for axis in "xyz"}
+    for axis, size in edges.items():
+        setattr(region.size_m, axis, size)
+    answer = robot.ask(SetRegion, "set_region", pose=region.pose, size_m=region.size_m)
+    assert (answer.success, answer.message) == (True, "done")
+    assert len(robot.ask(GetObjects, "get_objects").candidates) == 1
+    assert robot.start().result().code == ErrorCode.OK
+    region.pose.pose.position.z += 5.0
+    robot.ask(SetRegion, "set_region", pose=region.pose, size_m=region.size_m)
+    assert robot.start().result().code == ErrorCode.OBJECT_NOT_FOUND
+    robot.ask(SetRegion, "set_region")
+    assert len(robot.ask(GetObjects, "get_objects").candidates) == 3
+
+
+def test_objects_by_box_in_a_moving_frame_and_by_label(started, recording):
+    robot = started(use_mask=True)
+    robot.wait_for_node(("image", "depth", "info", "mask"))
+    robot.send_until_kept(recording.frames)
+    by_label = robot.start(select_by=Goal.SELECT_BY_LABEL, label=2).result()
+    assert by_label.code == ErrorCode.OK
+    goal = Goal(select_by=Goal.SELECT_BY_BOX)
+    goal.box_pose.header.frame_id = "camera_optical"  # stamp 0: where the camera is now
+    T_cam_world = np.linalg.inv(recording.frames[-1].T_world_cam)
+    centre = by_label.object.pose.position
+    x, y, z, _ = T_cam_world @ np.array([centre.x, centre.y, centre.z, 1.0])
+    goal.box_pose.pose.position.x, goal.box_pose.pose.position.y, goal.box_pose.pose.position.z = x, y, z
+    goal.box_size_m.x = goal.box_size_m.y = goal.box_size_m.z = 0.2
+    by_box = robot.start(select_by=goal.select_by, box_pose=goal.box_pose, box_size_m=goal.box_size_m).result()
+    assert (by_box.code, by_box.object.object_id) == (ErrorCode.OK, "box_0")
+    found = by_box.object.pose.position
+    assert np.allclose((found.x, found.y, found.z), (centre.x, centre.y, centre.z), atol=0.03)
+
+
+def test_who_comes_later_receives_the_last_objects(started, recording):
+    robot = started()
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK
+    with Robot(robot.domain) as late:
+        late.spin_until(lambda: late.objects and late.clouds and late.markers and late.footprints, 20)
+        assert [item.object_id for item in late.objects[-1].objects] == ["object_0"]
+
+
+def test_a_node_started_in_the_middle_of_the_stream_completes_too(started, recording):
+    robot = started()
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames[:2])
+    assert robot.process.end() == 0
+    other = started(robot.domain)
+    other.wait_for_node()
+    other.send_until_kept(recording.frames[2:])
+    assert other.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK
+
+
+def test_two_nodes_in_two_namespaces_do_not_disturb_each_other(started, recording):
+    domain = new_domain()
+    left = started(domain, namespace="/left")
+    right = started(domain, namespace="/right")
+    left.wait_for_node()
+    right.wait_for_node()
+    left.send_until_kept(recording.frames[:3])
+    assert left.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK
+    assert right.start().result().code == ErrorCode.NO_FRAMES
+    left.spin_until(lambda: left.objects)
+    right.spin_for(0.5)
+    assert not [array for array in right.objects if array.objects]
+
+
+@pytest.mark.parametrize("reliability", list(QoSReliabilityPolicy)[1:3])
+@pytest.mark.parametrize("durability", list(QoSDurabilityPolicy)[1:3])
+def test_every_camera_driver_is_understood(started, recording, reliability, durability):
+    driver = QoSProfile(depth=5, reliability=reliability, durability=durability)
+    robot = started(robot={"sensor_qos": driver})
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames[:1])
+    assert robot.diagnostics["inputs camera"]["level"] == "0"
+
+
+def test_an_incompatible_publisher_is_named_with_the_policy(started, recording):
+    topics = ("image", "depth", "camera_info")
+    wanted = {f"qos_overrides./{topic}.subscription.reliability": "reliable" for topic in topics}
+    robot = started(robot={"sensor_qos": BEST_EFFORT}, **wanted)
+    robot.spin_until(lambda: "reliability" in robot.diagnostics.get("inputs camera", {}).get("message", ""), 20)
+    status = robot.diagnostics["inputs camera"]
+    assert status["level"] == "2"
+    assert "/image" in status["message"]
+    assert "qos_overrides./image.subscription" in status["message"]
+
+
+def test_cancel_at_every_stage_takes_less_than_a_second(started, recording):
+    robot = started(**{"evidence.grid": 64, "evidence.fine_grid": 144})
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    for stage in ("observe", "evidence", "complete", "evidence_fine", "blend", "mesh", "conservative", "points"):
+        robot.feedback.clear()
+        call = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_1").accepted()
+        robot.spin_until(lambda stage=stage: stage in {item.stage for item in robot.feedback}, what=stage)
+        seconds = call.cancel()
+        result = call.result()
+        if call.status != SUCCEEDED:  # the last stage may be over before the request arrives
+            assert (call.status, result.code) == (CANCELED, ErrorCode.CANCELLED)
+        assert seconds < 1.0, stage
+
+
+def test_a_deadline_gives_the_best_answer_so_far_or_says_that_there_is_none(started, recording):
+    robot = started()
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    result = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0", deadline_s=1e-6).result()
+    assert result.code == ErrorCode.DEADLINE
+    assert "deadline" in result.message
+
+
+def test_a_hundred_goals_at_once_all_end_with_a_code(started, recording):
+    robot = started(max_waiting_goals=2)
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    calls = [robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0") for _ in range(100)]
+    codes = [call.result(120).code for call in calls]
+    assert codes.count(ErrorCode.OK) >= 3
+    assert codes.count(ErrorCode.OK) + codes.count(ErrorCode.BUSY) == 100
+    assert {call.status for call in calls} == {SUCCEEDED, ABORTED}
+    assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK
+
+
+@pytest.mark.parametrize("policy", ["preempt", "reject"])
+def test_goal_policies(started, recording, policy):
+    robot = started(goal_policy=policy, **{"evidence.grid": 64, "evidence.fine_grid": 144})
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    first = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").accepted()
+    robot.spin_until(lambda: robot.feedback)
+    second = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_2")
+    expected = (ErrorCode.CANCELLED, ErrorCode.OK) if policy == "preempt" else (ErrorCode.OK, ErrorCode.BUSY)
+    assert (first.result().code, second.result().code) == expected
+
+
+def test_goals_that_contradict_themselves_are_refused_with_a_sentence(started, recording):
+    robot = started()
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames[:1])
+    for fields, word in (
+        ({"select_by": 9}, "select_by"),
+        ({"select_by": Goal.SELECT_BY_ID}, "object_id"),
+        ({"select_by": Goal.SELECT_BY_BOX}, "size"),
+        ({"seed": -5}, "seed"),
+        ({"deadline_s": float("nan")}, "deadline_s"),
+        ({"deadline_s": -1.0}, "deadline_s"),
+    ):
+        result = robot.start(**fields).result()
+        assert result.code == ErrorCode.USAGE, fields
+        assert word in result.message
+    assert robot.start(model="nothing", select_by=1, object_id="object_0").result().code == ErrorCode.MODEL_UNKNOWN
+    assert robot.start(select_by=1, object_id="object_77").result().code == ErrorCode.OBJECT_NOT_FOUND
+
+
+def test_results_are_saved_and_nothing_is_replaced_unasked(started, recording, tmp_path):
+    robot = started()
+    robot.wait_for_node()
+    nothing = robot.ask(SaveObjects, "save_objects", folder=str(tmp_path))
+    assert (nothing.success, nothing.code) == (False, ErrorCode.OBJECT_NOT_FOUND)
+    robot.send_until_kept(recording.frames)
+    robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result()
+    assert robot.ask(SaveObjects, "save_objects").code == ErrorCode.USAGE
+    saved = robot.ask(SaveObjects, "save_objects", folder=str(tmp_path))
+    assert saved.success
+    assert sorted(path.name for path in (tmp_path / "object_0").iterdir()) == [
+        *("cloud.ply", "collision", "mesh.glb", "mesh.ply", "quality.json")
+    ]
+    assert str(tmp_path / "object_0" / "cloud.ply") in saved.paths
+    assert robot.ask(SaveObjects, "save_objects", folder=str(tmp_path)).code == ErrorCode.OUTPUT_UNWRITABLE
+    assert robot.ask(SaveObjects, "save_objects", folder=str(tmp_path), overwrite=True).success
+    assert robot.ask(SaveObjects, "save_objects", folder="/proc/none").code == ErrorCode.OUTPUT_UNWRITABLE
+
+
+def test_reset_forgets_frames_objects_and_what_viewers_show(started, recording):
+    robot = started()
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames[:2])
+    robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result()
+    robot.spin_until(lambda: robot.objects and robot.objects[-1].objects)
+    answer = robot.ask(Reset, "reset")
+    assert (answer.success, answer.frames_dropped, answer.objects_dropped) == (True, 2, 1)
+    robot.spin_until(lambda: not robot.objects[-1].objects and not robot.clouds[-1].data)
+    assert [marker.action for marker in robot.markers[-1].markers] == [Marker.DELETEALL]
+    assert robot.ask(GetObjects, "get_objects").candidates == []
+    assert robot.start().result().code == ErrorCode.NO_FRAMES
+
+
+def test_continuous_mode_completes_again_when_views_from_new_sides_come(started, recording):
+    robot = started(continuous=True, continuous_period_s=0.1)
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames[:1])
+    robot.spin_until(lambda: robot.objects and len(robot.objects[-1].objects) == 3, what="a first pass")
+    views = [item.quality.views_used for item in robot.objects[-1].objects]
+    robot.send_until_kept(recording.frames[1:])
+    robot.spin_until(lambda: [i.quality.views_used for i in robot.objects[-1].objects] > views, what="a second pass")
