@@ -157,9 +157,16 @@ def copy_of_sources(target: Path) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         target.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, target / name)
-    for name in ("sparse_recon", "msg", "srv", "action", "config"):
+    for name in ("sparse_recon", "msg", "srv", "action", "config", "launch"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     return target
+
+
+def test_pip_installs_every_file_that_colcon_installs():
+    listed = [pattern for patterns in PYPROJECT["tool"]["setuptools"]["data-files"].values() for pattern in patterns]
+    there = {path for pattern in listed for path in ROOT.glob(pattern)}
+    folders = ("config", "launch", "msg", "srv", "action")
+    assert there == {path for folder in folders for path in (ROOT / folder).rglob("*.*") if path.suffix != ".pyc"}
 
 
 def test_readme_tables_are_those_of_the_definitions():
