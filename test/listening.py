@@ -64,9 +64,13 @@ class Listener:
 
 
 @contextmanager
-def command(words: Sequence[str], domain_id: int) -> Iterator[subprocess.Popen[str]]:
-    """Start `sparse_recon WORDS` as a process of its own session; it is killed at the end if it still runs."""
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
+def command(words: Sequence[str], domain_id: int, without: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """Start `sparse_recon WORDS` as a process of its own session; it is killed at the end if it still runs.
+
+    `without` names variables of the environment that it does not get.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in without}
+    environment["ROS_DOMAIN_ID"] = str(domain_id)
     # Ctrl-C reaches the command even where the tests run in the background of a shell, which ignores it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.bags.reader import Bag
 from sparse_recon.bags.topics import COMPRESSED, IMAGE, describe
 from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, SparseReconError
+from sparse_recon.resources import share_folder
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.offers import Offer, chosen_offer, is_cdr, message_class, qos_profile
 from sparse_recon.ros.timeline import CLOCK, is_static, merged_transforms, timeline, within
@@ -239,6 +241,7 @@ def player_node() -> Iterator[Any]:
     except ImportError as error:
         cure = "source /opt/ros/<distro>/setup.bash, or in a checkout: make setup && source ws/env.sh"
         raise DependencyError("rclpy", "playing a recording over ROS", cure) from error
+    _make_room_for_images()
     context = rclpy.Context()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -249,6 +252,20 @@ def player_node() -> Iterator[Any]:
             node.destroy_node()
     finally:
         rclpy.shutdown(context=context)
+
+
+def _make_room_for_images() -> None:
+    """Give Fast DDS the shared memory that whole images need, unless the user configured it.
+
+    With its own defaults, most best-effort images of 640x480 pixels do not reach another process.
+    """
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    if any(os.environ.get(name) for name in names):
+        return
+    with suppress(FileError):
+        profile = share_folder("config") / "dds" / "fastdds_large_images.xml"
+        if profile.is_file():
+            os.environ.update(dict.fromkeys(names, str(profile)))
 
 
 def _chosen(bag: Bag, options: PlayOptions) -> list[str]:

@@ -43,24 +43,28 @@ PERIOD_NS = 100_000_000
 TEXT_DEFINITION = "string data\n"
 
 
-@pytest.fixture(scope="module")
-def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six frames of 64x48 pixels, 0.1 s apart; two static transforms, each a message of its own."""
-    camera = CameraIntrinsics(64, 48, np.array([[60.0, 0, 31.5], [0, 60.0, 23.5], [0, 0, 1]]))
+def write_noise(path: Path, width: int, height: int, count: int) -> Path:
+    """Write frames of noise, 0.1 s apart; two static transforms, each a message of its own."""
+    camera = CameraIntrinsics(width, height, np.array([[60.0, 0, 31.5], [0, 60.0, 23.5], [0, 0, 1]]))
     rng = np.random.default_rng(3)
     frames = [
         Frame(
-            rgb=rng.integers(0, 256, (48, 64, 3), dtype=np.uint8),
-            depth_m=(rng.integers(300, 2900, (48, 64)) * np.float32(1e-3)).astype(np.float32),
+            rgb=rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+            depth_m=(rng.integers(300, 2900, (height, width)) * np.float32(1e-3)).astype(np.float32),
             intrinsics=camera,
             T_world_cam=look_at((0.5, 0.05 * k, 0.4), (0.0, 0.0, 0.0)),
             stamp_ns=1_700_000_000_000_000_000 + k * PERIOD_NS,
         )
-        for k in range(FRAMES)
+        for k in range(count)
     ]
-    path = tmp_path_factory.mktemp("player") / "small"
     write_frames(frames, path, world_frame="world")
     return path
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six frames of 64x48 pixels."""
+    return write_noise(tmp_path_factory.mktemp("player") / "small", 64, 48, FRAMES)
 
 
 @pytest.fixture
@@ -175,6 +179,17 @@ def test_rate_is_a_factor(bag: Path):
             seconds[rate] = ended(player)[1]["seconds"]
     assert seconds["1"] >= 0.5 and seconds["10"] >= 0.05
     assert seconds["1"] > 2 * seconds["10"]  # ten times less waiting, on a machine that is busy
+
+
+def test_large_images_arrive_at_best_effort_subscribers_without_any_configuration(tmp_path: Path, listener: Listener):
+    bag = write_noise(tmp_path / "large", 640, 480, 4)
+    for topic in (IMAGE, DEPTH):
+        listener.subscribe(topic, Image, reliable=False)
+    profiles = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    with command(["play", str(bag), "--loop", "4"], DOMAIN, without=profiles) as player:
+        listener.spin_until(lambda: player.poll() is not None)
+        assert ended(player)[0] == 0
+    assert {topic: len(got) for topic, got in listener.received.items()} == {IMAGE: 16, DEPTH: 16}
 
 
 def test_remapped_topics_alone_are_played(bag: Path, listener: Listener):
