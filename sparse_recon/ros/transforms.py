@@ -122,8 +122,12 @@ class Tf2Transforms:
         self._buffer.clear()
 
     def destroy(self) -> None:
-        """Close the subscriptions of the listener."""
+        """Close the subscriptions of the listener, and the service and the clock's callback of the buffer."""
         self._listener.unregister()
+        self._node.destroy_service(self._buffer.srv)
+        jump_handle = getattr(self._buffer, "jump_handle", None)  # not in Humble
+        if jump_handle is not None:
+            jump_handle.unregister()
 
     def _parents(self) -> dict[str, str]:
         import yaml
