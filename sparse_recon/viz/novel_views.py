@@ -15,8 +15,9 @@ from sparse_recon.viz.sheet import INFERRED, SOFT_INK, Sheet
 MAX_OBJECTS = 4
 # Degrees from the side that cameras saw, counter-clockwise from above; right and left are those of the cameras.
 _SIDES = ((105.0, "right"), (155.0, "back, right"), (205.0, "back, left"), (255.0, "left"))
-_TILE, _GAP, _MARGIN, _HEADER, _CAPTION, _FOOTER = 168, 8, 12, 34, 26, 24
+_TILE, _GAP, _MARGIN, _HEADER, _CAPTION, _FOOTER = 160, 8, 12, 34, 26, 24
 _TINT = 0.7  # how much of an inferred vertex's colour is orange
+_COLOR_POINTS = 20_000
 
 
 def novel_views(objects: Sequence[CompletedObject]) -> UInt8:
@@ -95,7 +96,9 @@ def _vertex_colors(completed: CompletedObject) -> UInt8:
     vertices = completed.nominal.vertices_world
     if not len(completed.points_world):
         return np.full((len(vertices), 3), INFERRED, dtype=np.uint8)
-    _, nearest = cKDTree(completed.points_world).query(vertices)
+    step = -(-len(completed.points_world) // _COLOR_POINTS)
+    tree = cKDTree(completed.points_world[::step], balanced_tree=False, compact_nodes=False)
+    nearest = step * tree.query(vertices)[1]
     inferred = completed.provenance[nearest, None] == Provenance.INFERRED
     own = completed.colors[nearest]
     return np.where(inferred, (1 - _TINT) * own + _TINT * np.array(INFERRED), own).astype(np.uint8)
