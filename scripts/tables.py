@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sparse_recon.bags.writer import OUTPUT_TOPICS
+from sparse_recon.bags.writer import NODE
 from sparse_recon.config import SessionConfig
 from sparse_recon.messages import definition_files
 from sparse_recon.parameters import Parameter, parameters
+from sparse_recon.ros.output_topics import NODE_TOPICS
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -35,9 +36,12 @@ def interface_table() -> str:
 
 
 def topic_table() -> str:
-    """The topics of a bag that `sparse_recon replay` writes."""
-    rows = ((f"`{topic}`", f"`{kind}`", sentence) for topic, (kind, sentence) in OUTPUT_TOPICS.items())
-    return table(("Topic", "Type", "What it carries"), rows)
+    """The topics on which the node publishes, and which of them the bag of `sparse_recon replay` has."""
+    rows = (
+        (f"`{NODE}/{name}`", f"`{topic.msgtype}`", "yes" if topic.in_bag else "", topic.text)
+        for name, topic in NODE_TOPICS.items()
+    )
+    return table(("Topic", "Type", "In the bag", "What it carries"), rows)
 
 
 def parameter_table() -> str:

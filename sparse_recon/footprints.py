@@ -18,7 +18,7 @@ from sparse_recon.types import Bool, CompletedObject, Float64, Provenance
 
 log = logging.getLogger(__name__)
 
-# nav2's static layer takes 100 as lethal whatever its settings (lethal_cost_threshold is 100 by default).
+# nav2's static layer takes 100 as lethal whatever its settings: lethal_cost_threshold is 100 at most.
 OBSERVED_CELL, INFERRED_CELL, FREE_CELL = 100, 70, 0
 # Cells smaller than this would fall between the points of one surface; it is also what `confidence` is about.
 OBSERVED_REACH_M = 0.005
@@ -68,7 +68,7 @@ def footprint_grid_fields(
     projects, and `INFERRED_CELL` (70) where surface was only inferred. All others hold `FREE_CELL` (0), which says that
     no completed object stands there, nothing more.
 
-    As a second static layer of a rolling nav2 costmap with `use_maximum: true`: 0 leaves what other layers say, where
+    As a static layer of a rolling nav2 costmap with `use_maximum: true`: 0 leaves what other layers say, where
     -1 would come out as unknown or as free depending on nav2's version and `track_unknown_space`. Inferred surface is
     avoided by price with `trinary_costmap: false`, and is as lethal as observed with `lethal_cost_threshold: 70`; with
     nav2's defaults for both it would be free. nav2 refuses maps without cells, so no objects give one free cell.

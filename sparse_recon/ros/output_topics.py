@@ -31,7 +31,8 @@ NODE_TOPICS: dict[str, OutputTopic] = {
         "nav_msgs/msg/OccupancyGrid", "Shadows of the objects for 2D navigation: 100 observed, 70 inferred, 0 none."
     ),
     "novel_views": OutputTopic(
-        "sensor_msgs/msg/Image", "Objects from sides that no camera took, inferred surface in orange; if asked for."
+        "sensor_msgs/msg/Image",
+        "Objects from sides that face away from the cameras, inferred surface in orange; drawn for subscribers.",
     ),
     "preview": OutputTopic(
         "visualization_msgs/msg/Marker", "The model's answer so far, while a completion runs.", latched=False
