@@ -127,7 +127,10 @@ class Robot:
         ):
             node.create_subscription(kind, f"{name}/{topic}", kept.append, LATCHED)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._note_diagnostics, 10)
-        self.complete = ActionClient(node, CompleteObject, f"{name}/complete")
+        many = QoSProfile(depth=256)
+        self.complete = ActionClient(
+            node, CompleteObject, f"{name}/complete", goal_service_qos_profile=many, result_service_qos_profile=many
+        )
 
     def _note_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:

@@ -16,6 +16,7 @@ from sparse_recon.action import CompleteObject
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError
 from sparse_recon.messages import feedback_fields
 from sparse_recon.requests import CompletionRequest, Progress
+from sparse_recon.ros import qos
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.incoming import box_of, stamp_ns_of
@@ -42,6 +43,7 @@ class CompleteAction:
         self._node, self._posts, self._active = node, posts, active
         self.outputs: Outputs | None = None
         self._jobs: dict[bytes, tuple[Completions, Job]] = {}
+        many = qos.services()
         self._server = ActionServer(
             node,
             CompleteObject,
@@ -49,6 +51,9 @@ class CompleteAction:
             execute_callback=self._execute,
             cancel_callback=self._cancel,
             callback_group=ReentrantCallbackGroup(),
+            goal_service_qos_profile=many,
+            result_service_qos_profile=many,
+            cancel_service_qos_profile=many,
         )
 
     @property

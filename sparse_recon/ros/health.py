@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +34,11 @@ class Health:
         """Take a worse state; the first of equally bad ones stays."""
         if level > self.level:
             self.level, self.code, self.message = level, code, message
+
+
+def process_figures() -> dict[str, Any]:
+    """Return what grows where a process leaks."""
+    return {"threads": threading.active_count(), "allocated_blocks": sys.getallocatedblocks()}
 
 
 def input_health(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from rclpy.clock import Clock, ClockType, JumpThreshold, ROSClock
@@ -24,6 +25,7 @@ from sparse_recon.ros.health import (
     ingest_health,
     input_health,
     memory_health,
+    process_figures,
     transform_health,
     worker_health,
 )
@@ -301,7 +303,7 @@ class CompletionNode(LifecycleNode):
 
     def _health(self) -> Iterable[Health]:
         """Return the health of all parts."""
-        yield self._state_problem
+        yield replace(self._state_problem, values=process_figures())
         ingest, completions = self._ingest, self._completions
         if ingest is not None:
             yield from self._input_health()

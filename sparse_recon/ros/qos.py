@@ -10,7 +10,7 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-__all__ = ["SubscriptionEventCallbacks", "latched", "overridable", "sensor", "transforms"]
+__all__ = ["SubscriptionEventCallbacks", "latched", "overridable", "sensor", "services", "transforms"]
 
 # Ten images of a camera at 30 Hz bridge a third of a second in which the interpreter is busy elsewhere.
 SENSOR_DEPTH = 10
@@ -37,6 +37,11 @@ def transforms(static: bool) -> QoSProfile:
     """The profiles of tf2_ros for /tf and /tf_static."""
     durability = QoSDurabilityPolicy.TRANSIENT_LOCAL if static else QoSDurabilityPolicy.VOLATILE
     return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=100, durability=durability)
+
+
+def services() -> QoSProfile:
+    """Room for many requests at once: by default the eleventh that waits pushes out the first without a word."""
+    return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=256)
 
 
 def overridable() -> QoSOverridingOptions:

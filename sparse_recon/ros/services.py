@@ -12,6 +12,7 @@ from rclpy.node import Node
 from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.messages import candidate_fields, header_fields
 from sparse_recon.msg import ObjectCandidate
+from sparse_recon.ros import qos
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.incoming import box_of, stamp_ns_of
@@ -47,7 +48,7 @@ class Services:
             (SaveObjects, "~/save_objects", self._save_objects),
             (SetRegion, "~/set_region", self._set_region),
         ):
-            node.create_service(kind, name, callback, callback_group=group)
+            node.create_service(kind, name, callback, qos_profile=qos.services(), callback_group=group)
 
     async def _get_objects(self, request: Any, response: Any) -> Any:
         def run(completions: Completions, job: Job) -> None:

@@ -8,17 +8,45 @@ pytest.importorskip(
 )
 
 from rig import NodeProcess, Robot, new_domain, parameter_arguments
+from sparse_recon.srv import Reset, SetRegion
 
 from sparse_recon.simulate.recording import tabletop_recording
 
 # Coarse enough to complete in a second beside other work; what is tested here is the node, not the surface.
-FAST = {"evidence.grid": 32, "evidence.fine_grid": 48, "fusion.max_points": 4000, "fusion.max_faces": 2000}
+FAST = {
+    "evidence.grid": 32,
+    "evidence.fine_grid": 48,
+    "fusion.max_points": 4000,
+    "fusion.max_faces": 2000,
+    "transform_source": "tree",
+    "diagnostics_period_s": 0.2,
+}
 
 
 @pytest.fixture(scope="session")
 def recording():
     """Five frames of three objects on a table."""
     return tabletop_recording(7, with_labels=True)
+
+
+@pytest.fixture(scope="module")
+def shared_node():
+    """Start one node with default behaviour for the tests of a module; return its process and domain."""
+    domain = new_domain()
+    with NodeProcess(domain, parameter_arguments(**FAST)) as node:
+        yield node, domain
+
+
+@pytest.fixture
+def robot(shared_node):
+    """Put a robot around the shared node, which has forgotten everything."""
+    node, domain = shared_node
+    with Robot(domain) as companion:
+        companion.process = node
+        companion.wait_for_node()
+        assert companion.ask(Reset, "reset").success
+        assert companion.ask(SetRegion, "set_region").success
+        yield companion
 
 
 @pytest.fixture
@@ -28,7 +56,7 @@ def started():
 
     def start(domain=None, *, namespace="", arguments=(), robot=None, **parameters):
         domain = domain or new_domain()
-        given = [*parameter_arguments(**{**FAST, "transform_source": "tree", **parameters}), *arguments]
+        given = [*parameter_arguments(**{**FAST, **parameters}), *arguments]
         if namespace:
             given += ["-r", f"__ns:={namespace}"]
         node = NodeProcess(domain, given)

@@ -17,9 +17,7 @@ from sparse_recon.ros.convert import from_message
 Goal = CompleteObject.Goal
 
 
-def test_frames_become_objects_on_every_topic(started, recording):
-    robot = started()
-    robot.wait_for_node()
+def test_frames_become_objects_on_every_topic(robot, recording):
     robot.send_until_kept(recording.frames)
     listed = robot.ask(GetObjects, "get_objects")
     assert (listed.success, listed.code, listed.header.frame_id) == (True, 0, "world")
@@ -44,9 +42,7 @@ def test_frames_become_objects_on_every_topic(started, recording):
     assert fractions == sorted(fractions)
 
 
-def test_the_only_object_of_a_region_is_found_and_none_elsewhere(started, recording):
-    robot = started()
-    robot.wait_for_node()
+def test_the_only_object_of_a_region_is_found_and_none_elsewhere(robot, recording):
     robot.send_until_kept(recording.frames)
     assert robot.start().result().code == ErrorCode.OBJECT_NOT_FOUND  # three objects: which one?
     target = robot.ask(GetObjects, "get_objects").candidates[2]
@@ -86,9 +82,7 @@ def test_objects_by_box_in_a_moving_frame_and_by_label(started, recording):
     assert np.allclose((found.x, found.y, found.z), (centre.x, centre.y, centre.z), atol=0.03)
 
 
-def test_who_comes_later_receives_the_last_objects(started, recording):
-    robot = started()
-    robot.wait_for_node()
+def test_who_comes_later_receives_the_last_objects(robot, recording):
     robot.send_until_kept(recording.frames)
     assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK
     with Robot(robot.domain) as late:
@@ -123,12 +117,12 @@ def test_two_nodes_in_two_namespaces_do_not_disturb_each_other(started, recordin
 
 @pytest.mark.parametrize("reliability", list(QoSReliabilityPolicy)[1:3])
 @pytest.mark.parametrize("durability", list(QoSDurabilityPolicy)[1:3])
-def test_every_camera_driver_is_understood(started, recording, reliability, durability):
+def test_every_camera_driver_is_understood(robot, recording, reliability, durability):
     driver = QoSProfile(depth=5, reliability=reliability, durability=durability)
-    robot = started(robot={"sensor_qos": driver})
-    robot.wait_for_node()
-    robot.send_until_kept(recording.frames[:1])
-    assert robot.diagnostics["inputs camera"]["level"] == "0"
+    with Robot(robot.domain, sensor_qos=driver) as other:
+        other.wait_for_node()
+        other.send_until_kept(recording.frames[:1])
+        assert other.diagnostics["inputs camera"]["level"] == "0"
 
 
 def test_an_incompatible_publisher_is_named_with_the_policy(started, recording):
@@ -157,9 +151,7 @@ def test_cancel_at_every_stage_takes_less_than_a_second(started, recording):
         assert seconds < 1.0, stage
 
 
-def test_a_deadline_gives_the_best_answer_so_far_or_says_that_there_is_none(started, recording):
-    robot = started()
-    robot.wait_for_node()
+def test_a_deadline_gives_the_best_answer_so_far_or_says_that_there_is_none(robot, recording):
     robot.send_until_kept(recording.frames)
     result = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0", deadline_s=1e-6).result()
     assert result.code == ErrorCode.DEADLINE
@@ -190,9 +182,7 @@ def test_goal_policies(started, recording, policy):
     assert (first.result().code, second.result().code) == expected
 
 
-def test_goals_that_contradict_themselves_are_refused_with_a_sentence(started, recording):
-    robot = started()
-    robot.wait_for_node()
+def test_goals_that_contradict_themselves_are_refused_with_a_sentence(robot, recording):
     robot.send_until_kept(recording.frames[:1])
     for fields, word in (
         ({"select_by": 9}, "select_by"),
@@ -209,9 +199,7 @@ def test_goals_that_contradict_themselves_are_refused_with_a_sentence(started, r
     assert robot.start(select_by=1, object_id="object_77").result().code == ErrorCode.OBJECT_NOT_FOUND
 
 
-def test_results_are_saved_and_nothing_is_replaced_unasked(started, recording, tmp_path):
-    robot = started()
-    robot.wait_for_node()
+def test_results_are_saved_and_nothing_is_replaced_unasked(robot, recording, tmp_path):
     nothing = robot.ask(SaveObjects, "save_objects", folder=str(tmp_path))
     assert (nothing.success, nothing.code) == (False, ErrorCode.OBJECT_NOT_FOUND)
     robot.send_until_kept(recording.frames)
@@ -228,15 +216,14 @@ def test_results_are_saved_and_nothing_is_replaced_unasked(started, recording, t
     assert robot.ask(SaveObjects, "save_objects", folder="/proc/none").code == ErrorCode.OUTPUT_UNWRITABLE
 
 
-def test_reset_forgets_frames_objects_and_what_viewers_show(started, recording):
-    robot = started()
-    robot.wait_for_node()
+def test_reset_forgets_frames_objects_and_what_viewers_show(robot, recording):
     robot.send_until_kept(recording.frames[:2])
     robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result()
     robot.spin_until(lambda: robot.objects and robot.objects[-1].objects)
     answer = robot.ask(Reset, "reset")
     assert (answer.success, answer.frames_dropped, answer.objects_dropped) == (True, 2, 1)
-    robot.spin_until(lambda: not robot.objects[-1].objects and not robot.clouds[-1].data)
+    robot.spin_until(lambda: not robot.objects[-1].objects and len(robot.markers[-1].markers) == 1)
+    assert not robot.clouds[-1].data
     assert [marker.action for marker in robot.markers[-1].markers] == [Marker.DELETEALL]
     assert robot.ask(GetObjects, "get_objects").candidates == []
     assert robot.start().result().code == ErrorCode.NO_FRAMES
