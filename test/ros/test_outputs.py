@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -320,6 +321,24 @@ def test_destroy_leaves_no_publisher_behind(node):
         outputs.destroy()
     assert len(list(node.publishers)) == before
     assert all(node.count_publishers(name) == 1 for name in names)
+
+
+def test_publishers_may_go_while_a_thread_publishes(node, caplog):
+    outputs, done = Outputs(node), threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            outputs.publish(balls(1), "map", STAMP_NS)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert received_here(node, outputs, "cloud").width == len(balls(1)[0].points_world)
+    outputs.destroy()
+    outputs.publish_preview(Progress("complete", 1, 4, 0.5, balls(1)[0].nominal), "map", STAMP_NS)
+    done.set()
+    worker.join(10.0)
+    assert not worker.is_alive()
+    assert caplog.text == ""
 
 
 def test_quality_of_service_is_overridden_each_time_publishers_are_made():
