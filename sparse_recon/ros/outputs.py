@@ -164,8 +164,8 @@ class Outputs:
 def completed_object_message(obj: CompletedObject) -> CompletedObjectMessage:
     """Return an object as the rclpy message that an action or service answers with.
 
-    It takes a quarter of a second for 20 000 faces; deserialising the bytes of the message takes longer. The pauses in it
-    are the garbage collector's: a process that called `gc.freeze()` after its imports has next to none.
+    It takes a quarter of a second for 20 000 faces; deserialising the bytes of the message takes longer. Its pauses are
+    the garbage collector's: a process that called `gc.freeze()` after its imports has next to none.
     """
     from sparse_recon.msg import CompletedObject as CompletedObjectMessage
 
