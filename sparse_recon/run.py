@@ -73,13 +73,13 @@ class CompletionRun:
         Entering a stage again is a checkpoint within it: only the wish to stop is asked for.
         """
         if stage == self._stage:
-            self._check()
+            self.checkpoint()
             return
         now = time.perf_counter()
         if self._stage:
             self.timings_s[self._stage] = now - self._entered
         self._stage, self._entered = stage, now
-        self._check()
+        self.checkpoint()
         self._tell(Progress(stage, 0, 1, STAGES[stage]))
 
     def imagine(self, completer: ViewCompleter, views: ObjectViews, evidence: Evidence, bounds: Bounds) -> SurfaceField:
@@ -98,11 +98,11 @@ class CompletionRun:
         def on_step(step: int, steps: int, field: SurfaceField | None) -> None:
             self._best = field or self._best
             self._tell(self._step_progress(step, steps, field, views, evidence))
-            self._check()
+            self.checkpoint()
             if self._late() and step < steps:
                 raise _DeadlinePassed
 
-        task = CompletionTask(views, evidence, bounds, self.seed, self.generator, self.config, on_step)
+        task = CompletionTask(views, evidence, bounds, self.seed, self.generator, self.config, on_step, self.checkpoint)
         if self._late():
             raise self._too_late(completer)
         try:
@@ -206,7 +206,8 @@ class CompletionRun:
         if self._on_progress is not None:
             self._on_progress(progress)
 
-    def _check(self) -> None:
+    def checkpoint(self) -> None:
+        """Stop if the caller wants to; called at least every half second in every stage."""
         if self._cancel is not None and self._cancel():
             raise CancelledError(ErrorCode.CANCELLED, f"cancelled by the caller in stage {self._stage}")
 

@@ -199,21 +199,22 @@ class CompletionSession:
         frames, catalog = self._snapshot()
         if not frames:
             raise EvidenceError(ErrorCode.NO_FRAMES, "no frame was added yet: add at least one frame with depth")
-        found = catalog.resolve(request, frames)
-        run.enter("observe")
+        found = catalog.resolve(request, frames, run.checkpoint)
         name = found.candidate.object_id
         max_views = request.max_views or config.keyframes.max_views
-        views = collect_views(name, frames, found.region, found.plane, found.up_world, config, max_views)
+        views = collect_views(
+            name, frames, found.region, found.plane, found.up_world, config, max_views, run.checkpoint
+        )
 
         # 2. What they prove.
         run.enter("evidence")
-        views, outliers = without_outliers(views)
+        views, outliers = without_outliers(views, run.checkpoint)
         grid = VoxelGrid.cube(config.evidence.grid, views.object_frame.half_side_m)
         evidence = Evidence.empty(views.object_frame, grid, config.evidence)
         for view in views.views:
-            run.enter("evidence")
+            run.checkpoint()
             evidence.add(view)
-        bounds = Bounds.of(evidence)
+        bounds = Bounds.of(evidence, run.checkpoint)
         if outliers > 0.1:
             run.warnings.append(
                 f"{100 * outliers:.0f} % of the measured points were outvoted by other views and dropped"
@@ -222,7 +223,7 @@ class CompletionSession:
         # 3. Imagine what nobody saw.
         run.enter("complete")
         model = request.model or config.model
-        self.load(model, lambda fraction, text: run.enter("complete"))
+        self.load(model, lambda fraction, text: run.checkpoint())
         completer = self._completers[model]
         surface = run.imagine(completer, views, evidence, bounds)
 

@@ -12,7 +12,6 @@ from sparse_recon.config import SessionConfig
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.types import Completion, ObjectViews, SurfaceField
 
-
 OnLoad = Callable[[float, str], None]
 
 
@@ -20,8 +19,9 @@ OnLoad = Callable[[float, str], None]
 class CompletionTask:
     """What a completer is given: the observed views, what they prove, and its own generator.
 
-    A completer calls `on_step(step, steps, field)` after each step, at least every 0.3 s, with the best field so far or
-    None; it raises `CancelledError` when the caller wants to stop, and the completer lets that through.
+    A completer calls `on_step(step, steps, field)` after each step, with the best field so far or None, and
+    `checkpoint` within long ones, one of them at least every 0.3 s. Both raise `CancelledError` when the caller wants
+    to stop, and the completer lets that through.
     """
 
     views: ObjectViews
@@ -31,6 +31,7 @@ class CompletionTask:
     generator: np.random.Generator
     config: SessionConfig
     on_step: Callable[[int, int, SurfaceField | None], None]
+    checkpoint: Callable[[], None] = lambda: None
 
 
 class ViewCompleter(ABC):
@@ -66,7 +67,7 @@ class ViewCompleter(ABC):
         Raises
         ------
         CancelledError
-            When `task.on_step` asked to stop.
+            When `task.on_step` or `task.checkpoint` asked to stop.
         ModelError
             When the model failed; the message says whether a retry can help.
         """

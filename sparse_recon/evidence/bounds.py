@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,8 +40,8 @@ class Bounds:
     soft: bool = False
 
     @classmethod
-    def of(cls, evidence: Evidence) -> Bounds:
-        """Derive the bounds from the views added so far."""
+    def of(cls, evidence: Evidence, checkpoint: Callable[[], None] = lambda: None) -> Bounds:
+        """Derive the bounds from the views added so far; `checkpoint` is called between the steps and may raise."""
         grid, voxel = evidence.grid, evidence.grid.voxel_m
         points, sigmas = evidence.all_points_obj(), evidence.all_sigmas_m()
         conflict, soft_slack_m = contradiction(evidence.view_depths, evidence.config.soft_conflict)
@@ -52,11 +53,13 @@ class Bounds:
         if not soft:
             free |= outside_hull
         free[[0, -1]] = free[:, [0, -1]] = free[:, :, [0, -1]] = True
+        checkpoint()
         lower = carved_sdf(free, margin, voxel)
         support_z_m = evidence.object_frame.support_z_m
         if support_z_m is not None:
             # Nothing of the object is below what it stands on.
             lower = np.maximum(lower, (np.float32(support_z_m) - grid.axes()[2])[None, None, :])
+        checkpoint()
         upper = _distance_to_surface(grid, points, sigmas)
         # Where a measured point stands in known-free space the emptiness wins: beyond the slack it is a stray pixel.
         upper = np.maximum(upper, lower)

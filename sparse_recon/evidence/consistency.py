@@ -6,6 +6,7 @@ is wrong poses, wrong masks or a moved object, and softens the bounds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,11 +64,12 @@ class ViewDepth:
         return measured - points_cam[:, 2].astype(np.float32)
 
 
-def without_outliers(views: ObjectViews) -> tuple[ObjectViews, float]:
+def without_outliers(views: ObjectViews, checkpoint: Callable[[], None] = lambda: None) -> tuple[ObjectViews, float]:
     """Drop the object's pixels that as many views look through as confirm; return the rest and the dropped share.
 
     Each view has one vote per point: its own for it, another's for it when that measured the same depth, against it
     when it measured farther. A view that measured nearer, or nothing, does not vote. One vote alone drops nothing.
+    `checkpoint` is called between the views and may raise to cancel.
     """
     with_depth = [v for v in views.views if v.frame.depth_m is not None]
     if len(with_depth) < 3:  # one voice against one decides nothing
@@ -78,6 +80,7 @@ def without_outliers(views: ObjectViews) -> tuple[ObjectViews, float]:
         if id(view) not in depths:
             kept.append(view)
             continue
+        checkpoint()
         bad = _outvoted(depths[id(view)], [d for key, d in depths.items() if key != id(view)])
         rows, columns = np.nonzero(view.mask & _valid(view))
         dropped, total = dropped + int(bad.sum()), total + len(bad)

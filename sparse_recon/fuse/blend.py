@@ -63,20 +63,30 @@ def fine_evidence(
     return evidence
 
 
-def blend(surface: SurfaceField, coarse: VoxelGrid, evidence: Evidence, bounds: Bounds) -> BlendedField:
+def blend(
+    surface: SurfaceField,
+    coarse: VoxelGrid,
+    evidence: Evidence,
+    bounds: Bounds,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> BlendedField:
     """Put measured surface over an imagined field, and both inside the bounds.
 
     Parameters
     ----------
     surface : imagined field on the `coarse` grid.
     evidence, bounds : of the same views on the fine grid.
+    checkpoint : called between the steps; may raise to cancel.
     """
     from scipy.ndimage import gaussian_filter
 
     imagined = coarse.resample(surface.sdf_m, evidence.grid)
+    checkpoint()
     measured, observed = _measured(evidence)
+    checkpoint()
     sdf = observed * measured + (1.0 - observed) * imagined
     sdf = bounds.project(sdf.astype(np.float32))
+    checkpoint()
     imagined_error = coarse.resample(surface.sigma_m, evidence.grid)
     error = observed * _measurement_error(evidence) + (1.0 - observed) * gaussian_filter(imagined_error, 1.0)
     return BlendedField(evidence.grid, sdf, observed, error.astype(np.float32), evidence, bounds)

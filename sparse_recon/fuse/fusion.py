@@ -13,8 +13,8 @@ from sparse_recon.errors import MeshError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.blend import BlendedField, blend, fine_evidence, fine_grid
 from sparse_recon.fuse.confidence import TAIL_STRETCH, error_quantile, mixture_quantile, probability_within
+from sparse_recon.fuse.convex import convex_parts
 from sparse_recon.fuse.mesh import (
-    convex_parts,
     decimated,
     is_closed,
     isosurface,
@@ -90,9 +90,9 @@ def fuse(
     grid = fine_grid(surface, coarse.grid, coarse.all_points_obj(), config.evidence)
     evidence = fine_evidence(views, grid, config.evidence, lambda: on_stage("evidence_fine"))
     on_stage("bounds_fine")
-    bounds = Bounds.of(evidence)
+    bounds = Bounds.of(evidence, lambda: on_stage("bounds_fine"))
     on_stage("blend")
-    field = blend(surface, coarse.grid, evidence, bounds)
+    field = blend(surface, coarse.grid, evidence, bounds, lambda: on_stage("blend"))
 
     # 2. Closed surfaces: the best estimate, and one grown by its uncertainty but never into known-free space.
     on_stage("mesh")
@@ -101,6 +101,7 @@ def fuse(
     )
     on_stage("conservative")
     grown = _grown(field, config.fusion)
+    on_stage("conservative")
     hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative", on_stage)
 
     # 3. Points with confidence and provenance.
@@ -113,10 +114,20 @@ def fuse(
     on_stage("points")
     colors = _colors(field, sampled, observed)
     on_stage("points")
+    nominal = _mesh_world(vertices, faces, T)
+    on_stage("points")
+    conservative = _mesh_world(hull_vertices, hull_faces, T)
+    on_stage("points")
     parts: tuple[TriangleMesh, ...] = ()
     if config.fusion.convex_parts:
         on_stage("convex_parts")
-        pieces = convex_parts(hull_vertices, hull_faces, config.fusion.convex_concavity, int(generator.integers(2**31)))
+        pieces = convex_parts(
+            hull_vertices,
+            hull_faces,
+            config.fusion.convex_concavity,
+            int(generator.integers(2**31)),
+            lambda: on_stage("convex_parts"),
+        )
         parts = tuple(_mesh_world(v, f, T) for v, f in pieces)
     return FusedGeometry(
         points_world=transform_points(T, sampled).astype(np.float32),
@@ -124,8 +135,8 @@ def fuse(
         colors=colors,
         confidence=probability_within(error),
         provenance=np.where(observed, np.uint8(Provenance.OBSERVED), np.uint8(Provenance.INFERRED)),
-        nominal=_mesh_world(vertices, faces, T),
-        conservative=_mesh_world(hull_vertices, hull_faces, T),
+        nominal=nominal,
+        conservative=conservative,
         vertex_confidence=probability_within(_at(field, vertices)[0]),
         box=upright_box(vertices, T),
         convex_parts=parts,
@@ -159,11 +170,16 @@ def _closed_surface(
     `checkpoint` is called with `what` between the long steps; it may raise to cancel.
     """
     checkpoint(what)
-    vertices, faces = without_crumbs(*isosurface(sdf_m, field.grid), config.min_component)
+    vertices, faces = isosurface(sdf_m, field.grid)
     checkpoint(what)
-    fine = solid(vertices, faces, what).simplify(config.simplify_tolerance_m)
+    vertices, faces = without_crumbs(vertices, faces, config.min_component)
+    checkpoint(what)
+    fine = solid(vertices, faces, what)
+    checkpoint(what)
+    fine = fine.simplify(config.simplify_tolerance_m)
     checkpoint(what)
     violations = [free_space_violation(*triangles(fine), field.bounds)]
+    checkpoint(what)
 
     def no_worse(coarser: Any) -> bool:
         checkpoint(what)

@@ -14,8 +14,6 @@ from sparse_recon.types import Float32, Int32
 
 # Decimation to a number of faces never moves the surface farther than this.
 MAX_TOLERANCE_M = 0.01
-# Convex parts are searched on a mesh that is this much coarser.
-CONVEX_TOLERANCE_M, CONVEX_FACES = 0.0005, 3000
 COINCIDENT_STEP_M = 1e-5
 
 
@@ -146,38 +144,3 @@ def without_coincident(vertices: Float32, faces: Int32) -> Float32:
             break
         apart[again] -= (step * COINCIDENT_STEP_M * normals[again]).astype(np.float32)
     return apart
-
-
-def convex_parts(vertices: Float32, faces: Int32, concavity: float, seed: int) -> list[tuple[Float32, Int32]]:
-    """Decompose a closed mesh into convex parts (CoACD, Wei et al. 2022) for physics and planning.
-
-    Raises
-    ------
-    MeshError
-        If the mesh is not closed and manifold.
-    DependencyError
-        If CoACD is not installed.
-    """
-    from sparse_recon.errors import DependencyError
-
-    try:
-        import coacd
-    except ImportError:
-        raise DependencyError("coacd", "convex collision parts", "pip install coacd") from None
-    coacd.set_log_level("error")
-    # The mesh is a proven manifold, so CoACD need not remesh it; it takes minutes where there are many faces.
-    vertices, faces = triangles(decimated(solid(vertices, faces, "collision"), CONVEX_TOLERANCE_M, CONVEX_FACES))
-    try:
-        parts = coacd.run_coacd(
-            coacd.Mesh(vertices, faces),
-            threshold=concavity,
-            seed=seed,
-            preprocess_mode="off",
-            resolution=1000,
-            mcts_iterations=60,
-        )
-    except RuntimeError as error:
-        raise MeshError(
-            f"CoACD could not decompose the collision mesh: {error}; turn fusion.convex_parts off"
-        ) from error
-    return [(np.asarray(v, np.float32), np.asarray(f, np.int32)) for v, f in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +41,7 @@ class FoundObject:
     up_world: Float64
 
 
+Checkpoint = Callable[[], None]
 FrameKey = tuple[tuple[str, int], ...]
 
 
@@ -51,6 +52,8 @@ class ObjectCatalog:
     ----------
     region : objects are looked for only in this box of the world frame; everywhere without one. Boxes that a request
         names are not limited by it.
+
+    A `checkpoint` is called between the steps of a search and may raise to end it; what was known before stays.
     """
 
     def __init__(self, config: SessionConfig, region: OrientedBox | None = None) -> None:
@@ -74,21 +77,25 @@ class ObjectCatalog:
         """Take the boxes of a detector for the objects there are, until other boxes come; none: find objects again."""
         self._suggested = dict(zip(self._boxes.names(boxes), boxes, strict=True))
 
-    def objects(self, frames: Sequence[Frame]) -> list[FoundObject]:
+    def objects(self, frames: Sequence[Frame], checkpoint: Checkpoint = lambda: None) -> list[FoundObject]:
         """Return the objects: what is in suggested boxes, else those of the label images, else clusters."""
         if not self._suggested:
-            return self._seen(frames)
-        self._look_at(frames)
-        found = [self._in_box(box, name) for name, box in self._suggested.items() if self._in_region(box)]
+            return self._seen(frames, checkpoint)
+        self._look_at(frames, checkpoint)
+        boxes = {name: box for name, box in self._suggested.items() if self._in_region(box)}
+        found = [self._in_box(box, name, checkpoint) for name, box in boxes.items()]
         return [f for f in found if f is not None]
 
-    def _seen(self, frames: Sequence[Frame]) -> list[FoundObject]:
+    def _seen(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
         """Return what label images or clusters show, whatever was suggested."""
-        key = self._look_at(frames)
+        key = self._look_at(frames, checkpoint)
         if key != self._found_key:
             assert self._scene is not None
             labelled = _spread([f for f in frames if f.labels is not None], LABEL_FRAMES)
-            found = self._from_labels(labelled) if labelled else self._from_clusters(self._scene)
+            if labelled:
+                found = self._from_labels(self._scene, labelled, checkpoint)
+            else:
+                found = self._from_clusters(self._scene, checkpoint)
             names = self._known.names([f.candidate.box for f in found])
             self._found = [
                 replace(f, candidate=replace(f.candidate, object_id=name)) for f, name in zip(found, names, strict=True)
@@ -96,7 +103,9 @@ class ObjectCatalog:
             self._found_key = key
         return self._found
 
-    def resolve(self, request: CompletionRequest, frames: Sequence[Frame]) -> FoundObject:
+    def resolve(
+        self, request: CompletionRequest, frames: Sequence[Frame], checkpoint: Checkpoint = lambda: None
+    ) -> FoundObject:
         """Return the object that a request names.
 
         Raises
@@ -105,11 +114,12 @@ class ObjectCatalog:
             If there is no such object; the message lists those there are.
         """
         if request.box is not None:
-            return self._boxed(request.box, frames)
+            return self._boxed(request.box, "", frames, checkpoint)
         named = self._suggested.get(request.object_id) or self._boxes.get(request.object_id)
         if named is not None:
-            return self._boxed(named, frames, request.object_id)
-        found = self._seen(frames) if request.label is not None or request.object_id else self.objects(frames)
+            return self._boxed(named, request.object_id, frames, checkpoint)
+        find = self._seen if request.label is not None or request.object_id else self.objects
+        found = find(frames, checkpoint)
         if request.label is not None:
             matches = [f for f in found if f.candidate.label == request.label]
         elif request.object_id:
@@ -134,7 +144,7 @@ class ObjectCatalog:
             return self._scene.plane.up_world
         return self._camera_up
 
-    def _look_at(self, frames: Sequence[Frame]) -> FrameKey:
+    def _look_at(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> FrameKey:
         """Survey the scene anew when the frames have changed; return what identifies them."""
         key = tuple((f.camera, f.stamp_ns) for f in frames)
         if key != self._scene_key:
@@ -142,39 +152,44 @@ class ObjectCatalog:
             norm = float(np.linalg.norm(configured))
             self._camera_up = upright_in_images(frames)
             up = configured / norm if norm > 0 else None
-            self._scene = survey(_spread(frames, SCENE_FRAMES), up, self._config.segment, self._config.seed)
+            sample = _spread(frames, SCENE_FRAMES)
+            self._scene = survey(sample, up, self._config.segment, self._config.seed, checkpoint)
             self._scene_key = key
         return key
 
-    def _from_clusters(self, scene: SceneClusters) -> list[FoundObject]:
-        scene = cluster_scene(scene, self._config.segment, self._config.seed, self._region)
+    def _from_clusters(self, scene: SceneClusters, checkpoint: Checkpoint) -> list[FoundObject]:
+        scene = cluster_scene(scene, self._config.segment, self._config.seed, self._region, checkpoint)
         reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
         found = []
         for number in range(int(scene.label.max(initial=-1)) + 1):
+            checkpoint()
             own = scene.label == number
             region = ClusterRegion(scene, number, reach_m)
             found.append(self._object(scene.points_world[own], int(scene.count[own].sum()), None, region, scene.plane))
         return found
 
-    def _from_labels(self, frames: Sequence[Frame]) -> list[FoundObject]:
-        assert self._scene is not None
+    def _from_labels(self, scene: SceneClusters, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
         found = []
-        for labels in associate_labels(frames, self._config.segment.voxel_size_m, self._region):
-            cloud = [p for f in frames if len(p := self._inside_region(LabelRegion(labels).points_world(f)))]
-            if not cloud:
+        for labels in associate_labels(frames, self._config.segment.voxel_size_m, self._region, checkpoint):
+            cloud = []
+            for frame in frames:
+                checkpoint()
+                cloud.append(self._inside_region(LabelRegion(labels).points_world(frame)))
+            if not any(map(len, cloud)):
                 continue
             points, count = voxel_means(np.concatenate(cloud), self._config.segment.voxel_size_m)
+            checkpoint()
             above = np.ones(len(points), bool)
-            if self._scene.plane is not None:
-                above = self._scene.plane.heights(points) > 0.5 * self._config.segment.plane_tolerance_m
-            body = largest_clusters(points, count, above, self._config.segment) == 0
+            if scene.plane is not None:
+                above = scene.plane.heights(points) > 0.5 * self._config.segment.plane_tolerance_m
+            body = largest_clusters(points, count, above, self._config.segment, checkpoint) == 0
             pixels = int(count[body].sum())
             if pixels < self._config.segment.min_points:
                 continue
             region = LabelRegion(labels, points[body], REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
             values = [label for group in labels.values() for label in group]
             common = max(sorted(set(values)), key=values.count)
-            found.append(self._object(points[body], pixels, common, region, self._scene.plane))
+            found.append(self._object(points[body], pixels, common, region, scene.plane))
         return found
 
     def _object(
@@ -208,17 +223,17 @@ class ObjectCatalog:
                 "image",
             )
 
-    def _boxed(self, box: OrientedBox, frames: Sequence[Frame], name: str = "") -> FoundObject:
-        self._look_at(frames)
-        found = self._in_box(box, name)
+    def _boxed(self, box: OrientedBox, name: str, frames: Sequence[Frame], checkpoint: Checkpoint) -> FoundObject:
+        self._look_at(frames, checkpoint)
+        found = self._in_box(box, name, checkpoint)
         if found is None:
             raise _nothing_in_box(box, frames)
         return found
 
-    def _in_box(self, box: OrientedBox, name: str) -> FoundObject | None:
+    def _in_box(self, box: OrientedBox, name: str, checkpoint: Checkpoint) -> FoundObject | None:
         """Return what is in a box of the scene; without a name it gets that of this very box, box_0 for the first."""
         assert self._scene is not None
-        scene = cluster_box(self._scene, box, self._config.segment)
+        scene = cluster_box(self._scene, box, self._config.segment, checkpoint)
         pixels = int(scene.count[scene.label == 0].sum())
         if pixels == 0:
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,14 +23,32 @@ CONTENT_GAP, CONTENT_POINTS = 0.67, 10
 SKIN_TOLERANCES, SKIN_SHARE = 5.0, 0.8
 
 
-def density_clusters(points_world: Float32, gap_m: float, min_points: int = 4) -> npt.NDArray[np.integer]:
-    """Return the number of each point's cluster, (N,), -1 for strays (DBSCAN, Ester et al. 1996; Open3D)."""
-    import open3d as o3d
+def density_clusters(
+    points_world: Float32, gap_m: float, min_points: int = 4, checkpoint: Callable[[], None] = lambda: None
+) -> npt.NDArray[np.integer]:
+    """Return the number of each point's cluster, (N,), -1 for strays (DBSCAN, Ester et al. 1996).
 
-    if len(points_world) == 0:
-        return np.zeros(0, np.int32)
-    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points_world.astype(np.float64)))
-    return np.asarray(cloud.cluster_dbscan(eps=gap_m, min_points=min_points))
+    Clusters are numbered in the order of their first core points; a point that borders on several is of the first.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    n = len(points_world)
+    a, b = cKDTree(points_world).query_pairs(gap_m, output_type="ndarray").T
+    checkpoint()
+    core = np.bincount(a, minlength=n) + np.bincount(b, minlength=n) + 1 >= min_points
+    inner = core[a] & core[b]
+    graph = coo_matrix((np.ones(int(inner.sum()), bool), (a[inner], b[inner])), shape=(n, n)).tocsr()
+    checkpoint()
+    part = connected_components(graph, directed=False)[1]
+    checkpoint()
+    cluster = np.full(n, n, np.int64)
+    cluster[core] = np.unique(part[core], return_inverse=True)[1]
+    for border, other in ((a, b), (b, a)):
+        rim = core[other] & ~core[border]
+        np.minimum.at(cluster, border[rim], cluster[other[rim]])
+    return np.where(cluster < n, cluster, -1)
 
 
 def contents(
@@ -37,10 +57,12 @@ def contents(
     up_world: Float64,
     config: SegmentConfig,
     generator: np.random.Generator,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> npt.NDArray[np.integer]:
     """Return the number of the thing that each of (N, 3) points of a container belongs to, -1 for walls and strays.
 
     `height_m` (N,) is above the support plane of the container itself; things stand on that or on a level wall.
+    `checkpoint` is called between the long steps and may raise to cancel.
     """
     inside = np.ones(len(points_world), bool)
     from_wall = np.full(len(points_world), np.inf, np.float32)
@@ -48,6 +70,7 @@ def contents(
     for _ in range(MAX_WALLS):
         if inside.sum() < max(3, WALL_SHARE * len(points_world)):
             break
+        checkpoint()
         normal, offset = _largest_plane(points_world[inside], config.plane_tolerance_m, generator)
         height = (points_world @ (normal if normal @ up_world > 0 else -normal).astype(np.float32)).astype(np.float32)
         height -= np.float32(offset if normal @ up_world > 0 else -offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,12 @@ class SeenObject:
     sharpness: float
 
 
-def choose(seen: Sequence[SeenObject], max_views: int, config: KeyframeConfig) -> list[int]:
+def choose(
+    seen: Sequence[SeenObject],
+    max_views: int,
+    config: KeyframeConfig,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> list[int]:
     """Return the indices of the frames to use, best first: greedily by newly seen surface and view direction.
 
     The gain of a frame is the share of the whole seen surface that it adds, plus how far round the object it moves,
@@ -44,6 +49,7 @@ def choose(seen: Sequence[SeenObject], max_views: int, config: KeyframeConfig) -
     chosen: list[int] = []
     covered = np.zeros(0, np.int64)
     while len(chosen) < min(max_views, len(seen)):
+        checkpoint()
         gains = [
             -1.0 if i in chosen else _gain(s, covered, whole, [seen[c].direction_world for c in chosen])
             for i, s in enumerate(seen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,14 +95,22 @@ class ClusterRegion(ObjectRegion):
 
 
 def associate_labels(
-    frames: Sequence[Frame], voxel_size_m: float, within: OrientedBox | None = None
+    frames: Sequence[Frame],
+    voxel_size_m: float,
+    within: OrientedBox | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> list[dict[tuple[str, int], set[int]]]:
     """Group the labels of all frames into objects by where they are in space; the largest object comes first.
 
     Numbers need not agree between frames, but two labels of one frame are never one object. What no frame measured
     joins the object that bears its number most often. Of what was measured, only points in the box `within` count.
+    `checkpoint` is called between the frames and may raise to cancel.
     """
-    pieces = [piece for frame in frames for piece in _pieces(frame, voxel_size_m, within)]
+    pieces: list[_Piece] = []
+    for frame in frames:
+        checkpoint()
+        pieces += _pieces(frame, voxel_size_m, within)
+    checkpoint()
     groups = [[piece] for piece in pieces if len(piece.cells)]
     shared = {(a, b): _likeness(groups[a][0], groups[b][0]) for b in range(len(groups)) for a in range(b)}
     root = list(range(len(groups)))

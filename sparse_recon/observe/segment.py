@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,13 +53,17 @@ class SceneClusters:
     plane: SupportPlane | None
 
 
-def scene_points(frames: Sequence[Frame], voxel_size_m: float) -> tuple[Float32, npt.NDArray[np.int64]]:
+def scene_points(
+    frames: Sequence[Frame], voxel_size_m: float, checkpoint: Callable[[], None] = lambda: None
+) -> tuple[Float32, npt.NDArray[np.int64]]:
     """Return the points of every second pixel of all depth frames, thinned, and pixels per voxel."""
-    clouds = [
-        transform_points(f.T_world_cam, unproject_depth(f.depth_m[::2, ::2], every_second_pixel(f.intrinsics)))
-        for f in frames
-        if f.depth_m is not None
-    ]
+    clouds = []
+    for f in frames:
+        if f.depth_m is not None:
+            checkpoint()
+            points_cam = unproject_depth(f.depth_m[::2, ::2], every_second_pixel(f.intrinsics))
+            clouds.append(transform_points(f.T_world_cam, points_cam))
+    checkpoint()
     points, count = voxel_means(np.concatenate(clouds) if clouds else np.zeros((0, 3), np.float32), voxel_size_m)
     return points, 4 * count
 
@@ -105,12 +109,20 @@ def upright_in_images(frames: Sequence[Frame]) -> Float64:
     return up / norm if norm > 1e-6 else np.array([0.0, 0.0, 1.0])
 
 
-def survey(frames: Sequence[Frame], up_world: Float64 | None, config: SegmentConfig, seed: int) -> SceneClusters:
+def survey(
+    frames: Sequence[Frame],
+    up_world: Float64 | None,
+    config: SegmentConfig,
+    seed: int,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> SceneClusters:
     """Collect the points of the scene and find its support plane; nothing is an object yet.
 
     With `up_world` None the plane's normal is the up direction, among planes that look level in the images.
+    `checkpoint` is called between the long steps and may raise to cancel; so it is everywhere in this module.
     """
-    points, count = scene_points(frames, config.voxel_size_m)
+    points, count = scene_points(frames, config.voxel_size_m, checkpoint)
+    checkpoint()
     label = np.full(len(points), -2, np.int32)
     if len(points) == 0:
         return SceneClusters(points, label, count, None)
@@ -125,7 +137,11 @@ def survey(frames: Sequence[Frame], up_world: Float64 | None, config: SegmentCon
 
 
 def cluster_scene(
-    scene: SceneClusters, config: SegmentConfig, seed: int, within: OrientedBox | None = None
+    scene: SceneClusters,
+    config: SegmentConfig,
+    seed: int,
+    within: OrientedBox | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> SceneClusters:
     """Find what stands on the support plane of a surveyed scene: density clusters of the points above it.
 
@@ -143,14 +159,16 @@ def cluster_scene(
     candidates = np.nonzero(above)[0]
     if len(candidates) == 0:
         return scene
-    cluster = density_clusters(points[candidates], config.cluster_gap_m)
+    cluster = density_clusters(points[candidates], config.cluster_gap_m, checkpoint=checkpoint)
     if plane is not None:
-        cluster = _standing(cluster, points[candidates], plane, config, np.random.default_rng(seed))
+        cluster = _standing(cluster, points[candidates], plane, config, np.random.default_rng(seed), checkpoint)
     _number(label, candidates, cluster, points, scene.count, config)
     return replace(scene, label=label)
 
 
-def cluster_box(scene: SceneClusters, box: OrientedBox, config: SegmentConfig) -> SceneClusters:
+def cluster_box(
+    scene: SceneClusters, box: OrientedBox, config: SegmentConfig, checkpoint: Callable[[], None] = lambda: None
+) -> SceneClusters:
     """Take what is inside a box, and not its support plane, for one object, number 0.
 
     Stray pixels and whatever reaches into the box by a corner are left out: clusters much smaller than the largest.
@@ -159,12 +177,16 @@ def cluster_box(scene: SceneClusters, box: OrientedBox, config: SegmentConfig) -
     inside = inside_box(points, box)
     if scene.plane is not None:
         inside &= scene.plane.heights(points) > config.plane_tolerance_m
-    label = np.where(inside, largest_clusters(points, scene.count, inside, config), -2).astype(np.int32)
+    label = np.where(inside, largest_clusters(points, scene.count, inside, config, checkpoint), -2).astype(np.int32)
     return replace(scene, label=label)
 
 
 def largest_clusters(
-    points_world: Float32, count: npt.NDArray[np.int64], among: npt.NDArray[np.bool_], config: SegmentConfig
+    points_world: Float32,
+    count: npt.NDArray[np.int64],
+    among: npt.NDArray[np.bool_],
+    config: SegmentConfig,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> npt.NDArray[np.int32]:
     """Return (N,) int32: 0 for points of the largest cluster and of those hardly smaller, -2 for all others.
 
@@ -173,7 +195,7 @@ def largest_clusters(
     label = np.full(len(points_world), -2, np.int32)
     members = np.nonzero(among)[0]
     if len(members):
-        cluster = density_clusters(points_world[members], config.cluster_gap_m)
+        cluster = density_clusters(points_world[members], config.cluster_gap_m, checkpoint=checkpoint)
         pixels = np.bincount(cluster[cluster >= 0], weights=count[members][cluster >= 0], minlength=1)
         kept = np.nonzero(pixels >= CLUSTER_SHARE * pixels.max())[0]
         label[members[np.isin(cluster, kept)]] = 0
@@ -186,6 +208,7 @@ def _standing(
     plane: SupportPlane,
     config: SegmentConfig,
     generator: np.random.Generator,
+    checkpoint: Callable[[], None],
 ) -> npt.NDArray[np.integer]:
     """Return the clusters without those that hang in the air, and with containers replaced by what is in them."""
     standing = np.full(len(points), -1, np.int64)
@@ -194,7 +217,7 @@ def _standing(
         own = cluster == k
         part: npt.NDArray[np.integer] = np.zeros(int(own.sum()), np.int64)
         if np.ptp(points[own], axis=0).max() > config.max_size_m:
-            part = contents(points[own], height[own], plane.up_world, config, generator)
+            part = contents(points[own], height[own], plane.up_world, config, generator, checkpoint)
         elif not stands(height[own], config.cluster_gap_m):
             continue
         standing[own] = np.where(part >= 0, part + standing.max(initial=-1) + 1, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,25 +41,35 @@ def collect_views(
     up_world: Float64,
     config: SessionConfig,
     max_views: int,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> ObjectViews:
     """Choose the frames that tell most of an object and crop them to it.
+
+    `checkpoint` is called between the frames and may raise to cancel.
 
     Raises
     ------
     EvidenceError
         If no frame sees the object, it has too few pixels, or it is larger than `segment.max_size_m`.
     """
-    seen = [s for s in (_seen(frame, region, config) for frame in frames) if s is not None]
+    seen = []
+    for frame in frames:
+        checkpoint()
+        if (s := _seen(frame, region, config)) is not None:
+            seen.append(s)
     if not seen:
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_IN_VIEW,
             f"{object_id}: none of the {len(frames)} frames sees it; check the box or label, its frame, and the poses",
         )
     seen = [_relative_sharpness(s, max(o.sharpness for o in seen)) for s in seen]
-    chosen = [
-        replace(s, mask=region.mask(s.frame)) for s in (seen[i] for i in choose(seen, max_views, config.keyframes))
-    ]
-    points = np.concatenate([_object_points(s) for s in chosen])
+    chosen, clouds = [], []
+    for i in choose(seen, max_views, config.keyframes, checkpoint):
+        checkpoint()
+        chosen.append(replace(seen[i], mask=region.mask(seen[i].frame)))
+        clouds.append(_object_points(chosen[-1]))
+    points = np.concatenate(clouds)
+    checkpoint()
     with_depth = [s for s in chosen if s.frame.depth_m is not None]
     if with_depth and len(points) < max(MIN_PIXELS, config.segment.min_points // 4):
         raise EvidenceError(
@@ -68,6 +78,7 @@ def collect_views(
             f"{max(MIN_PIXELS, config.segment.min_points // 4)} are needed: move closer or lower segment.min_points",
         )
     object_frame = object_cube(object_id, points, chosen, plane, up_world, config)
+    checkpoint()
     views = tuple(_cropped_view(s, object_frame, config.depth) for s in chosen)
     return ObjectViews(object_id, views, object_frame)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from sparse_recon.errors import ErrorCode, MeshError
-from sparse_recon.fuse.mesh import convex_parts, decimated, is_closed, isosurface, solid, triangles, without_crumbs
+from sparse_recon.errors import CancelledError, ErrorCode, MeshError
+from sparse_recon.fuse.convex import convex_parts
+from sparse_recon.fuse.mesh import decimated, is_closed, isosurface, solid, triangles, without_crumbs
 from sparse_recon.geometry.grids import VoxelGrid
 
 GRID = VoxelGrid.cube(48, 0.06)
@@ -174,3 +179,30 @@ def test_convex_parts_are_the_same_in_every_run():
     assert len(first) == len(second)
     for (v1, f1), (v2, f2) in zip(first, second, strict=True):
         assert np.array_equal(v1, v2) and np.array_equal(f1, f2)
+
+
+def child_processes() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+def test_decomposition_ends_as_soon_as_the_caller_wants_to_stop():
+    pytest.importorskip("coacd")
+    vertices, faces = triangles(decimated(solid(*isosurface(l_shape(), GRID), "nominal"), 0.0003, 2000))
+    asked: list[float] = []
+
+    def stop_after_half_a_second() -> None:
+        asked.append(time.perf_counter())
+        if asked[-1] - asked[0] > 0.5:
+            raise CancelledError(ErrorCode.CANCELLED, "enough")
+
+    with pytest.raises(CancelledError):
+        convex_parts(vertices, faces, 0.01, 0, stop_after_half_a_second)  # would take several seconds
+    assert time.perf_counter() - asked[0] < 1.0
+    assert not child_processes()
+
+
+def test_mistake_in_the_decomposition_is_told():
+    pytest.importorskip("coacd")
+    vertices, faces = triangles(decimated(solid(*isosurface(l_shape(), GRID), "nominal"), 0.0003, 2000))
+    with pytest.raises(MeshError, match="threshold"):
+        convex_parts(vertices, faces, 5.0, seed=0)

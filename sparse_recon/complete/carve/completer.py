@@ -32,7 +32,7 @@ class CarveCompleter(ViewCompleter):
 
         # 1. The hull of what was seen, standing on its support, less the space seen to be empty.
         margin = expected_margin(evidence, task.bounds.soft_slack_m)
-        sdf = _carved(hull_sdf(points, support_z, evidence.grid), margin, evidence.grid)
+        sdf = _carved(hull_sdf(points, support_z, evidence.grid, task.checkpoint), margin, evidence.grid)
         task.on_step(1, STEPS, SurfaceField(sdf, expected_error(task.bounds, "none")))
         if not config.symmetry or len(points) < 50:
             return Completion(self.name, task.seed, surface=SurfaceField(sdf, expected_error(task.bounds, "none")))
@@ -40,17 +40,19 @@ class CarveCompleter(ViewCompleter):
         # 2. Which symmetries does the evidence confirm?
         seen = _seen_space(task, margin)
         axis = find_axis(seen, config)
-        mirror = None if axis else find_mirror(seen, config)
+        mirror = None if axis else find_mirror(seen, config, task.checkpoint)
         task.on_step(2, STEPS, None)
         level = find_level_mirror(seen, support_z, config) if support_z is not None else None
         task.on_step(3, STEPS, None)
 
         # 3. Seen surface and seen emptiness count on both sides of a confirmed symmetry.
         more, margin = _both_sides(points, margin, axis, mirror, evidence.grid)
+        task.checkpoint()
         if level is not None:
-            hull = hull_sdf(np.concatenate([more, level.reflect(more)]), None, evidence.grid)
+            hull = hull_sdf(np.concatenate([more, level.reflect(more)]), None, evidence.grid, task.checkpoint)
         else:
-            hull = hull_sdf(more, support_z, evidence.grid)
+            hull = hull_sdf(more, support_z, evidence.grid, task.checkpoint)
+        task.checkpoint()
         sdf = _carved(hull, margin, evidence.grid)
         field = SurfaceField(sdf, expected_error(task.bounds, "axis" if axis else "mirror" if mirror else "none"))
         task.on_step(STEPS, STEPS, field)

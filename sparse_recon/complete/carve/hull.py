@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 # The hull is cut by its largest faces and by planes that touch it all round: a few hundred, however many it has.
 FACE_PLANES, TOUCHING_PLANES = 160, 200
 MIN_THICKNESS_VOXELS = 1.5
+PLANES_AT_ONCE = 16
 
 
-def hull_sdf(points_obj: Float32, support_z_m: float | None, grid: VoxelGrid) -> Float32:
+def hull_sdf(
+    points_obj: Float32, support_z_m: float | None, grid: VoxelGrid, checkpoint: Callable[[], None] = lambda: None
+) -> Float32:
     """Return the signed distance, (X, Y, Z) float32 metres, of the hull of the points and their feet on the plane.
 
     Inside it is exact; outside it is the distance to the farthest face plane, a lower bound. The surface seen from
     above continues down to what carries it: most household objects stand on a face.
+    `checkpoint` is called every few planes and may raise to cancel.
     """
     points, _ = voxel_means(points_obj, 0.5 * grid.voxel_m)
     if support_z_m is not None:
@@ -32,7 +37,9 @@ def hull_sdf(points_obj: Float32, support_z_m: float | None, grid: VoxelGrid) ->
     planes = _hull_planes(points, grid.voxel_m)
     x, y, z = grid.axes()
     sdf = np.full(grid.shape, -np.inf, np.float32)
-    for nx, ny, nz, offset in planes:
+    for k, (nx, ny, nz, offset) in enumerate(planes):
+        if k % PLANES_AT_ONCE == 0:
+            checkpoint()
         np.maximum(sdf, (nx * x + offset)[:, None, None] + (ny * y)[None, :, None] + (nz * z)[None, None, :], out=sdf)
     return sdf
 

@@ -6,6 +6,7 @@ measurements. So a symmetry must carry seen surface onto seen surface, and must 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,13 +83,17 @@ class Axis:
         return np.stack([x, y, z], axis=-1).reshape(-1, 3)
 
 
-def find_mirror(seen: SeenSpace, config: CarveConfig) -> Mirror | None:
-    """Search upright mirror planes, refine the best that the evidence confirms, and return it, or None."""
+def find_mirror(seen: SeenSpace, config: CarveConfig, checkpoint: Callable[[], None] = lambda: None) -> Mirror | None:
+    """Search upright mirror planes, refine the best that the evidence confirms, and return it, or None.
+
+    `checkpoint` is called for every direction and may raise to cancel.
+    """
     best: Mirror | None = None
     centre = 0.5 * (seen.points_obj.min(axis=0) + seen.points_obj.max(axis=0))
     reach = 0.3 * np.ptp(seen.points_obj, axis=0)[:2].max()
     offsets = np.arange(-reach, reach + 1e-9, 1.5 * seen.grid.voxel_m)
     for angle in np.arange(ANGLES) * np.pi / ANGLES:
+        checkpoint()
         normal = _upright(float(angle))
         for offset in normal @ centre + offsets:
             mirror = _judged(normal, float(offset), seen)
