@@ -84,7 +84,7 @@ def test_python_libraries_known_to_rosdep_are_in_package_xml():
         "scipy": "python3-scipy",
         "tqdm": "python3-tqdm",
     }
-    without_key = {"backports.zstd", "coacd", "edt", "manifold3d", "open3d", "rosbags", "trimesh"}
+    without_key = {"backports.zstd", "coacd", "edt", "manifold3d", "open3d", "rosbags", "safetensors", "trimesh"}
     assert distributions(PYPROJECT["project"]["dependencies"]) == keys.keys() | without_key
     assert set(keys.values()) <= dependencies("exec_depend")
 

@@ -34,6 +34,7 @@ _CORE = {
     "coacd": "coacd",
     "edt": "edt",
     "rosbags": "rosbags",
+    "safetensors": "safetensors",
     "yaml": "pyyaml",
     "PIL": "pillow",
     "lz4": "lz4",
