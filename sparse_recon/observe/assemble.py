@@ -107,6 +107,9 @@ class FrameAssembler:
         if stamp_ns <= 0:
             text = f"{camera}: {stream} image has the stamp {stamp_ns} ns; the driver must fill in header.stamp"
             return self._reject(ErrorCode.STAMP_INVALID, text, camera, stamp_ns)
+        if not frame_id:
+            text = f"{camera}: {stream} image has an empty header.frame_id; the driver must name the optical frame"
+            return self._reject(ErrorCode.FRAME_INVALID, text, camera, stamp_ns)
         last_ns = self._cameras[camera].matcher.newest_ns(stream)
         if last_ns is not None and stamp_ns <= last_ns:
             behind_s = (last_ns - stamp_ns) * 1e-9

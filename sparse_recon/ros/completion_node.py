@@ -5,24 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LAST_RESORT_S = 4.0
 
 
 class Signals:
-    """Takes SIGINT and SIGTERM in a thread of its own: rcl waits where Python's handlers do not run.
-
-    They are blocked from construction on, so that none of them ends the process while it still imports.
-    """
+    """Takes SIGINT and SIGTERM in a thread of its own: while rcl waits, Python's own handlers do not run."""
 
     def __init__(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self.received = threading.Event()
         self._then: Callable[[], None] = lambda: None
+        self._arrived, wake = socket.socketpair()
+        wake.setblocking(False)
+        self._wake = wake  # the interpreter keeps only its number
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
         threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
     def then(self, function: Callable[[], None]) -> None:
@@ -32,7 +34,7 @@ class Signals:
             function()
 
     def _wait(self) -> None:
-        signal.sigwait(_SIGNALS)
+        self._arrived.recv(1)
         last_resort = threading.Timer(_LAST_RESORT_S, os._exit, [0])
         last_resort.daemon = True
         last_resort.start()

@@ -209,6 +209,11 @@ class Completions:
             self._pass = Job("pass", self._complete_all, lambda result, error: self._passed(error), yields=True)
             self.worker.submit(self._pass)
 
+    def show_late_viewers(self) -> None:
+        """Draw pictures for whoever subscribed after the last results, while there is nothing else to do."""
+        if self.completed and self.worker.current is None and not self.worker.waiting:
+            self.worker.submit(Job("pictures", lambda job: self._outputs.refresh(), yields=True))
+
     def _complete_all(self, job: Job) -> None:
         views, frames = self._views_since_pass, self._frames_since_pass
         epoch = self._prepared(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterable
@@ -156,6 +157,7 @@ class CompletionNode(LifecycleNode):
             self.start_itself()
             if self._ingest is not None and self._completions is not None:
                 self._completions.continue_passes()
+                self._completions.show_late_viewers()
         except Exception as error:
             self._refused("go on", error)
 
@@ -180,6 +182,9 @@ class CompletionNode(LifecycleNode):
         if problems[0] is not None:
             self._model_health.worsen(ERROR, problems[0].code, problems[0].message)
             raise problems[0]
+        # What is loaded stays: the collector's pauses, in which no callback runs, need not go through it again.
+        gc.collect()
+        gc.freeze()
         seconds = time.monotonic() - begun_s
         self._model_health = Health(
             "model", message=f"{name} is loaded", values={"name": name, "load_seconds": seconds}
@@ -237,6 +242,7 @@ class CompletionNode(LifecycleNode):
             self._state_problem = Health("node", message="unconfigured")
         if self._model_health.level == OK:
             self._model_health = Health("model", message="not loaded")
+        gc.unfreeze()
         give_back()
         return ended
 
