@@ -42,7 +42,11 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument("seed", default_value="7", description="Seed of the simulated scene and camera."),
         DeclareLaunchArgument("frames", default_value="30", description="RGB-D frames to simulate, two a second."),
         DeclareLaunchArgument("loop", default_value="0", description="How often it is played; 0: for ever."),
-        DeclareLaunchArgument("pause_s", default_value="5.0", description="Seconds between two passes."),
+        DeclareLaunchArgument(
+            "pause_s",
+            default_value="30.0",
+            description="Seconds between two passes: the next one clears the objects, and slow machines need them.",
+        ),
         DeclareLaunchArgument(
             "world_frame", default_value="world", description="Frame in which objects are completed."
         ),

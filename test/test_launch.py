@@ -254,4 +254,4 @@ def test_demo_simulates_once_and_then_plays_for_ever(launch: Any, bag: Path, tmp
     assert f"simulate {tmp_path / 'bag'} --seed 7 --frames 30" in command(simulation)
     node, player = processes("demo", bag=str(bag), rviz="false")
     assert values(node)["world_frame"] == "world"
-    assert "--loop 0" in command(player) and "--pause-between 5.0" in command(player)
+    assert "--loop 0" in command(player) and "--pause-between 30.0" in command(player)
