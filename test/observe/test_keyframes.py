@@ -96,3 +96,10 @@ def test_least_useful_is_never_the_newest():
     assert least_useful(frames_at([a, b, c, a])) == 0
     for count in (2, 3, 5):
         assert least_useful(frames_at([a] * count)) < count - 1
+
+
+def test_no_depth_is_given_up_for_colour():
+    depth = recording("ball", 2).frames[0]
+    colour = replace(depth, depth_m=None, stamp_ns=depth.stamp_ns + 1)
+    other = recording("ball", 2).frames[1]
+    assert least_useful([depth, colour, replace(colour, stamp_ns=depth.stamp_ns + 2), other]) != 0
