@@ -17,7 +17,7 @@ OPTIONAL_INPUTS = {
     "depth_camera_info": "depth_camera_info",
     "mask": "use_mask",
     "detections": "use_detections",
-    "detections_3d": "use_detections",
+    "detections_3d": "use_detections_3d",
 }
 # Arguments that are parameters of the same name: text, or true and false.
 TEXTS = ("world_frame", "model", "image_transport", "depth_transport")
@@ -76,7 +76,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "detections_3d",
             default_value="",
-            description="Topic of vision_msgs/Detection3DArray; sets parameter use_detections.",
+            description="Topic of vision_msgs/Detection3DArray; sets parameter use_detections_3d.",
         ),
         DeclareLaunchArgument(
             "camera_names",

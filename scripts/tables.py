@@ -12,8 +12,11 @@ from sparse_recon.bags.writer import NODE
 from sparse_recon.config import SessionConfig
 from sparse_recon.messages import definition_files
 from sparse_recon.parameters import Parameter, parameters
+from sparse_recon.ros.input_topics import INPUT_TOPICS
+from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.output_topics import NODE_TOPICS
 
+PARAMETER = ("Parameter", "Type", "Default", "Range", "Meaning")
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
@@ -44,19 +47,41 @@ def topic_table() -> str:
     return table(("Topic", "Type", "In the bag", "What it carries"), rows)
 
 
+def input_table() -> str:
+    """The topics to which the node subscribes."""
+    rows = (
+        (f"`{topic.name}`", f"`{topic.msgtype}`", f"`{topic.needs}`" if topic.needs else "", topic.text)
+        for topic in INPUT_TOPICS.values()
+    )
+    return table(("Topic", "Type", "With parameter", "What it carries"), rows)
+
+
 def parameter_table() -> str:
     """Every parameter of a session with default, unit, range and meaning."""
-    header = ("Parameter", "Type", "Default", "Range", "Meaning")
-    return table(header, (parameter_row(parameter) for parameter in parameters(SessionConfig)))
+    return table(PARAMETER, (parameter_row(parameter) for parameter in parameters(SessionConfig)))
+
+
+def node_parameter_table() -> str:
+    """Every parameter that only the node has."""
+    known = {parameter.name for parameter in parameters(SessionConfig)}
+    return table(PARAMETER, (parameter_row(p) for p in parameters(NodeConfig) if p.name not in known))
 
 
 def parameter_row(parameter: Parameter) -> tuple[str, ...]:
     """One line of the parameter table."""
     unit = f" {parameter.unit}" if parameter.unit else ""
-    limits = "" if parameter.low is None else f"{number(parameter.low)} to {number(parameter.high)}{unit}"
+    limits = ", ".join(f"`{choice}`" for choice in parameter.choices)
+    if parameter.low is not None:
+        limits = f"{number(parameter.low)} to {number(parameter.high)}{unit}"
     value = parameter.default
     shown = f"{value:g}{unit}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else value
-    return f"`{parameter.name}`", parameter.kind, f"`{shown}`" if shown != "" else "empty", limits, parameter.text
+    return (
+        f"`{parameter.name}`",
+        parameter.kind,
+        f"`{shown}`" if shown not in ("", ()) else "empty",
+        limits,
+        parameter.text,
+    )
 
 
 def number(value: float | None) -> str:
@@ -79,7 +104,9 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "interfaces": interface_table,
+    "inputs": input_table,
     "parameters": parameter_table,
+    "node_parameters": node_parameter_table,
     "topics": topic_table,
     "codes": code_table,
 }

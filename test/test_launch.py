@@ -14,6 +14,7 @@ import yaml
 from sparse_recon.cli import play, simulate
 from sparse_recon.cli.main import main
 from sparse_recon.parameters import parameters
+from sparse_recon.ros.input_topics import INPUT_TOPICS
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.output_topics import NODE_TOPICS
 
@@ -91,14 +92,12 @@ def test_parameters_that_arguments_set_exist():
     assert names <= set(known)
     assert {known[name] for name in constant("completion", "TEXTS")} == {"str"}
     assert {known[name] for name in constant("completion", "SWITCHES")} == {"bool"}
-    assert names - set(declared("completion")) == {"use_mask", "use_detections"}
+    assert names - set(declared("completion")) == {"use_mask", "use_detections", "use_detections_3d"}
 
 
 def test_remapped_names_are_inputs_and_outputs_of_the_node():
     inputs = {*constant("completion", "INPUTS"), *constant("completion", "OPTIONAL_INPUTS")}
-    source = (ROOT / "sparse_recon" / "ros" / "camera_inputs.py").read_text()
-    subscribed = set(re.findall(r'_subscribe\(\s*"\w+",\s*[^,]+,\s*"(\w+)"', source))
-    assert inputs == subscribed
+    assert inputs == {topic.name for topic in INPUT_TOPICS.values()}
     assert set(constant("completion", "OUTPUTS")) <= set(NODE_TOPICS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSPolicyKind
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sparse_recon.bags.topics import is_rectified
 from sparse_recon.errors import DependencyError
 from sparse_recon.observe.camera_streams import CameraStreams
 from sparse_recon.ros import qos
+from sparse_recon.ros.input_topics import INPUT_TOPICS
 from sparse_recon.ros.node_config import NodeConfig
 
 _TIMED = 4096  # callback durations kept for the percentiles
@@ -83,20 +84,18 @@ class CameraInputs:
         self.states: dict[str, InputState] = {}
         self._since_s = time.monotonic()
         compressed, packed = config.image_transport == "compressed", config.depth_transport == "compressedDepth"
-        self._subscribe("color", CompressedImage if compressed else Image, "image", "/compressed" if compressed else "")
+        self._subscribe("color", CompressedImage if compressed else Image, "/compressed" if compressed else "")
         if config.use_depth:
-            self._subscribe(
-                "depth", CompressedImage if packed else Image, "depth", "/compressedDepth" if packed else ""
-            )
-        self._subscribe("info", CameraInfo, "camera_info")
+            self._subscribe("depth", CompressedImage if packed else Image, "/compressedDepth" if packed else "")
+        self._subscribe("info", CameraInfo)
         if config.depth_camera_info:
-            self._subscribe("depth_info", CameraInfo, "depth_camera_info")
+            self._subscribe("depth_info", CameraInfo)
         if config.use_mask:
-            self._subscribe("labels", Image, "mask")
+            self._subscribe("labels", Image)
         if config.use_detections:
-            two, three = _detection_types()
-            self._subscribe("detections", two, "detections", required=False)
-            self._subscribe("detections_3d", three, "detections_3d", required=False)
+            self._subscribe("detections", _detection_type("detections"))
+        if config.use_detections_3d:
+            self._subscribe("detections_3d", _detection_type("detections_3d"), required=False)
         self.streams = CameraStreams(
             self.name,
             depth=config.use_depth,
@@ -121,9 +120,9 @@ class CameraInputs:
             if state.required and now_s - (state.last_s if state.received else self._since_s) > after_s
         ]
 
-    def _subscribe(self, role: str, kind: Any, name: str, suffix: str = "", required: bool = True) -> None:
+    def _subscribe(self, role: str, kind: Any, suffix: str = "", required: bool = True) -> None:
         # As in image_transport, the transport is appended to the remapped name of the image.
-        topic = self._node.resolve_topic_name(f"{self._prefix}{name}") + suffix
+        topic = self._node.resolve_topic_name(f"{self._prefix}{INPUT_TOPICS[role].name}") + suffix
         state = self.states[role] = InputState(topic, required=required)
 
         def callback(message: Any) -> None:
@@ -134,7 +133,7 @@ class CameraInputs:
             self._times.seconds.append(time.perf_counter() - begun_s)
 
         def incompatible(event: Any) -> None:
-            state.incompatible = _policy_name(event.last_policy_kind)
+            state.incompatible = qos.policy_name(event.last_policy_kind)
             self._node.get_logger().warning(
                 f"a publisher on {topic} offers a {state.incompatible} that this subscription does not accept; set "
                 f"qos_overrides.{topic}.subscription.{state.incompatible} or change the publisher"
@@ -155,18 +154,10 @@ class CameraInputs:
         )
 
 
-def _policy_name(kind: int) -> str:
+def _detection_type(role: str) -> Any:
+    topic = INPUT_TOPICS[role]
     try:
-        return QoSPolicyKind(kind).name.lower()
-    except ValueError:
-        return f"policy {kind}"
-
-
-def _detection_types() -> tuple[Any, Any]:
-    try:
-        from vision_msgs.msg import Detection2DArray, Detection3DArray
+        return getattr(importlib.import_module("vision_msgs.msg"), topic.msgtype.rpartition("/")[2])
     except ImportError as error:
-        raise DependencyError(
-            "vision_msgs", f"parameter use_detections = true ({error})", "sudo apt install ros-$ROS_DISTRO-vision-msgs"
-        ) from error
-    return Detection2DArray, Detection3DArray
+        needed_for, cure = f"parameter {topic.needs} = true", "sudo apt install ros-$ROS_DISTRO-vision-msgs"
+        raise DependencyError("vision_msgs", needed_for, cure) from error

@@ -23,7 +23,7 @@ from sparse_recon.errors import (
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
 from sparse_recon.ros.incoming import boxes_of, stamp_ns_of
 from sparse_recon.ros.ingest import Ingest
-from sparse_recon.ros.memory import MemoryBudget, resident_bytes
+from sparse_recon.ros.memory import MemoryBudget, give_back, resident_bytes
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.worker import Job, Worker
@@ -301,6 +301,7 @@ class Completions:
             raise error
         finally:
             self.progress = None
+            give_back(collect=False)
         self.last = LastCompletion(result.object_id, ErrorCode.OK, "completed", time.monotonic() - begun_s)
         return result
 

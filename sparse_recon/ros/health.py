@@ -13,11 +13,12 @@ from sparse_recon.errors import ErrorCode, TransformError
 from sparse_recon.ros.camera_inputs import CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.ingest import Ingest
+from sparse_recon.ros.input_topics import INPUT_TOPICS
 from sparse_recon.ros.memory import resident_bytes
 from sparse_recon.ros.node_config import NodeConfig
+from sparse_recon.ros.outputs import Outputs
 
 OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus
-_NAMES = {"color": "image", "info": "camera_info", "labels": "mask", "depth_info": "depth_camera_info"}
 
 
 @dataclass
@@ -49,7 +50,7 @@ def input_health(
     for role, state in inputs.states.items():
         rate = 1.0 / state.period_s if state.period_s > 0 else 0.0
         lost = f", {state.lost} lost in transport" if state.lost else ""
-        health.values[_NAMES.get(role, role)] = f"{state.topic}, {state.received} messages, {rate:.1f} Hz{lost}"
+        health.values[INPUT_TOPICS[role].name] = f"{state.topic}, {state.received} messages, {rate:.1f} Hz{lost}"
     if clock_problem:
         health.worsen(ERROR, ErrorCode.STAMP_INVALID, clock_problem)
     if silent := inputs.silent(config.watchdog_s):
@@ -75,7 +76,7 @@ def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publis
         if state.incompatible:
             why = f"a publisher's {state.incompatible} is incompatible: set qos_overrides.{state.topic}.subscription"
         elif not count:
-            why = f"nobody publishes it: start the camera driver, or remap {_NAMES.get(role, role)!r}"
+            why = f"nobody publishes it: start the camera driver, or remap {INPUT_TOPICS[role].name!r}"
         else:
             why = f"{count} publisher(s) are there but silent: check the driver"
         reasons.append(f"nothing on {state.topic} for more than {after_s:g} s, {why}")
@@ -141,6 +142,16 @@ def ingest_health(ingest: Ingest, percentiles_ms: tuple[float, float], cpu_perce
             "ingest_cpu_percent": f"{cpu_percent:.1f}",
         },
     )
+
+
+def output_health(outputs: Outputs) -> Health:
+    """Say which topics there are, and which of them a subscriber cannot read."""
+    health = Health("outputs", values=dict(outputs.topics))
+    for name, policy in outputs.refused.items():
+        topic = outputs.topics[name]
+        text = f"a subscriber of {topic} asks for a {policy} that is not offered: change it, or qos_overrides.{topic}"
+        health.worsen(WARN, ErrorCode.CONFIG_INVALID, text)
+    return health
 
 
 def worker_health(completions: Completions) -> Health:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _IDLE_S = 0.5  # after this long without input, stamps that are near each other are matched with what there is
 _MAX_TRANSFORMS = 5000  # messages that may wait
 _LOG_EVERY_S = 5.0
+_WORKING_COPIES = 4  # of a frame, while its depth is filtered
 
 
 @dataclass
@@ -209,7 +210,7 @@ class Ingest:
             self.assembler.push_image(role, camera, stamp_ns_of(message), frame_id, image_of(message))  # type: ignore[arg-type]
 
     def _keep(self, frame: Frame) -> None:
-        self._memory.make_room(self._session)
+        self._memory.make_room(self._session, _WORKING_COPIES * frame.nbytes)
         try:
             report = self._session.add_frame(frame)
         except MemoryError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.session import CompletionSession
 
+_SPARE = 0.02
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -18,9 +19,10 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
-def give_back() -> None:
-    """Collect garbage and return freed heap pages to the system, where the C library can."""
-    gc.collect()
+def give_back(collect: bool = True) -> None:
+    """Return freed heap pages to the system, where the C library can; first collect garbage."""
+    if collect:
+        gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
@@ -45,10 +47,11 @@ class MemoryBudget:
         """Forget frames until `needed_bytes` fit, as far as frames can help."""
         excess_bytes = resident_bytes() + needed_bytes - self.limit_bytes
         if excess_bytes > 0 and session.kept_bytes > 0:
-            dropped = session.shrink(max(session.kept_bytes - excess_bytes, 0))
+            spare_bytes = int(_SPARE * self.limit_bytes)  # so that not every frame has to make room for itself
+            dropped = session.shrink(max(session.kept_bytes - excess_bytes - spare_bytes, 0))
             self.evicted += dropped
             if dropped:
-                give_back()
+                give_back(collect=False)
 
     def require_room(self, session: CompletionSession) -> None:
         """Make room for a completion.

@@ -26,6 +26,7 @@ from sparse_recon.ros.health import (
     ingest_health,
     input_health,
     memory_health,
+    output_health,
     process_figures,
     transform_health,
     worker_health,
@@ -317,7 +318,8 @@ class CompletionNode(LifecycleNode):
             yield transform_health(ingest, "tree" if received is not None else "tf2_ros", received)
             cpu_percent = self._cpu.percent(time.thread_time() + ingest.counts.cpu_s)
             yield ingest_health(ingest, self._times.percentiles_ms(), cpu_percent)
-        if completions is not None:
+        if completions is not None and self._outputs is not None:
+            yield output_health(self._outputs)
             yield worker_health(completions)
             yield memory_health(completions)
         yield self._model_health

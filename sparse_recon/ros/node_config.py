@@ -59,8 +59,12 @@ class NodeConfig(SessionConfig):
     use_detections: bool = field(
         default=False,
         metadata=doc(
-            "Objects are those of vision_msgs detections on detections and detections_3d (where installed).", live=False
+            "A frame needs boxes on detections (vision_msgs/Detection2DArray); they are the objects.", live=False
         ),
+    )
+    use_detections_3d: bool = field(
+        default=False,
+        metadata=doc("Boxes on detections_3d (vision_msgs/Detection3DArray) are the objects.", live=False),
     )
     transform_source: str = field(
         default="auto",
@@ -118,8 +122,8 @@ class NodeConfig(SessionConfig):
                 )
         if len(set(self.camera_names)) != len(self.camera_names):
             raise ConfigError(f"camera_names must differ from each other, got {', '.join(self.camera_names)}")
-        if self.use_mask and self.use_detections:
-            raise ConfigError("use_mask and use_detections both name the objects; set one of them")
+        if self.use_mask + self.use_detections + self.use_detections_3d > 1:
+            raise ConfigError("use_mask, use_detections and use_detections_3d all name the objects; set one of them")
 
         if not (self.use_depth or self.use_mask or self.use_detections):
             raise ConfigError("without use_depth a frame shows no object; set use_depth, use_mask or use_detections")

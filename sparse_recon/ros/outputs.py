@@ -25,7 +25,7 @@ from sparse_recon.messages import (
 from sparse_recon.requests import Progress
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.output_topics import NODE_TOPICS, OutputTopic
-from sparse_recon.ros.qos import latched, overridable
+from sparse_recon.ros.qos import PublisherEventCallbacks, latched, overridable, policy_name
 from sparse_recon.ros.serialised import serialised
 from sparse_recon.types import CompletedObject
 
@@ -53,6 +53,7 @@ class Outputs:
     Attributes
     ----------
     topics : resolved name of each topic; those whose message package is not installed are missing.
+    refused : topics with subscribers that ask for a quality of service which is not offered, and its policy.
     """
 
     def __init__(self, node: Any, footprints: FootprintConfig | None = None) -> None:
@@ -63,11 +64,12 @@ class Outputs:
         self._frame_id, self._stamp_ns = "", 0
         self._in_scene: set[str] = set()
         self._preview_shown = self._views_shown = self._views_due = False
+        self.refused: dict[str, str] = {}
         self._publishers: dict[str, Any] = {}
         for name, topic in NODE_TOPICS.items():
             message_type = _message_type(topic.msgtype)
             if message_type is not None:
-                self._publishers[name] = _publisher(node, name, topic, message_type)
+                self._publishers[name] = self._publisher(name, topic, message_type)
         self.topics = {name: str(publisher.topic_name) for name, publisher in self._publishers.items()}
 
     def publish(self, objects: Sequence[CompletedObject], frame_id: str, stamp_ns: int) -> None:
@@ -123,6 +125,25 @@ class Outputs:
             self._publishers, self._objects = {}, ()
             self._views_due = False
 
+    def _publisher(self, name: str, topic: OutputTopic, message_type: Any) -> Any:
+        qos = latched()
+        if not topic.latched:
+            qos.durability = QoSDurabilityPolicy.VOLATILE
+        if name == "collision_objects":
+            qos.depth = _COLLISION_DEPTH
+
+        def refused(event: Any) -> None:
+            policy = self.refused[name] = policy_name(event.last_policy_kind)
+            log.warning("a subscriber of ~/%s asks for a %s that is not offered: change the subscriber", name, policy)
+
+        return self._node.create_publisher(
+            message_type,
+            f"~/{name}",
+            qos,
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=refused, use_default_callbacks=False),
+            qos_overriding_options=overridable(),
+        )
+
     def _send_collision_objects(self) -> None:
         solid = [obj for obj in self._objects if len(obj.conservative.faces) or obj.collision_parts]
         gone = self._in_scene - {obj.object_id for obj in solid}
@@ -170,15 +191,6 @@ def completed_object_message(obj: CompletedObject) -> CompletedObjectMessage:
     from sparse_recon.msg import CompletedObject as CompletedObjectMessage
 
     return to_message(CompletedObjectMessage, completed_object_fields(obj))
-
-
-def _publisher(node: Any, name: str, topic: OutputTopic, message_type: Any) -> Any:
-    qos = latched()
-    if not topic.latched:
-        qos.durability = QoSDurabilityPolicy.VOLATILE
-    if name == "collision_objects":
-        qos.depth = _COLLISION_DEPTH
-    return node.create_publisher(message_type, f"~/{name}", qos, qos_overriding_options=overridable())
 
 
 def _message_type(msgtype: str) -> Any:

@@ -6,14 +6,31 @@ from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSPolicyKind, QoSP
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
-__all__ = ["SubscriptionEventCallbacks", "latched", "overridable", "sensor", "services", "transforms"]
+__all__ = [
+    "PublisherEventCallbacks",
+    "SubscriptionEventCallbacks",
+    "latched",
+    "overridable",
+    "policy_name",
+    "sensor",
+    "services",
+    "transforms",
+]
 
 # Ten images of a camera at 30 Hz bridge a third of a second in which the interpreter is busy elsewhere.
 SENSOR_DEPTH = 10
+
+
+def policy_name(kind: int) -> str:
+    """Return the name of a policy as `qos_overrides` writes it."""
+    try:
+        return QoSPolicyKind(kind).name.lower()
+    except ValueError:
+        return f"policy {kind}"
 
 
 def sensor() -> QoSProfile:

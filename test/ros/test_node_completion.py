@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
@@ -237,3 +239,26 @@ def test_continuous_mode_completes_again_when_views_from_new_sides_come(started,
     views = [item.quality.views_used for item in robot.objects[-1].objects]
     robot.send_until_kept(recording.frames[1:])
     robot.spin_until(lambda: [i.quality.views_used for i in robot.objects[-1].objects] > views, what="a second pass")
+
+
+def test_frames_give_way_before_the_memory_budget_is_spent(started, recording):
+    robot = started(memory_budget_bytes=300_000_000)
+    robot.wait_for_node()
+    frame = recording.frames[0]
+    step = np.eye(4)
+    for k in range(60):
+        step[0, 3] = 0.05 * k  # each from somewhere else, so that all of them are wanted
+        robot.send(replace(frame, T_world_cam=step @ frame.T_world_cam), stamp_ns=frame.stamp_ns + k * 100_000_000)
+        robot.spin_for(0.06)
+    robot.spin_until(lambda: robot.figure("memory", "frames_evicted") > 0, what="eviction")
+    assert robot.figure("ingest", "keyframes_kept") > 40
+    assert robot.figure("memory", "rss_bytes") < robot.figure("memory", "memory_budget_bytes") == 300_000_000
+    assert robot.figure("memory", "frames") >= 1
+
+
+def test_a_subscriber_that_asks_for_too_much_is_named_with_the_policy(robot):
+    wanted = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    robot.node.create_subscription(Marker, "/completion_node/preview", lambda message: None, wanted)
+    robot.spin_until(lambda: robot.diagnostics.get("outputs", {}).get("level") == "1", 20)
+    assert "/completion_node/preview" in robot.diagnostics["outputs"]["message"]
+    assert "durability" in robot.diagnostics["outputs"]["message"]
