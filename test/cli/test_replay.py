@@ -242,6 +242,23 @@ def test_looped_recording_uses_the_last_pass_only(bag: Path, tmp_path: Path, cap
     assert captured.err.count("time jumped back (1 x)") == 1
 
 
+def test_frames_that_show_nothing_new_are_left_unread(
+    unlabelled: list[Frame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    frames = [
+        replace(f, stamp_ns=10**9 * (10 * (k + 1)) + step * 10**8)  # the camera rests at each pose for 1.4 s
+        for k, f in enumerate(unlabelled)
+        for step in range(15)
+    ]
+    write_frames(frames, tmp_path / "bag", world_frame="world")
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json", "--max-objects", "1") == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    kept = 2 * len(unlabelled)  # once on arrival, and again a second later
+    assert (report["frames_read"], report["frames_kept"]) == (kept, kept)
+    assert report["frames_unneeded"] == len(frames) - kept and "left unread" in captured.err
+
+
 def test_depth_without_a_valid_pixel(unlabelled: list[Frame], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     frames = [replace(f, depth_m=np.full_like(f.depth_m, np.nan)) for f in unlabelled]
     write_frames(frames, tmp_path / "bag", world_frame="world")

@@ -6,71 +6,13 @@ import random
 
 import numpy as np
 import pytest
+from messages_rig import MS, T0, H, Rig, W, depth
 
-from sparse_recon.config import AssemblyConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.geometry.poses import pose
-from sparse_recon.observe.assemble import FrameAssembler, Rejection
 from sparse_recon.observe.camera_streams import CameraStreams
 from sparse_recon.observe.images import RawImage
 from sparse_recon.observe.undistort import CameraInfo
-from sparse_recon.types import Frame
-
-W, H = 8, 6
-MS = 1_000_000
-T0 = 1_700_000_000_000 * MS
-INFO = CameraInfo(W, H, [10.0, 0, 3.5, 0, 10.0, 2.5, 0, 0, 1])
-
-
-def color(value: int = 100) -> RawImage:
-    return RawImage("rgb8", W, H, W * 3, False, bytes([value]) * (W * H * 3))
-
-
-def depth(millimetres: int = 500, width: int = W, height: int = H) -> RawImage:
-    return RawImage("16UC1", width, height, width * 2, False, np.full(width * height, millimetres, np.uint16).tobytes())
-
-
-class Rig:
-    """Pushes what a small robot sends, one helper a message."""
-
-    def __init__(self, *cameras: CameraStreams, **config: float) -> None:
-        self.assembler = FrameAssembler(cameras or [CameraStreams("cam")], config=AssemblyConfig(**config))
-        self.frames: list[Frame] = []
-
-    def info(self, camera: str = "cam", info: CameraInfo = INFO, stream: str = "color") -> Rejection | None:
-        return self._then(self.assembler.push_info(stream, camera, 0, info))
-
-    def tf(self, ms: int, x: float = 0.0, child: str = "cam_optical") -> Rejection | None:
-        T = pose(np.eye(3), (x, 0.0, 0.0))
-        return self._then(self.assembler.push_transform("world", child, T0 + ms * MS, T))
-
-    def color(self, ms: float, camera: str = "cam", image: RawImage | None = None) -> Rejection | None:
-        return self._image("color", ms, camera, image or color())
-
-    def depth(self, ms: float, camera: str = "cam", image: RawImage | None = None) -> Rejection | None:
-        return self._image("depth", ms, camera, image or depth())
-
-    def both(self, ms: float, camera: str = "cam") -> None:
-        self.color(ms, camera)
-        self.depth(ms, camera)
-
-    def _image(self, stream: str, ms: float, camera: str, image: RawImage) -> Rejection | None:
-        stamp_ns = T0 + round(ms * MS)
-        return self._then(self.assembler.push_image(stream, camera, stamp_ns, f"{camera}_optical", image))
-
-    def _then(self, rejection: Rejection | None) -> Rejection | None:
-        self.frames += self.assembler.poll()
-        return rejection
-
-    def finish(self) -> list[float]:
-        self.frames += self.assembler.flush()
-        return self.stamps_ms()
-
-    def stamps_ms(self) -> list[float]:
-        return [(frame.stamp_ns - T0) / MS for frame in self.frames]
-
-    def last(self) -> Rejection:
-        return self.assembler.rejections[-1]
 
 
 def test_frame_holds_images_pose_and_intrinsics():

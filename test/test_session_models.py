@@ -1,0 +1,228 @@
+"""Models are loaded, forgotten and refused, and memory that runs out costs one completion only."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from scenes import recording
+from sessions import completed, digest, session_of
+
+from sparse_recon.complete.base import ViewCompleter
+from sparse_recon.complete.carve import CarveCompleter
+from sparse_recon.complete.registry import COMPLETERS
+from sparse_recon.complete.weights import read_weights
+from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError
+from sparse_recon.requests import CompletionRequest
+from sparse_recon.run import STAGES
+from sparse_recon.session import CompletionSession
+
+PETABYTE = 10**15
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Make a completer class available under its name."""
+
+    def add(completer: type[ViewCompleter]) -> str:
+        module = f"completer_{completer.name}"
+        monkeypatch.setitem(COMPLETERS, completer.name, f"{module}:{completer.__name__}")
+        monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{completer.__name__: completer}))
+        return completer.name
+
+    return add
+
+
+class Counted(CarveCompleter):
+    name = "counted"
+    loads = 0
+
+    def load(self, config, on_progress):
+        Counted.loads += 1
+        on_progress(0.5, "half of the weights")
+        on_progress(1.0, "all weights")
+
+
+# Loading
+
+
+def test_model_is_loaded_once_with_progress(register, monkeypatch):
+    monkeypatch.setattr(Counted, "loads", 0)
+    name, told = register(Counted), []
+    session = session_of(recording("ball", 1).frames)
+    session.load(name, lambda fraction, text: told.append((fraction, text)))
+    session.load(name)
+    session.complete(CompletionRequest(model=name))
+    assert Counted.loads == 1
+    assert told == [(0.5, "half of the weights"), (1.0, "all weights")]
+
+
+def test_completing_loads_what_is_not_loaded_yet_and_unloading_forgets_it(register, monkeypatch):
+    monkeypatch.setattr(Counted, "loads", 0)
+    name = register(Counted)
+    session = session_of(recording("ball", 1).frames)
+    for _ in range(2):
+        session.complete(CompletionRequest(model=name))
+    session.unload()
+    session.complete(CompletionRequest(model=name))
+    assert Counted.loads == 2
+
+
+def test_unloading_lets_go_of_the_model(register):
+    session = CompletionSession()
+    session.load(register(Counted))
+    loaded = weakref.ref(session._completers["counted"])
+    session.unload()
+    assert loaded() is None
+
+
+def test_default_model_is_that_of_the_parameters():
+    session = CompletionSession()
+    session.load()
+    assert list(session._completers) == ["carve"]
+
+
+def test_unknown_model_is_refused_when_it_is_loaded():
+    with pytest.raises(ModelError, match="carve") as caught:
+        CompletionSession().load("oracle")
+    assert caught.value.code == ErrorCode.MODEL_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "word"),
+    [
+        (None, ErrorCode.MODEL_WEIGHTS_MISSING, "no weights"),
+        (b"not weights at all", ErrorCode.MODEL_WEIGHTS_INVALID, "safetensors"),
+        ((2, 2), ErrorCode.MODEL_WEIGHTS_INVALID, "expected is (3,)"),
+        ((3,), ErrorCode.OK, ""),
+    ],
+    ids=["missing", "corrupt", "wrong shape", "good"],
+)
+def test_bad_weights_are_told_and_good_ones_can_follow(register, tmp_path, content, code, word):
+    path = tmp_path / "model.safetensors"
+
+    class Weighted(CarveCompleter):
+        name = "weighted"
+
+        def load(self, config, on_progress):
+            self.weights = read_weights(path, {"w": (3,)})
+
+    name, session = register(Weighted), session_of(recording("ball", 1).frames)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        save_file({"w": np.zeros(content, np.float32)}, path)
+    if code != ErrorCode.OK:
+        for attempt in (lambda: session.load(name), lambda: session.complete(CompletionRequest(model=name))):
+            with pytest.raises(ModelError) as caught:
+                attempt()
+            assert caught.value.code == code and word in caught.value.message
+    save_file({"w": np.zeros(3, np.float32)}, path)
+    assert session.complete(CompletionRequest(model=name)).model == "weighted"
+
+
+def test_mistake_while_loading_is_told(register):
+    class Clumsy(CarveCompleter):
+        name = "clumsy"
+
+        def load(self, config, on_progress):
+            raise ZeroDivisionError("a mistake")
+
+    with pytest.raises(ModelError, match="ZeroDivisionError") as caught:
+        CompletionSession().load(register(Clumsy))
+    assert caught.value.code == ErrorCode.MODEL_FAILED
+
+
+def test_cancel_is_heard_while_a_model_is_loaded(register):
+    class Slow(CarveCompleter):
+        name = "slow"
+
+        def load(self, config, on_progress):
+            for step in range(1000):
+                on_progress(step / 1000, "reading")
+            raise AssertionError("nobody stopped it")
+
+    session, stages = session_of(recording("ball", 1).frames), []
+    with pytest.raises(CancelledError):
+        session.complete(
+            CompletionRequest(model=register(Slow)),
+            on_progress=lambda progress: stages.append(progress.stage),
+            cancel=lambda: stages[-1:] == ["complete"],
+        )
+    assert session.complete(CompletionRequest()).quality.nominal_watertight
+
+
+# Memory
+
+
+class Greedy(CarveCompleter):
+    """Holds some memory, and then asks for more than there is."""
+
+    name = "greedy"
+    held: weakref.ref | None = None
+
+    def complete(self, task):
+        held = np.ones(1_000_000)
+        Greedy.held = weakref.ref(held)
+        return super().complete(task) if held[0] == 0 else np.empty(PETABYTE, np.uint8)
+
+
+def test_memory_that_runs_out_in_a_model_is_told_and_given_back(register):
+    session = session_of(recording("ball", 2).frames)
+    with pytest.raises(MemoryBudgetError, match="greedy") as caught:
+        session.complete(CompletionRequest(model=register(Greedy)))
+    assert caught.value.code == ErrorCode.MEMORY_BUDGET
+    assert "object_0" in caught.value.message and "max_views" in caught.value.message
+    assert Greedy.held() is None  # although the error is still held
+    assert digest(session.complete(CompletionRequest())) == digest(completed("ball", 2))
+
+
+def test_memory_that_runs_out_in_opencv_is_told(register):
+    class Wide(CarveCompleter):
+        name = "wide"
+
+        def complete(self, task):
+            return cv2.resize(np.zeros((10, 10, 3), np.uint8), (2**30, 2**30))
+
+    with pytest.raises(MemoryBudgetError, match="OpenCV"):
+        session_of(recording("ball", 1).frames).complete(CompletionRequest(model=register(Wide)))
+
+
+def test_memory_that_runs_out_while_loading_is_told(register):
+    class Heavy(CarveCompleter):
+        name = "heavy"
+
+        def load(self, config, on_progress):
+            self.weights = np.empty(PETABYTE, np.uint8)
+
+    with pytest.raises(MemoryBudgetError, match="loaded"):
+        CompletionSession().load(register(Heavy))
+
+
+@pytest.mark.parametrize("stage", sorted(set(STAGES) - {"convex_parts"}))
+def test_memory_that_runs_out_at_any_stage_costs_that_completion_only(stage):
+    session = session_of(recording("ball", 1).frames)
+
+    def exhaust(progress) -> None:
+        if progress.stage == stage:
+            np.empty(PETABYTE, np.uint8)
+
+    with pytest.raises(MemoryBudgetError) as caught:
+        session.complete(CompletionRequest(), exhaust)
+    assert caught.value.code == ErrorCode.MEMORY_BUDGET
+    assert session.complete(CompletionRequest()).quality.nominal_watertight
+
+
+def test_frames_can_make_room_and_the_newest_stays():
+    frames = recording("ball", 4).frames
+    session = session_of(frames)
+    each = frames[0].nbytes
+    assert session.kept_bytes == 4 * each
+    assert session.shrink(2 * each) == 2 and session.kept_bytes == 2 * each
+    assert session.shrink(0) == 1 and session.frames[0].stamp_ns == frames[-1].stamp_ns
+    assert session.complete(CompletionRequest()).quality.views_used == 1
