@@ -27,20 +27,18 @@ class NodeConfig(SessionConfig):
     camera_names: tuple[str, ...] = field(
         default=(),
         metadata=doc(
-            "Cameras; the inputs of each are <name>/image and so on. Empty: one camera with inputs image, depth ...",
+            "Cameras; the inputs of each are NAME/image and so on. Empty: one camera with inputs image, depth ...",
             live=False,
         ),
     )
     image_transport: str = field(
         default="raw",
-        metadata=doc(
-            "How colour arrives; compressed: on <image>/compressed.", choices=("raw", "compressed"), live=False
-        ),
+        metadata=doc("How colour arrives; compressed: on IMAGE/compressed.", choices=("raw", "compressed"), live=False),
     )
     depth_transport: str = field(
         default="raw",
         metadata=doc(
-            "How depth arrives; compressedDepth: on <depth>/compressedDepth.",
+            "How depth arrives; compressedDepth: on DEPTH/compressedDepth.",
             choices=("raw", "compressedDepth"),
             live=False,
         ),
