@@ -144,3 +144,18 @@ def test_clearing_tells_how_many_there_were():
     taken = store.frames()
     assert store.clear() == 2 and store.frames() == () and len(taken) == 2
     assert store.wants("camera", HERE, T0)
+
+
+def test_memory_that_runs_out_while_depth_is_filtered_costs_that_frame():
+    height, width = 10**7, 10**8
+    huge = Frame(
+        np.broadcast_to(np.uint8(90), (height, width, 3)),
+        np.broadcast_to(np.float32(0.6), (height, width)),
+        CameraIntrinsics(width, height, INTRINSICS.K),
+        HERE,
+        T0,
+    )
+    store = store_of()
+    report = store.add(huge)
+    assert not report.accepted and report.code == ErrorCode.MEMORY_BUDGET and "memory ran out" in report.reason
+    assert store.add(frame()).accepted
