@@ -1,4 +1,4 @@
-"""`sparse_recon demo`: simulate a tabletop recording, replay it, and compare what comes out with the truth."""
+"""`sparse_recon demo`: simulate a tabletop recording, complete its objects by replay and by the node, compare."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.writer import ResultBag
 from sparse_recon.cli.arguments import add_config_arguments, config_of
+from sparse_recon.cli.demo_node import run_node
 from sparse_recon.cli.frame_intake import FrameIntake
 from sparse_recon.cli.report import PICTURE, as_record, draw, refusals
 from sparse_recon.cli.run_session import (
@@ -25,7 +26,7 @@ from sparse_recon.cli.run_session import (
 )
 from sparse_recon.cli.simulate import is_sample, write_recording
 from sparse_recon.config import SessionConfig
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, FileError
 from sparse_recon.simulate.recording import Recording, tabletop_recording
 from sparse_recon.simulate.truth import nearest_object, surface_distance
 
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder for everything (default out/demo)"
     )
     parser.add_argument("--no-picture", action="store_true", help=f"do not draw {PICTURE}")
+    parser.add_argument("--no-ros", action="store_true", help="end after the replay, before the node is started")
     parser.add_argument("--json", action="store_true", help="machine-readable result on stdout")
     add_config_arguments(parser, up_default="0 0 1")
 
@@ -76,10 +78,12 @@ def run(args: argparse.Namespace) -> int:
     if picture is not None:
         places = f"results are in {args.out}/object_*, as a bag in {args.out / BAG_NAME}"
         print(f"look at {picture}; {places}", file=sys.stderr)
+    live = None if args.no_ros else run_node(sample, reader.cameras[0], outcome)
+    code = outcome.exit_code or (EXIT_FAILED if live and live.get("problem") else EXIT_DONE)
     if args.json:
         record = as_record(outcome, args.out, reader.counts, picture)
-        print(json.dumps({**record, "sample_bag": str(sample), "truth": truth}))
-    return outcome.exit_code
+        print(json.dumps({**record, "exit_code": code, "sample_bag": str(sample), "truth": truth, "live": live}))
+    return code
 
 
 def config_of_demo(args: argparse.Namespace) -> SessionConfig:

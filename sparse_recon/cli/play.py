@@ -77,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _play(args: argparse.Namespace) -> int:
-    from sparse_recon.ros.player import Player, player_node
+    from sparse_recon.ros.player import Player, ros_node
 
     options = play_options(args)
     code, error = EXIT_DONE, None
-    with Bag(args.bag) as bag, player_node() as node, _bar(_total(bag, options)) as bar:
+    with Bag(args.bag) as bag, ros_node() as node, _bar(_total(bag, options)) as bar:
         player = Player(bag, node, options, bar.update)
         try:
             player.play()

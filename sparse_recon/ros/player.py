@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 NODE_NAME = "sparse_recon_player"
 _SHORTEST_PASS_S = 0.1  # a recording of one instant, looped, must not fill the network
 _POLL_S = 0.05
+_SETTLED_POLLS = 10  # endpoints come one by one, and are matched on this side a little before on their own
 _ACKNOWLEDGE_S = 2.0
 
 
@@ -188,9 +189,9 @@ class Player:
             )
             return everything and (set(images) <= set(heard) if images else bool(heard))
 
-        was_ready = False
-        while time.monotonic() < deadline and not (ready() and was_ready):  # twice: endpoints come one by one
-            was_ready = ready()
+        polls = 0
+        while polls < _SETTLED_POLLS and time.monotonic() < deadline:
+            polls = polls + 1 if ready() else 0
             time.sleep(_POLL_S)
         self._tell_unheard(images)
 
@@ -227,8 +228,12 @@ class Player:
 
 
 @contextmanager
-def player_node() -> Iterator[Any]:
-    """Make an rclpy node of its own context; signals stay with the program.
+def ros_node(name: str = NODE_NAME, domain_id: int | None = None) -> Iterator[Any]:
+    """Make an rclpy node in a context of its own; signals stay with the program.
+
+    Parameters
+    ----------
+    domain_id : None for that of the environment.
 
     Raises
     ------
@@ -240,12 +245,12 @@ def player_node() -> Iterator[Any]:
         from rclpy.signals import SignalHandlerOptions
     except ImportError as error:
         cure = "source /opt/ros/<distro>/setup.bash, or in a checkout: make setup && source ws/env.sh"
-        raise DependencyError("rclpy", "playing a recording over ROS", cure) from error
-    _make_room_for_images()
+        raise DependencyError("rclpy", "talking over ROS", cure) from error
+    make_room_for_images()
     context = rclpy.Context()
-    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[], context=context, domain_id=domain_id, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = rclpy.create_node(NODE_NAME, context=context, start_parameter_services=False, enable_rosout=False)
+        node = rclpy.create_node(name, context=context, start_parameter_services=False, enable_rosout=False)
         try:
             yield node
         finally:
@@ -254,7 +259,7 @@ def player_node() -> Iterator[Any]:
         rclpy.shutdown(context=context)
 
 
-def _make_room_for_images() -> None:
+def make_room_for_images() -> None:
     """Give Fast DDS the shared memory that whole images need, unless the user configured it.
 
     With its own defaults, most best-effort images of 640x480 pixels do not reach another process.

@@ -26,7 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (stale / name).write_text("{}")
     assert main(["simulate", str(out / "tabletop_bag"), "--frames", "1", "--objects", "1"]) == EXIT_DONE
     coarse = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
-    assert main(["demo", "--out", str(out), *coarse]) == EXIT_DONE
+    assert main(["demo", "--out", str(out), "--no-ros", *coarse]) == EXIT_DONE
     return out
 
 

@@ -1,0 +1,192 @@
+"""A client of the node that collects what arrives: asks for objects, and never waits for ever."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparse_recon.bags.writer import NODE
+from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.ros.offers import Offer, message_class, qos_profile
+from sparse_recon.ros.output_topics import NODE_TOPICS
+
+PATIENCE_S = 40.0
+_ASK_AGAIN_S = 0.2
+_LOST_S = 3.0  # best-effort images that have not come so long after the recording do not come any more
+_QUIET_S = 0.5  # the topics of one pass come one after the other
+
+
+@dataclass(frozen=True)
+class GoalOutcome:
+    """How one goal ended; code 0 is success."""
+
+    object_id: str
+    code: int
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What arrived on a topic: how many messages, and of the last one its size in bytes and its points, if any."""
+
+    topic: str
+    msgtype: str
+    messages: int
+    size_bytes: int
+    points: int | None
+
+
+@dataclass
+class Client:
+    """Waits for the node, asks it for objects, and collects what it publishes.
+
+    Parameters
+    ----------
+    node : rclpy node of this client.
+    processes : "player" and others by name; waiting ends with an error where one of them fails. `log` of each is the
+        file of its words.
+    patience_s : how long anything may take.
+    """
+
+    node: Any
+    processes: Mapping[str, subprocess.Popen[bytes]]
+    patience_s: float = PATIENCE_S
+    received: dict[str, list[bytes]] = field(default_factory=dict)
+    health: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.action import ActionClient
+        from rclpy.executors import SingleThreadedExecutor
+
+        from sparse_recon.action import CompleteObject
+        from sparse_recon.srv import GetObjects
+
+        self._executor = SingleThreadedExecutor(context=self.node.context)
+        self._executor.add_node(self.node)
+        self._last_s = time.monotonic()
+        self._actions = ActionClient(self.node, CompleteObject, f"{NODE}/complete")
+        self._objects = self.node.create_client(GetObjects, f"{NODE}/get_objects")
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._note_health, 10)
+        for name, topic in NODE_TOPICS.items():
+            with suppress(SparseReconError):  # its message package is not installed: the node leaves it out too
+                self._subscribe(name, message_class(topic.msgtype), topic.latched)
+
+    @property
+    def frames(self) -> int:
+        """Frames that the node keeps."""
+        return int(self.health.get("memory", {}).get("frames", 0))
+
+    def wait_for_frame(self, stamp_ns: int) -> None:
+        """Wait until the node sees objects, and keeps the frame of this stamp or has lost it."""
+        from sparse_recon.srv import GetObjects
+
+        played_s: list[float] = []
+
+        def arrived() -> bool:
+            if not played_s and self.processes["player"].poll() is not None:
+                played_s.append(time.monotonic())
+            future = self._objects.call_async(GetObjects.Request())
+            self._spin_until(future.done, "an answer of get_objects")
+            stamp = future.result().header.stamp
+            newest = stamp.sec * 10**9 + stamp.nanosec == stamp_ns
+            if future.result().candidates and (newest or (played_s and time.monotonic() > played_s[0] + _LOST_S)):
+                return True
+            self._spin_for(_ASK_AGAIN_S)
+            return False
+
+        self._spin_until(self._objects.service_is_ready, "the node's service get_objects")
+        self._spin_until(arrived, "the last frame of the recording at the node")
+
+    def complete(self, object_id: str) -> GoalOutcome:
+        """Send a goal and wait for its end."""
+        from sparse_recon.action import CompleteObject
+
+        goal = CompleteObject.Goal(select_by=CompleteObject.Goal.SELECT_BY_ID, object_id=object_id)
+        self._spin_until(self._actions.server_is_ready, "the node's action server")
+        began = time.monotonic()
+        sent = self._actions.send_goal_async(goal)
+        self._spin_until(sent.done, f"acceptance of the goal {object_id}")
+        ended = sent.result().get_result_async()
+        self._spin_until(ended.done, f"the result of {object_id}")
+        result = ended.result().result
+        return GoalOutcome(object_id, int(result.code), str(result.message), time.monotonic() - began)
+
+    def wait_for_objects(self, object_ids: Sequence[str]) -> None:
+        """Wait until these objects, and what belongs to them on the other topics, have arrived."""
+        self._spin_until(lambda: self.clouds().keys() >= set(object_ids), "the objects on their topic")
+        beside = ("cloud", "observed_cloud", "markers") if object_ids else ()
+        self._spin_until(lambda: all(self.received[name] for name in beside), "clouds and markers")
+        self._spin_until(lambda: time.monotonic() - self._last_s > _QUIET_S, "the end of the messages")
+
+    def clouds(self) -> dict[str, bytes]:
+        """Return the points of each object in the newest message."""
+        if not self.received["objects"]:
+            return {}
+        return {item.object_id: bytes(item.cloud.data) for item in self._newest("objects").objects}
+
+    def arrivals(self) -> tuple[Arrival, ...]:
+        """Return what came on each topic, most important first."""
+        return tuple(
+            Arrival(f"{NODE}/{name}", NODE_TOPICS[name].msgtype, len(got), len(got[-1]), self._points(name))
+            for name, got in self.received.items()
+            if got
+        )
+
+    def _points(self, name: str) -> int | None:
+        if NODE_TOPICS[name].msgtype == "sensor_msgs/msg/PointCloud2":
+            cloud = self._newest(name)
+            return int(cloud.width * cloud.height)
+        return sum(item.cloud.width for item in self._newest(name).objects) if name == "objects" else None
+
+    def _newest(self, name: str) -> Any:
+        from rclpy.serialization import deserialize_message
+
+        return deserialize_message(self.received[name][-1], message_class(NODE_TOPICS[name].msgtype))
+
+    def _subscribe(self, name: str, message_type: Any, latched: bool) -> None:
+        arrived = self.received[name] = []
+
+        def note(data: bytes) -> None:
+            arrived.append(data)
+            self._last_s = time.monotonic()
+
+        qos = qos_profile(Offer(latched=latched))
+        self.node.create_subscription(message_type, f"{NODE}/{name}", note, qos, raw=True)
+
+    def _note_health(self, array: Any) -> None:
+        for status in array.status:
+            owner, _, part = status.name.partition(": ")
+            if owner == NODE.lstrip("/"):
+                self.health[part] = {"": status.message, **{item.key: item.value for item in status.values}}
+
+    def _spin_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left_s)
+
+    def _spin_until(self, done: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + self.patience_s
+        while not done():
+            for name, process in self.processes.items():
+                if process.poll():
+                    raise SparseReconError(
+                        ErrorCode.INTERNAL,
+                        f"the {name} ended with {process.returncode}, waiting for {what}{_tail(process)}",
+                    )
+            if time.monotonic() > deadline:
+                says = "; ".join(f"{part}: {values['']}" for part, values in self.health.items()) or "nothing"
+                raise SparseReconError(
+                    ErrorCode.DEADLINE, f"{what} has not come within {self.patience_s:g} s; the node says {says}"
+                )
+            self._executor.spin_once(timeout_sec=0.05)
+
+
+def _tail(process: subprocess.Popen[bytes]) -> str:
+    lines = process.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()  # type: ignore[attr-defined]
+    return f"; its last words: {lines[-1]}" if lines else ""
