@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
+POLICY = ROOT / "config" / "security" / "completion_node.policy.xml"
+LAUNCH = ROOT / "launch" / "completion.launch.py"
 LISTS = {
     "topics": ("topic", {"publish": "publish", "subscribe": "subscribe"}),
     "services": ("service", {"reply": "reply", "request": "request"}),
@@ -51,3 +55,15 @@ def absolute(name: str, namespace: str, node: str) -> str:
     if name.startswith("~"):
         return f"{below}/{node}{name[1:]}"
     return name if name.startswith("/") else f"{below}/{name}"
+
+
+def launched_inputs() -> dict[str, str]:
+    """Return the topic of each input where no argument of completion.launch.py says otherwise."""
+    found = {}
+    for call in ast.walk(ast.parse(LAUNCH.read_text())):
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "DeclareLaunchArgument":
+            name = ast.literal_eval(call.args[0])
+            if name in ("image", "depth", "camera_info"):
+                found[name] = ast.literal_eval(next(k.value for k in call.keywords if k.arg == "default_value"))
+    assert len(found) == 3
+    return found

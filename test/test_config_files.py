@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from policy import read_policy
+from policy import POLICY, launched_inputs, read_policy
 
 from sparse_recon.cli.arguments import add_config_arguments, config_of
 from sparse_recon.config import SessionConfig
@@ -20,7 +19,6 @@ from sparse_recon.ros.output_topics import NODE_TOPICS
 ROOT = Path(__file__).parents[1]
 YAMLS = sorted((ROOT / "config").glob("*.yaml"))
 RVIZ = sorted((ROOT / "config" / "rviz").glob("*.rviz"))
-POLICY = ROOT / "config" / "security" / "completion_node.policy.xml"
 CAMERA = "/camera/color/image_raw"
 # Classes of RViz that show a topic, with the message type of each; the others need none.
 DISPLAYS = {
@@ -142,14 +140,7 @@ def test_policy_allows_the_outputs_and_the_names_of_the_interface():
 
 
 def test_policy_allows_the_inputs_of_the_launch_file_and_nothing_else():
-    tree = ast.parse((ROOT / "launch" / "completion.launch.py").read_text())
-    defaults = {
-        call.args[0].value: next(k.value for k in call.keywords if k.arg == "default_value")
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "DeclareLaunchArgument"
-    }
-    inputs = {ast.literal_eval(defaults[name]) for name in ("image", "depth", "camera_info")}
-    assert read_policy(POLICY).subscribe == {*inputs, "/tf", "/tf_static"}
+    assert read_policy(POLICY).subscribe == {*launched_inputs().values(), "/tf", "/tf_static"}
 
 
 def test_policy_lets_the_node_ask_nobody():

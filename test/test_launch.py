@@ -98,6 +98,10 @@ def test_parameters_that_arguments_set_exist():
 def test_remapped_names_are_inputs_and_outputs_of_the_node():
     inputs = {*constant("completion", "INPUTS"), *constant("completion", "OPTIONAL_INPUTS")}
     assert inputs == {topic.name for topic in INPUT_TOPICS.values()}
+    for topic in INPUT_TOPICS.values():
+        assert topic.name in constant("completion", "INPUTS") or (
+            constant("completion", "OPTIONAL_INPUTS")[topic.name] == topic.needs
+        )
     assert set(constant("completion", "OUTPUTS")) <= set(NODE_TOPICS)
 
 
