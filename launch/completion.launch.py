@@ -118,6 +118,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             "network; false: on /tf and /tf_static.",
         ),
         DeclareLaunchArgument(
+            "enclave",
+            default_value="",
+            description="Enclave of the node in the keystore, such as /completion_node, where security is on "
+            "(docs/security.md). Empty: none.",
+        ),
+        DeclareLaunchArgument(
             "log_level", default_value="info", description="Log level of the node: debug, info, warn, error or fatal."
         ),
         DeclareLaunchArgument(
@@ -146,6 +152,7 @@ def start(context: LaunchContext) -> list[Node | LogInfo]:
     values["namespace"] = absolute(values["namespace"], context.launch_configurations.get("ros_namespace", ""))
     transforms = [("/tf", "tf"), ("/tf_static", "tf_static")] if truth("namespaced_tf", values) else []
     logger = f"{values['namespace']}/{values['name']}".strip("/").replace("/", ".")
+    enclave = ["--enclave", values["enclave"]] if values["enclave"] else []
     node = Node(
         package=PACKAGE,
         executable="completion_node",
@@ -153,7 +160,7 @@ def start(context: LaunchContext) -> list[Node | LogInfo]:
         namespace=values["namespace"],
         parameters=[values["config"], parameters(values)],
         remappings=[*inputs(values), *transforms],
-        ros_arguments=["--log-level", f"{logger}:={values['log_level']}"],
+        ros_arguments=["--log-level", f"{logger}:={values['log_level']}", *enclave],
         output="screen",
         respawn=truth("respawn", values),
         respawn_delay=float(values["respawn_delay_s"]),

@@ -213,9 +213,15 @@ def test_arguments_win_over_the_file(launch: Any):
 
 def test_namespace_reaches_node_transforms_and_log_level(launch: Any):
     (node,) = processes("completion", namespace="left", namespaced_tf="true", log_level="debug", name="completer")
+    assert "--enclave" not in command(node)
     assert node.node_name == "/left/completer"
     assert dict(node.expanded_remapping_rules)["/tf"] == "tf"
     assert "left.completer:=debug" in command(node)
+
+
+def test_enclave_is_handed_on(launch: Any):
+    (node,) = processes("completion", enclave="/completion_node")
+    assert "--enclave /completion_node" in command(node)
 
 
 def test_several_cameras(launch: Any):
