@@ -13,8 +13,8 @@ asks for an object every 2 s, best-effort images as from a camera driver. Told a
 - memory: resident bytes each second, and their slope (linear fit) after the warm-up;
 - latency: from the stamp of the newest image used to the arrival of the objects in this process; and from the goal.
 
-The second: configure, activate, deactivate and clean up so many times; threads, memory and subscriptions before and
-after. The node gets `ROS_DOMAIN_ID` of the caller. Run it on a quiet machine; the load before the start is told.
+The second: configure, activate, deactivate and clean up so many times; threads, memory, blocks that Python allocated
+and subscriptions before and after. The node gets `ROS_DOMAIN_ID` of the caller. Run it on a quiet machine; the load before the start is told.
 """
 
 from __future__ import annotations
@@ -155,22 +155,22 @@ def measure_cycles(cycles: int, warm_up: int = 3) -> dict[str, Any]:
     with node_process("autostart:=false") as process:
 
         def state() -> dict[str, float]:
-            client.executor.spin_once(timeout_sec=0.0)
+            seen = client.arrays
+            client.spin_until(lambda: client.arrays > seen + 1, "diagnostics")  # the first may be of the state before
             open_files = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
-            return {**process_figures(process.pid), "subscriptions": _subscriptions(client), "open_files": open_files}
+            blocks = int(client.figures["node"].get("allocated_blocks", 0))
+            counted = {"subscriptions": _subscriptions(client), "open_files": open_files, "python_blocks": blocks}
+            return {**process_figures(process.pid), **counted}
 
         def turn(look: bool) -> dict[str, float]:
             for transition in way[:2]:
                 client.change_state(transition)
             active = {}
-            if look:  # other processes learn of subscriptions a little later
+            if look:
                 client.spin_until(lambda: _subscriptions(client) > 0, "subscriptions")
-                time.sleep(0.5)
                 active = {f"{name}_active": value for name, value in state().items()}
             for transition in way[2:]:
                 client.change_state(transition)
-            if look:
-                time.sleep(0.5)
             return active
 
         for _ in range(warm_up):
@@ -251,7 +251,7 @@ def cycles_table(report: dict[str, Any]) -> str:
     """Return what changed over the cycles as lines."""
     before, after = report["before"], report["after"]
     rows = [f"{report['cycles']} cycles, {report['ms_per_cycle']:.0f} ms each, {report['warm_up_cycles']} before"]
-    for name in ("threads", "subscriptions", "open_files"):
+    for name in ("threads", "subscriptions", "open_files", "python_blocks"):
         for moment in ("", "_active"):
             what = name.replace("_", " ") + (", active" if moment else ", unconfigured")
             rows.append(f"{what:<28} {before[name + moment]:>8} {after[name + moment]:>8}")

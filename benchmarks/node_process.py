@@ -39,6 +39,7 @@ class Client:
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.figures: dict[str, dict[str, str]] = {}
+        self.arrays = 0
         self.history: list[dict[str, float]] = []
         self.publish_latency_s: list[float] = []
         self.codes: list[str] = []
@@ -99,6 +100,7 @@ class Client:
             owner, _, part = status.name.partition(": ")
             if owner == NODE.lstrip("/"):
                 self.figures[part] = {"message": status.message} | {item.key: item.value for item in status.values}
+        self.arrays += 1
         ingest = self.figures.get("ingest")
         if ingest is not None:
             self.history.append({key: float(value) for key, value in ingest.items() if _is_number(value)})
