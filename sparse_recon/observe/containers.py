@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ from sparse_recon.types import Bool, Float32, Float64
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 600, 3000
 MAX_WALLS = 10
+# Neighbours of so many points are found in a fifth of a second.
+POINTS_AT_ONCE = 20_000
 # A wall holds this share of the cluster and spans this share of the largest object in two directions.
 WALL_SHARE, WALL_SPAN = 0.03, (0.4, 0.2)
 # Cardboard is not flat, and poses are not exact: walls are this many plane tolerances thick.
@@ -32,10 +34,13 @@ def density_clusters(
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
 
     n = len(points_world)
-    a, b = cKDTree(points_world).query_pairs(gap_m, output_type="ndarray").T
+    pairs = []
+    for part in _near_pairs(points_world, gap_m):
+        checkpoint()
+        pairs.append(part)
+    a, b = np.concatenate(pairs).T if pairs else np.zeros((2, 0), np.intp)
     checkpoint()
     core = np.bincount(a, minlength=n) + np.bincount(b, minlength=n) + 1 >= min_points
     inner = core[a] & core[b]
@@ -49,6 +54,22 @@ def density_clusters(
         rim = core[other] & ~core[border]
         np.minimum.at(cluster, border[rim], cluster[other[rim]])
     return np.where(cluster < n, cluster, -1)
+
+
+def _near_pairs(points_world: Float32, gap_m: float) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield the pairs (K, 2) of points no farther apart than the gap, each once, in pieces along the longest axis."""
+    from scipy.spatial import cKDTree
+
+    if len(points_world) == 0:
+        return
+    axis = int(np.argmax(np.ptp(points_world, axis=0)))
+    order = np.argsort(points_world[:, axis], kind="stable")
+    points = points_world[order]
+    for start in range(0, len(points), POINTS_AT_ONCE):
+        own = min(POINTS_AT_ONCE, len(points) - start)
+        reach = np.searchsorted(points[:, axis], points[start + own - 1, axis] + 1.01 * gap_m)
+        near = cKDTree(points[start:reach]).query_pairs(gap_m, output_type="ndarray")
+        yield order[start + near[near.min(axis=1) < own]]
 
 
 def contents(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
@@ -46,7 +48,7 @@ class CarveCompleter(ViewCompleter):
         task.on_step(3, STEPS, None)
 
         # 3. Seen surface and seen emptiness count on both sides of a confirmed symmetry.
-        more, margin = _both_sides(points, margin, axis, mirror, evidence.grid)
+        more, margin = _both_sides(points, margin, axis, mirror, evidence.grid, task.checkpoint)
         task.checkpoint()
         if level is not None:
             hull = hull_sdf(np.concatenate([more, level.reflect(more)]), None, evidence.grid, task.checkpoint)
@@ -103,17 +105,23 @@ def _seen_space(task: CompletionTask, margin: Float32) -> SeenSpace:
 
 
 def _both_sides(
-    points: Float32, margin: Float32, axis: Axis | None, mirror: Mirror | None, grid: VoxelGrid
+    points: Float32,
+    margin: Float32,
+    axis: Axis | None,
+    mirror: Mirror | None,
+    grid: VoxelGrid,
+    checkpoint: Callable[[], None],
 ) -> tuple[Float32, Float32]:
     """Return the points with their symmetric copies, and the margin that holds wherever a copy was seen empty."""
     guard = np.float32(GUARD_VOXELS * grid.voxel_m)
     if axis is not None:
         copies = axis.revolve(voxel_means(points, grid.voxel_m)[0])
-        return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(
-            margin, _ring_margin(margin, axis, grid)
-        )
+        checkpoint()
+        rings = _ring_margin(margin, axis, grid, checkpoint)
+        return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(margin, rings)
     if mirror is not None:
         copies = mirror.reflect(points)
+        checkpoint()
         reflected = grid.sample(margin, mirror.reflect(grid.centres().reshape(-1, 3))).reshape(margin.shape)
         return np.concatenate([points, copies[grid.inside(copies)]]), np.maximum(margin, reflected - guard)
     return points, margin
@@ -124,7 +132,7 @@ RING_SHARE = 0.15
 RING_ANGLES = 64
 
 
-def _ring_margin(margin: Float32, axis: Axis, grid: VoxelGrid) -> Float32:
+def _ring_margin(margin: Float32, axis: Axis, grid: VoxelGrid, checkpoint: Callable[[], None]) -> Float32:
     """Return, for each voxel, the margin that the emptiest seen parts of its ring about the axis have."""
     from scipy.ndimage import map_coordinates
 
@@ -143,7 +151,9 @@ def _ring_margin(margin: Float32, axis: Axis, grid: VoxelGrid) -> Float32:
     )
     i, j, _ = np.moveaxis(grid.index(around), -1, 0)
     columns = _columns(margin, i, j)  # (rings, angles, Z)
+    checkpoint()
     profile = np.quantile(columns, 1.0 - RING_SHARE, axis=1)
+    checkpoint()
     z = np.broadcast_to(np.arange(grid.shape[2]), grid.shape)
     r = np.broadcast_to((radius / step_m)[:, :, None], grid.shape)
     return map_coordinates(profile, [r, z], order=1, mode="nearest").astype(np.float32)

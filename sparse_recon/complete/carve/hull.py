@@ -34,6 +34,7 @@ def hull_sdf(
         feet = points.copy()
         feet[:, 2] = np.minimum(feet[:, 2], np.float32(support_z_m))
         points = np.concatenate([points, feet])
+    checkpoint()
     planes = _hull_planes(points, grid.voxel_m)
     x, y, z = grid.axes()
     sdf = np.full(grid.shape, -np.inf, np.float32)
