@@ -8,9 +8,13 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-_LAST_RESORT_S = 4.0
+_WIND_DOWN_S = 1.5  # running goals get this long to end
+_FAREWELL_S = 0.3  # and their results this long to be sent
+_LAST_RESORT_S = 4.5
 
 
 class Signals:
@@ -42,11 +46,36 @@ class Signals:
         self._then()
 
 
+def spin(executor: Any, timeout_s: float | None = None) -> None:
+    """Run callbacks once; one that fails by a mistake is logged and costs nothing else."""
+    from rclpy.executors import ExternalShutdownException
+
+    try:
+        executor.spin_once(timeout_sec=timeout_s)
+    except ExternalShutdownException:
+        raise SystemExit(0) from None
+    except Exception:
+        logging.getLogger(__name__).exception("a callback failed; the node goes on")
+
+
+def wind_down(node: Any, executor: Any) -> None:
+    """End what runs, and go on until the clients of running goals know it."""
+    node.wind_down()
+    until_s = time.monotonic() + _WIND_DOWN_S
+    if not node.goals_running:
+        return
+    while node.goals_running and time.monotonic() < until_s:
+        spin(executor, 0.05)
+    until_s = time.monotonic() + _FAREWELL_S
+    while time.monotonic() < until_s:
+        spin(executor, 0.05)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until a signal comes; return the exit code."""
     signals = Signals()
     import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
     from sparse_recon.ros.log import RosLogHandler
@@ -57,21 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("sparse_recon").addHandler(RosLogHandler(node.get_logger()))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    stopped = threading.Event()
 
     def stop() -> None:
         node.stopping.set()
-        node.posts.post(stopped.set)
+        node.posts.post(node.wind_down)  # wakes the executor
 
     signals.then(stop)
     node.posts.post(node.start_itself)
-    while not stopped.is_set():
-        try:
-            executor.spin_once()
-        except ExternalShutdownException:
-            break
-        except Exception:
-            logging.getLogger(__name__).exception("a callback failed; the node goes on")
+    while not node.stopping.is_set():
+        spin(executor)
+    wind_down(node, executor)
     ended = node.close()
     executor.shutdown(timeout_sec=1.0)
     node.destroy_node()

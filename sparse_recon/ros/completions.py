@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -74,6 +75,7 @@ class Completions:
         self._outputs = outputs
         self._now_s, self._why_no_frames = now_s, why_no_frames
         self._world_frame = config.world_frame
+        self._lock = threading.RLock()  # of what follows, and of `completed`
         self._epoch = 0
         self._detections: Any = None  # the newest vision_msgs/Detection3DArray that is not used yet
         self._pass: Job | None = None
@@ -84,7 +86,8 @@ class Completions:
     @property
     def world_frame(self) -> str:
         """Frame of all results; empty before it is known."""
-        return self._world_frame if self.ingest is None else self.ingest.assembler.world_frame
+        ingest = self.ingest
+        return self._world_frame if ingest is None else ingest.assembler.world_frame
 
     def leave_input(self) -> None:
         """Go on without input; frames and results stay, in the world frame that was found."""
@@ -107,9 +110,10 @@ class Completions:
         """Complete one object and publish all that are completed."""
         epoch = self._prepared(job)
         result = self._completed(job, request, on_progress)
-        if epoch != self._epoch:
-            raise CancelledError(ErrorCode.CANCELLED, "all objects were forgotten meanwhile")
-        self.completed = {**self.completed, result.object_id: result}
+        with self._lock:
+            if epoch != self._epoch:
+                raise CancelledError(ErrorCode.CANCELLED, "all objects were forgotten meanwhile")
+            self.completed = {**self.completed, result.object_id: result}
         self._publish()
         return result
 
@@ -140,8 +144,9 @@ class Completions:
 
     def note_detections(self, message: Any) -> None:
         """Take a vision_msgs/Detection3DArray, from any thread; its boxes are the objects of the next job."""
-        self._detections = message
-        self._frames_since_pass += 1
+        with self._lock:
+            self._detections = message
+            self._frames_since_pass += 1
 
     def save(self, job: Job, folder: str, object_ids: list[str], overwrite: bool) -> list[Path]:
         """Write completed objects to files; return the paths.
@@ -178,14 +183,13 @@ class Completions:
 
     def forget(self) -> tuple[int, int]:
         """Forget frames and objects, from any thread, and end what runs; return how many of each there were."""
-        self._epoch += 1
-        self.worker.cancel_all(
-            ErrorCode.CANCELLED, "all frames and objects were forgotten (reset, or time jumped back)"
-        )
-        frames, objects = self.session.reset(), len(self.completed)
-        self.completed = {}
-        self._views_since_pass = self._frames_since_pass = 0
-        self._last_pass_s = -float("inf")
+        with self._lock:
+            self._epoch += 1
+            frames, objects = self.session.reset(), len(self.completed)
+            self.completed = {}
+            self._views_since_pass = self._frames_since_pass = 0
+            self._last_pass_s = -float("inf")
+        self.worker.cancel_all(ErrorCode.CANCELLED, "everything was forgotten: reset, or time jumped back")
         self.worker.submit(Job("clear", lambda job: self._publish()), urgent=True)
         return frames, objects
 
@@ -196,18 +200,23 @@ class Completions:
 
     def note_frame(self, new_view: bool) -> None:
         """Count a kept frame, and begin a pass where that is wanted."""
-        self._frames_since_pass += 1
-        self._views_since_pass += new_view
+        with self._lock:
+            self._frames_since_pass += 1
+            self._views_since_pass += new_view
         self.continue_passes()
 
     def continue_passes(self) -> None:
         """Begin a pass over all objects if parameter `continuous` asks for one now."""
+        if not self.config.continuous:
+            return
         needed = self.config.continuous_new_views
-        enough = self._views_since_pass >= needed if needed else self._frames_since_pass > 0
-        rested = self._now_s() - self._last_pass_s >= self.config.continuous_period_s
-        if self.config.continuous and enough and rested and self._pass is None:
-            self._pass = Job("pass", self._complete_all, lambda result, error: self._passed(error), yields=True)
-            self.worker.submit(self._pass)
+        with self._lock:
+            enough = self._views_since_pass >= needed if needed else self._frames_since_pass > 0
+            rested = self._now_s() - self._last_pass_s >= self.config.continuous_period_s
+            if not (enough and rested and self._pass is None):
+                return
+            job = self._pass = Job("pass", self._complete_all, lambda result, error: self._passed(error), yields=True)
+        self.worker.submit(job)
 
     def show_late_viewers(self) -> None:
         """Draw pictures for whoever subscribed after the last results, while there is nothing else to do."""
@@ -227,12 +236,13 @@ class Completions:
                 raise
             except SparseReconError as error:
                 log.warning("%s: [%d %s] %s", candidate.object_id, error.code, error.code.name, error.message)
-        if epoch != self._epoch:
-            return
-        self.completed = results
-        self._views_since_pass -= views
-        self._frames_since_pass -= frames
-        self._last_pass_s = self._now_s()
+        with self._lock:
+            if epoch != self._epoch:
+                return
+            self.completed = results
+            self._views_since_pass -= views
+            self._frames_since_pass -= frames
+            self._last_pass_s = self._now_s()
         self._publish()
 
     def _passed(self, error: SparseReconError | None) -> None:

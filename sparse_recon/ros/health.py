@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.errors import ErrorCode, TransformError
+from sparse_recon.observe.assemble import Rejection
 from sparse_recon.ros.camera_inputs import CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.ingest import Ingest
@@ -55,13 +56,12 @@ def input_health(
         health.worsen(ERROR, ErrorCode.STAMP_INVALID, clock_problem)
     if silent := inputs.silent(config.watchdog_s):
         health.worsen(ERROR, ErrorCode.NO_FRAMES, _missing(inputs, silent, config.watchdog_s, publishers))
-    rejection = ingest.counts.last_rejection
-    stalled = time.monotonic() - ingest.counts.last_frame_s > config.watchdog_s
-    own = rejection is not None and rejection.camera in (inputs.name, "")
+    rejection = _last_rejection(inputs, ingest)
+    stalled = time.monotonic() - ingest.counts.last_frame_s[inputs.name] > config.watchdog_s
     if not silent and stalled:
         code, message = _why_stalled(inputs, ingest, config)
         health.worsen(ERROR, code, message)
-    elif own and rejection is not None:
+    elif rejection is not None:
         health.worsen(WARN, rejection.code, rejection.message)
     health.values["received"] = sum(state.received for state in inputs.states.values())
     health.values["lost_in_transport"] = sum(state.lost for state in inputs.states.values())
@@ -83,9 +83,14 @@ def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publis
     return "; ".join(reasons)
 
 
+def _last_rejection(inputs: CameraInputs, ingest: Ingest) -> Rejection | None:
+    found = ingest.counts.last_rejection
+    return found.get(inputs.name) or found.get("")
+
+
 def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tuple[ErrorCode, str]:
     """Return why messages arrive and no frame comes of them."""
-    rejection = ingest.counts.last_rejection
+    rejection = _last_rejection(inputs, ingest)
     color = inputs.states["color"]
     partners = [inputs.states[role] for role in ("depth", "labels") if role in inputs.states]
     misses = {s.topic: abs(s.last_stamp_ns - color.last_stamp_ns) * 1e-9 for s in partners if s.received}

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.errors import ErrorCode
@@ -19,7 +19,7 @@ from sparse_recon.ros.incoming import camera_info_of, image_of, labels_of, stamp
 from sparse_recon.ros.memory import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.session import CompletionSession
-from sparse_recon.types import Frame
+from sparse_recon.types import Float64, Frame
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,9 @@ class IngestCounts:
     dropped : messages that were pushed out of a full queue.
     kept, new_views : frames in the session, and those of them from new sides.
     lost : frames that were wanted and could not be kept.
-    last_rejection : the newest input that gave no frame; None once a frame was made after it.
-    last_frame_s : steady clock when the last frame was made or found to add nothing.
+    last_rejection : by camera, the newest input that gave no frame, until a frame was made after it; those of inputs
+        that belong to no camera under an empty name.
+    last_frame_s : by camera, steady clock when the last frame was made or found to add nothing.
     restarts : jumps back in time.
     cpu_s : processor time of the thread.
     """
@@ -48,8 +49,8 @@ class IngestCounts:
     kept: int = 0
     new_views: int = 0
     lost: int = 0
-    last_rejection: Rejection | None = None
-    last_frame_s: float = 0.0
+    last_rejection: dict[str, Rejection] = field(default_factory=dict)
+    last_frame_s: dict[str, float] = field(default_factory=dict)
     restarts: int = 0
     cpu_s: float = 0.0
 
@@ -86,15 +87,15 @@ class Ingest:
             depth=config.depth,
             config=config.assembly,
             transforms=transforms,
-            wanted=session.wants,
+            wanted=self._wanted,
         )
-        self.counts = IngestCounts(last_frame_s=time.monotonic())
+        self.counts = IngestCounts(last_frame_s={camera.name: time.monotonic() for camera in cameras})
         self._image_sizes: dict[str, tuple[int, int]] = {}
         self._rejected = 0
         self._logged: dict[ErrorCode, tuple[float, int]] = {}
         self._items: deque[tuple[str, str, Any]] = deque()
         self._waiting: Counter[tuple[str, str]] = Counter()
-        self._arrived = threading.Condition()
+        self._arrived = threading.Condition(threading.RLock())
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="ingest", daemon=True)
         self._thread.start()
@@ -120,14 +121,15 @@ class Ingest:
     def wait_until_used(self, timeout_s: float) -> bool:
         """Wait until all that was put before this call has been used; False if that took too long."""
         used = threading.Event()
-        self.put("", "mark", used)
+        with self._arrived:
+            if self._stopping:
+                return True
+            self.put("", "mark", used)
         return used.wait(timeout_s)
 
     def restart(self) -> None:
         """Forget all messages and moving transforms; the caller empties the session."""
-        with self._arrived:
-            self._items.clear()
-            self._waiting.clear()
+        self._forget_items()
         with self.lock:
             self.assembler.restart()
             self.counts.restarts = self.assembler.restarts
@@ -137,8 +139,19 @@ class Ingest:
         with self._arrived:
             self._stopping = True
             self._arrived.notify()
+        self._forget_items()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _forget_items(self) -> None:
+        """Forget what waits, and let nobody wait for it."""
+        with self._arrived:
+            items = list(self._items)
+            self._items.clear()
+            self._waiting.clear()
+        for _, role, content in items:
+            if role == "mark":
+                content.set()
 
     def _work(self) -> None:
         settled = True
@@ -151,7 +164,7 @@ class Ingest:
                 self._use(item)
             except Exception as error:  # nothing in a message may end this thread
                 log.exception("a message could not be used")
-                self.counts.last_rejection = Rejection(ErrorCode.INTERNAL, repr(error), "", 0)
+                self._reject(Rejection(ErrorCode.INTERNAL, repr(error), "", 0))
             self.counts.cpu_s = time.thread_time()
 
     def _next(self, timeout_s: float | None) -> tuple[str, str, Any] | None:
@@ -165,29 +178,27 @@ class Ingest:
 
     def _use(self, item: tuple[str, str, Any] | None) -> None:
         with self.lock:
-            unneeded = self.assembler.unneeded
             if item is not None:
                 self._push(*item)
             self._note_restart()
         while frames := self._poll(settle=item is None):
             for frame in frames:
                 self._keep(frame)
-        if self.assembler.unneeded != unneeded:
-            self._made_frame()
         if item is not None and item[1] == "mark":
             item[2].set()
 
     def _poll(self, settle: bool) -> list[Frame]:
         with self.lock:
             frames = self.assembler.poll(settle=settle)
-            if frames:
-                self._made_frame()
             self._note_rejections()
         return frames
 
-    def _made_frame(self) -> None:
-        self.counts.last_frame_s = time.monotonic()
-        self.counts.last_rejection = None
+    def _wanted(self, camera: str, T_world_cam: Float64, stamp_ns: int) -> bool:
+        """Answer the assembler; that it asks means that all parts of a frame are there."""
+        self.counts.last_frame_s[camera] = time.monotonic()
+        self.counts.last_rejection.pop(camera, None)
+        self.counts.last_rejection.pop("", None)
+        return self._session.wants(camera, T_world_cam, stamp_ns)
 
     def _push(self, camera: str, role: str, message: Any) -> None:
         if role in ("tf", "tf_static"):
@@ -215,11 +226,10 @@ class Ingest:
             report = self._session.add_frame(frame)
         except MemoryError as error:
             self.counts.lost += 1
-            self.counts.last_rejection = Rejection(ErrorCode.MEMORY_BUDGET, str(error), frame.camera, frame.stamp_ns)
+            self._reject(Rejection(ErrorCode.MEMORY_BUDGET, str(error), frame.camera, frame.stamp_ns))
             return
         if not report.accepted:
-            self.counts.last_rejection = Rejection(report.code, report.reason, frame.camera, frame.stamp_ns)
-            self._log(self.counts.last_rejection)
+            self._reject(Rejection(report.code, report.reason, frame.camera, frame.stamp_ns))
             return
         self.counts.kept += 1
         self.counts.new_views += report.new_view
@@ -235,11 +245,11 @@ class Ingest:
         new = min(count - self._rejected, len(self.assembler.rejections))
         self._rejected = count
         for rejection in list(self.assembler.rejections)[len(self.assembler.rejections) - new :]:
-            self.counts.last_rejection = rejection
-            self._log(rejection)
+            self._reject(rejection)
 
-    def _log(self, rejection: Rejection) -> None:
-        """Say why an input gave no frame, at most every few seconds for each code, with how often it happened."""
+    def _reject(self, rejection: Rejection) -> None:
+        """Keep why an input gave no frame, and log it at most every few seconds for each code, with a count."""
+        self.counts.last_rejection[rejection.camera] = rejection
         last_s, repeats = self._logged.get(rejection.code, (-_LOG_EVERY_S, 0))
         now_s = time.monotonic()
         if now_s - last_s < _LOG_EVERY_S:

@@ -147,6 +147,17 @@ class CompletionNode(LifecycleNode):
             self._starts_itself = False
         self._retry_at_s = time.monotonic() + _RETRY_S
 
+    @property
+    def goals_running(self) -> int:
+        """Goals whose clients still wait for an end."""
+        return self._complete_action.running
+
+    def wind_down(self) -> None:
+        """Take no more work and end what runs; the executor then has results to send."""
+        self.stopping.set()
+        if self._completions is not None:
+            self._completions.worker.cancel_all(ErrorCode.NOT_ACTIVE, "the node is stopping")
+
     def close(self) -> bool:
         """End all threads; False if one of them could not be ended in time."""
         self._jumps.unregister()
@@ -215,7 +226,7 @@ class CompletionNode(LifecycleNode):
             on_detections=completions.note_detections,
         )
         if self._transforms is None:
-            self._transforms = TransformSubscriptions(self, self._ingest.put_transforms)
+            self._transforms = TransformSubscriptions(self, self._ingest.put_transforms, self._times)
 
     def _unsubscribe(self) -> None:
         for inputs in self._inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from sparse_recon.config import AssemblyConfig
 from sparse_recon.errors import DependencyError, ErrorCode, TransformError
 from sparse_recon.geometry.transforms import TransformSource, TransformTree, pose_from_quaternion
 from sparse_recon.ros import qos
+from sparse_recon.ros.camera_inputs import CallbackTimes
 from sparse_recon.types import Float64
 
 
@@ -139,10 +141,10 @@ class Tf2Transforms:
 class TransformSubscriptions:
     """Hands every transform of /tf and /tf_static on, for a source that does not listen by itself."""
 
-    def __init__(self, node: Node, take: Callable[[Any, bool], None]) -> None:
+    def __init__(self, node: Node, take: Callable[[Any, bool], None], times: CallbackTimes) -> None:
         from tf2_msgs.msg import TFMessage
 
-        self._node = node
+        self._node, self._times = node, times
         self.received = 0
         self._subscriptions = [
             node.create_subscription(
@@ -156,8 +158,10 @@ class TransformSubscriptions:
         ]
 
     def _count(self, take: Callable[[Any, bool], None], static: bool, message: Any) -> None:
+        begun_s = time.perf_counter()
         self.received += 1
         take(message, static)
+        self._times.seconds.append(time.perf_counter() - begun_s)
 
     def destroy(self) -> None:
         """Close both subscriptions."""

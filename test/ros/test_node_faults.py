@@ -285,3 +285,17 @@ def test_memory_that_runs_out_inside_the_model_costs_one_goal(weighted, recordin
     assert result.code == ErrorCode.MEMORY_BUDGET
     robot.spin_until(lambda: robot.diagnostics["worker"]["last_code"] == "5 MEMORY_BUDGET")
     assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK
+
+
+def test_of_two_cameras_the_one_that_is_dead_is_named_and_the_other_goes_on(started, recording):
+    robot = started(camera_names="[left, right]", robot={"prefix": "left/"}, watchdog_s=1.0)
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames[:2])
+    for k in range(30):
+        robot.send(recording.frames[2], stamp_ns=recording.frames[2].stamp_ns + 10**9 + k * 10**8)
+        robot.spin_for(0.1)
+        if robot.diagnostics.get("inputs right", {}).get("level") == "2":
+            break
+    assert "/right/image" in robot.diagnostics["inputs right"]["message"]
+    assert robot.diagnostics["inputs left"]["level"] == "0"
+    assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK

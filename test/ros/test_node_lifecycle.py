@@ -160,6 +160,17 @@ def test_a_node_started_with_a_wrong_parameter_says_so_and_starts_once_it_is_men
     robot.spin_until(lambda: robot.state() == "active", what="recovery")
 
 
+def test_a_client_is_told_when_the_node_ends_during_its_goal(started, recording):
+    robot = started(**{"evidence.grid": 64, "evidence.fine_grid": 144})
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    call = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").accepted()
+    robot.spin_until(lambda: robot.feedback)
+    robot.process.process.send_signal(signal.SIGTERM)
+    assert call.result(10).code == ErrorCode.NOT_ACTIVE
+    assert robot.process.process.wait(5) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("state", ["starting", "unconfigured", "inactive", "active", "completing"])
 def test_signals_end_it_with_zero_in_every_state(recording, state, number):
