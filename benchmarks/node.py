@@ -14,7 +14,8 @@ asks for an object every 2 s, best-effort images as from a camera driver. Told a
 - latency: from the stamp of the newest image used to the arrival of the objects in this process; and from the goal.
 
 The second: configure, activate, deactivate and clean up so many times; threads, memory, blocks that Python allocated
-and subscriptions before and after. The node gets `ROS_DOMAIN_ID` of the caller. Run it on a quiet machine; the load before the start is told.
+and subscriptions before and after. The node gets `ROS_DOMAIN_ID` of the caller. Run it on a quiet machine; the load
+before the start is told.
 """
 
 from __future__ import annotations
