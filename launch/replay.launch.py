@@ -61,7 +61,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             "wait_s",
             default_value="20.0",
             description="Playing begins at the latest after so many seconds: player sparse_recon begins as soon as all "
-            "image topics have a subscriber, rosbag2 always waits so long.",
+            "image topics have a subscriber, rosbag2 always waits so long, before each pass.",
         ),
         DeclareLaunchArgument(
             "player",
