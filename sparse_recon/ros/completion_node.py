@@ -79,8 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from sparse_recon.ros.log import RosLogHandler
+    from sparse_recon.ros.memory import tame_allocator
     from sparse_recon.ros.node import CompletionNode
 
+    tame_allocator()
     rclpy.init(args=None if arguments is None else list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     node = CompletionNode()
     logging.getLogger("sparse_recon").addHandler(RosLogHandler(node.get_logger()))

@@ -5,13 +5,28 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.session import CompletionSession
 
 _SPARE = 0.02
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
+_MAPPED_BYTES = 1 << 20
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def tame_allocator() -> None:
+    """Let glibc map every large array by itself, and share one heap among threads, so that what is freed goes back.
+
+    By default its threshold grows with the arrays that are freed, and each thread has a heap that the next completion
+    fragments further: resident memory then grows by tens of megabytes with every completion. mallopt(3).
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def resident_bytes() -> int:
@@ -23,10 +38,8 @@ def give_back(collect: bool = True) -> None:
     """Return freed heap pages to the system, where the C library can; first collect garbage."""
     if collect:
         gc.collect()
-    try:
+    with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return
 
 
 class MemoryBudget:
