@@ -27,6 +27,7 @@ from sparse_recon.ros.worker import Job
 log = logging.getLogger(__name__)
 
 Goal = CompleteObject.Goal
+_RESULTS_KEPT_S = 10  # for clients that ask late; each takes tens of megabytes, and by default they stay for 15 minutes
 
 
 class CompleteAction:
@@ -54,6 +55,7 @@ class CompleteAction:
             goal_service_qos_profile=many,
             result_service_qos_profile=many,
             cancel_service_qos_profile=many,
+            result_timeout=_RESULTS_KEPT_S,
         )
 
     @property
