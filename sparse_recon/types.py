@@ -18,6 +18,9 @@ Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
 
+FARTHEST_M = 1e5  # of a camera from the origin of the world
+
+
 class Provenance(IntEnum):
     """Where a completed point comes from; the numbers are those of `msg/CompletedObject`."""
 
@@ -120,6 +123,13 @@ class Frame:
                     f"{size[1]}x{size[0]}: register it to the colour camera first",
                 )
         check_pose(self.T_world_cam, f"{self.camera}: T_world_cam")
+        distance_m = float(np.abs(self.T_world_cam[:3, 3]).max())
+        if distance_m > FARTHEST_M:
+            raise InputError(
+                ErrorCode.FRAME_INVALID,
+                f"{self.camera} stands {distance_m:g} m from the origin of the world frame, accepted are "
+                f"{FARTHEST_M:g} m: points of 32 bits are no finer than 8 mm there; set world_frame to a nearer frame",
+            )
 
     @property
     def nbytes(self) -> int:

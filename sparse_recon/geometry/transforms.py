@@ -18,6 +18,11 @@ from sparse_recon.errors import ErrorCode, InputError, TransformError
 from sparse_recon.geometry.poses import inverse, pose
 from sparse_recon.types import Float64, check_pose
 
+# Far above what robots have; what publishes more than this must not fill memory or time.
+MAX_FRAMES, MAX_DEPTH, MAX_NAME_LENGTH = 10_000, 1000, 255
+MAX_SAMPLES = 300_000  # of all frames together
+_SHOWN_FRAMES = 20
+
 
 class TransformSource(Protocol):
     """Where poses come from: timestamped transforms that are fed in and asked for by frame names.
@@ -69,6 +74,9 @@ class _Link:
 class TransformTree:
     """Frames that hang below each other, each with a bounded history.
 
+    Bounded: of more than `MAX_FRAMES` frames the moving ones that were silent for longest are forgotten, or the newest
+    static ones where these are the most; of more than `MAX_SAMPLES` samples the older half of the frame that has most.
+
     Parameters
     ----------
     history_s : samples of a link older than its newest one by more than this are forgotten.
@@ -78,7 +86,8 @@ class TransformTree:
     def __init__(self, *, history_s: float = 30.0, max_gap_s: float = 1.0) -> None:
         self._history_ns = history_s * 1e9
         self._max_gap_ns = max_gap_s * 1e9
-        self._links: dict[str, _Link] = {}
+        self._links: dict[str, _Link] = {}  # the longest silent first
+        self._samples = 0
 
     def add(self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool = False) -> None:
         """Take one transform; a stamp seen before is replaced, and a child with a new parent forgets the old one.
@@ -93,24 +102,56 @@ class TransformTree:
         Raises
         ------
         InputError
-            If the matrix is not rigid, a name is empty, or the frame would be its own ancestor.
+            If the matrix is not rigid, a name is empty or too long, or the frame would be its own ancestor or would
+            have too many.
         """
         parent, child = _bare(parent), _bare(child)
-        if not parent or not child:
-            raise InputError(
-                ErrorCode.FRAME_INVALID, f"a transform needs two frame names, got parent {parent!r} and child {child!r}"
-            )
+        _check_names(parent, child)
         check_pose(T_parent_child, f"transform {parent} -> {child}")
-        if child in self._chain(parent):
-            raise InputError(
-                ErrorCode.FRAME_INVALID,
-                f"transform {parent} -> {child} closes a loop: {parent} already hangs below {child}; "
-                "two nodes publish opposite transforms",
-            )
-        link = self._links.get(child)
+        self._check_ancestors(parent, child, stamp_ns, static)
+        link = self._links.pop(child, None)
+        before = 0 if link is None else len(link.samples)
         if link is None or link.parent != parent or link.static != static:
-            link = self._links[child] = _Link(parent, static)
+            link = _Link(parent, static)
         link.put(_Sample(int(stamp_ns), np.array(T_parent_child, dtype=np.float64)), self._history_ns)
+        self._links[child] = link
+        self._samples += len(link.samples) - before
+        self._make_room()
+
+    def _check_ancestors(self, parent: str, child: str, stamp_ns: int, static: bool) -> None:
+        """Refuse a loop, unless a moving part of it was silent for longer than the history: then that is forgotten."""
+        ancestors = self._chain(parent)
+        if child not in ancestors:
+            if len(ancestors) > MAX_DEPTH:
+                depth = f"{parent} hangs below {len(ancestors) - 1} frames, accepted are {MAX_DEPTH}"
+                raise InputError(ErrorCode.FRAME_INVALID, f"transform {parent} -> {child}: {depth}")
+            return
+        for name in ancestors[: ancestors.index(child)]:
+            link = self._links[name]
+            if not (static or link.static) and abs(link.samples[-1].stamp_ns - stamp_ns) > self._history_ns:
+                self._forget(name)
+                return
+        raise InputError(
+            ErrorCode.FRAME_INVALID,
+            f"transform {parent} -> {child} closes a loop: {parent} already hangs below {child}; "
+            "two nodes publish opposite transforms",
+        )
+
+    def _make_room(self) -> None:
+        if len(self._links) > MAX_FRAMES:
+            moving = [name for name, link in self._links.items() if not link.static]
+            static = [name for name, link in self._links.items() if link.static]
+            many = len(static) > MAX_FRAMES // 2
+            for name in static[MAX_FRAMES * 2 // 5 :] if many else moving[: MAX_FRAMES // 10]:
+                self._forget(name)
+        if self._samples > MAX_SAMPLES:
+            largest = max(self._links.values(), key=lambda link: len(link.samples))
+            half = len(largest.samples) // 2
+            del largest.samples[:half]
+            self._samples -= half
+
+    def _forget(self, child: str) -> None:
+        self._samples -= len(self._links.pop(child).samples)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64:
         """Return `T_target_source` (4, 4) at a stamp.
@@ -158,7 +199,8 @@ class TransformTree:
         if len(roots) > 1:
             raise TransformError(
                 ErrorCode.TF_NOT_CONNECTED,
-                f"the transforms form {len(roots)} trees with roots {', '.join(roots)}; name one as world_frame",
+                f"the transforms form {len(roots)} trees with roots {', '.join(roots[:_SHOWN_FRAMES])}; name one as "
+                "world_frame",
             )
         return roots[0]
 
@@ -195,10 +237,13 @@ class TransformTree:
     def clear(self) -> None:
         """Forget all moving transforms; static ones stay."""
         self._links = {child: link for child, link in self._links.items() if link.static}
+        self._samples = len(self._links)
 
     def _require(self, name: str) -> None:
         if name not in self.frames():
-            known = ", ".join(sorted(self.frames())) or "none"
+            frames = sorted(self.frames())
+            more = f" and {len(frames) - _SHOWN_FRAMES} more" * (len(frames) > _SHOWN_FRAMES)
+            known = ", ".join(frames[:_SHOWN_FRAMES]) + more or "none"
             raise TransformError(
                 ErrorCode.TF_FRAME_UNKNOWN,
                 f"frame {name!r} does not appear in any transform; known frames: {known}; check frame_id and /tf",
@@ -282,6 +327,19 @@ def pose_from_quaternion(quat_xyzw: Sequence[float], translation_m: Sequence[flo
         ]
     )
     return pose(R, translation_m)
+
+
+def _check_names(parent: str, child: str) -> None:
+    if not parent or not child:
+        raise InputError(
+            ErrorCode.FRAME_INVALID, f"a transform needs two frame names, got parent {parent!r} and child {child!r}"
+        )
+    for name in (parent, child):
+        if len(name) > MAX_NAME_LENGTH:
+            raise InputError(
+                ErrorCode.FRAME_INVALID,
+                f"the frame name {name[:20]!r}... has {len(name)} characters, accepted are {MAX_NAME_LENGTH}",
+            )
 
 
 def _stamp(sample: _Sample) -> int:

@@ -13,14 +13,15 @@ import numpy as np
 
 from sparse_recon.config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError
-from sparse_recon.geometry.transforms import TransformSource, TransformTree
+from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, TransformTree
 from sparse_recon.observe.camera_streams import CameraInput, CameraStreams
-from sparse_recon.observe.images import Image, color_image, depth_image, label_image
+from sparse_recon.observe.images import Image, LabelBoxes, color_image, depth_image, label_image
 from sparse_recon.observe.matching import Stamped, Unmatched
 from sparse_recon.observe.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
 from sparse_recon.types import Float32, Float64, Frame, Int32
 
 Stream = Literal["color", "depth", "labels"]
+_MAX_TEXT = 1000  # of a rejection: messages quote what they were given
 _WORTH_WAITING = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
 
 
@@ -99,7 +100,9 @@ class FrameAssembler:
         self._last_emitted_ns = 0
         self._number = 0
 
-    def push_image(self, stream: Stream, camera: str, stamp_ns: int, frame_id: str, image: Image) -> Rejection | None:
+    def push_image(
+        self, stream: Stream, camera: str, stamp_ns: int, frame_id: str, image: Image | LabelBoxes
+    ) -> Rejection | None:
         """Take a colour, depth or label image; it is decoded only when its frame is complete."""
         if camera not in self._cameras:
             known = ", ".join(self._cameras)
@@ -107,8 +110,9 @@ class FrameAssembler:
         if stamp_ns <= 0:
             text = f"{camera}: {stream} image has the stamp {stamp_ns} ns; the driver must fill in header.stamp"
             return self._reject(ErrorCode.STAMP_INVALID, text, camera, stamp_ns)
-        if not frame_id:
-            text = f"{camera}: {stream} image has an empty header.frame_id; the driver must name the optical frame"
+        if not 0 < len(frame_id) <= MAX_NAME_LENGTH:
+            what = f"header.frame_id of {len(frame_id)} characters" if frame_id else "empty header.frame_id"
+            text = f"{camera}: {stream} image has an {what}; the driver must name the optical frame"
             return self._reject(ErrorCode.FRAME_INVALID, text, camera, stamp_ns)
         last_ns = self._cameras[camera].matcher.newest_ns(stream)
         if last_ns is not None and stamp_ns <= last_ns:
@@ -267,10 +271,11 @@ class FrameAssembler:
 
     def _decoded(self, candidate: _Candidate, posed: _Posed) -> Frame:
         color, depth = candidate.parts["color"], candidate.parts.get("depth")
-        rgb = posed.color.undistorted(color_image(color.content), smooth=True)
+        size = posed.color.size
+        rgb = posed.color.undistorted(color_image(color.content, size), smooth=True)
         labels: Int32 | None = None
         if "labels" in candidate.parts:
-            labels = posed.color.undistorted(label_image(candidate.parts["labels"].content), smooth=False)
+            labels = posed.color.undistorted(label_image(candidate.parts["labels"].content, size), smooth=False)
         depth_m = None
         if depth is not None:
             depth_m = self._depth_on_color(depth, posed.depth, posed.color, posed.T_color_depth)
@@ -289,7 +294,8 @@ class FrameAssembler:
     def _depth_on_color(
         self, depth: Stamped, camera: PinholeCamera, color: PinholeCamera, T_color_depth: Float64
     ) -> Float32:
-        depth_m = camera.undistorted(depth_image(depth.content, self._depth.near_m, self._depth.far_m), smooth=False)
+        decoded_m = depth_image(depth.content, self._depth.near_m, self._depth.far_m, camera.size)
+        depth_m = camera.undistorted(decoded_m, smooth=False)
         if not np.any(np.isfinite(depth_m)):
             raise InputError(
                 ErrorCode.DEPTH_EMPTY,
@@ -306,7 +312,8 @@ class FrameAssembler:
         return depth_m
 
     def _reject(self, code: ErrorCode, message: str, camera: str, stamp_ns: int) -> Rejection:
-        rejection = Rejection(code, message, camera, stamp_ns)
+        text = message if len(message) <= _MAX_TEXT else f"{message[:_MAX_TEXT]} ..."
+        rejection = Rejection(code, text, camera, stamp_ns)
         self.rejections.append(rejection)
         self.counts[code] += 1
         return rejection

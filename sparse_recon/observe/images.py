@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.observe.compressed import PNG, Size, decoded
 from sparse_recon.observe.rvl import decode_rvl
 from sparse_recon.types import Float32, Int32, UInt8
 
 ByteData = bytes | bytearray | memoryview | array | UInt8
-MAX_PIXELS = 64_000_000  # a compressed header alone must not make us allocate more than this
+MAX_BOXES = 1000  # of one image; drawing more of them takes too long
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,18 @@ class CompressedImage:
 
     format: str
     data: ByteData
+
+
+@dataclass(frozen=True, eq=False)
+class LabelBoxes:
+    """Rectangles of a detector, drawn as a label image: 1 for the first one, smaller ones on top.
+
+    Attributes
+    ----------
+    boxes : (label, centre x, centre y, size x, size y) of each, pixels; finite, sizes positive.
+    """
+
+    boxes: tuple[tuple[int, float, float, float, float], ...]
 
 
 Image = RawImage | CompressedImage
@@ -81,12 +94,17 @@ _CV_CODE = {
     "bayer_grbg8": "BayerGB2RGB",
 }
 _DEPTH = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
+_DEPTH_HEADER = struct.Struct("<iff")  # ConfigHeader of compressed_depth_image_transport: format, a, b
 _T = TypeVar("_T")
 _LABELS = {"mono8": np.uint8, "8UC1": np.uint8, "16UC1": np.uint16, "mono16": np.uint16, "32SC1": np.int32}
 
 
-def color_image(image: Image) -> UInt8:
+def color_image(image: Image, size: Size | None = None) -> UInt8:
     """Return (H, W, 3) uint8 sRGB of a colour or grey image.
+
+    Parameters
+    ----------
+    size : width and height that the image must have; where a compressed one states others, it is not decoded.
 
     Raises
     ------
@@ -96,7 +114,7 @@ def color_image(image: Image) -> UInt8:
     import cv2
 
     if isinstance(image, CompressedImage):
-        bgr = _decoded(image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        bgr = decoded(_bytes(image.data), image.format, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, size)
         # compressed_image_transport names the channel order in the file after the word "compressed".
         swapped = "rgb" in image.format.partition("compressed")[2]
         return cast(UInt8, bgr if swapped else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
@@ -109,10 +127,11 @@ def color_image(image: Image) -> UInt8:
     return cast(UInt8, cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{_CV_CODE[image.encoding]}")))
 
 
-def depth_image(image: Image, near_m: float, far_m: float) -> Float32:
+def depth_image(image: Image, near_m: float, far_m: float, size: Size | None = None) -> Float32:
     """Return (H, W) float32 metres along optical z; 0, NaN, Inf and what lies outside [near_m, far_m] is NaN.
 
-    16UC1 and mono16 are millimetres, 32FC1 is metres (REP 118); compressedDepth as image_transport writes it.
+    16UC1 and mono16 are millimetres, 32FC1 is metres (REP 118); compressedDepth as image_transport writes it. `size` is
+    that of `color_image`.
 
     Raises
     ------
@@ -123,27 +142,29 @@ def depth_image(image: Image, near_m: float, far_m: float) -> Float32:
         dtype = _accepted(image.encoding, _DEPTH, "depth")
         depth = _pixels(image, np.dtype(dtype), 1)
     else:
-        depth = _compressed_depth(image)
+        depth = _compressed_depth(image, size)
     depth_m = depth * np.float32(1e-3) if depth.dtype.kind == "u" else depth.astype(np.float32)
     with np.errstate(invalid="ignore"):
         depth_m[~((depth_m >= np.float32(near_m)) & (depth_m <= np.float32(far_m)))] = np.nan
     return depth_m
 
 
-def label_image(image: Image) -> Int32:
-    """Return (H, W) int32 labels, 0 background.
+def label_image(image: Image | LabelBoxes, size: Size | None = None) -> Int32:
+    """Return (H, W) int32 labels, 0 background; `size` is that of `color_image`, and rectangles are drawn in it.
 
     Raises
     ------
     InputError
         ENCODING_UNSUPPORTED, or SIZE_MISMATCH where header and data contradict each other.
     """
+    if isinstance(image, LabelBoxes):
+        return _drawn(image, size)
     if isinstance(image, RawImage):
         dtype = _accepted(image.encoding, _LABELS, "label")
         return _pixels(image, np.dtype(dtype), 1).astype(np.int32)
     import cv2
 
-    labels = _decoded(image, cv2.IMREAD_UNCHANGED)
+    labels = decoded(_bytes(image.data), image.format, cv2.IMREAD_UNCHANGED, size)
     if labels.ndim != 2 or not _is_png(image):
         raise InputError(
             ErrorCode.ENCODING_UNSUPPORTED,
@@ -154,17 +175,34 @@ def label_image(image: Image) -> Int32:
 
 def _is_png(image: CompressedImage) -> bool:
     """Return whether the file inside is a PNG, whatever the format field says."""
-    return _bytes(image.data)[:8] == _PNG
+    return _bytes(image.data)[:8] == PNG
 
 
-def _compressed_depth(image: CompressedImage) -> npt.NDArray[np.generic]:
+def _drawn(boxes: LabelBoxes, size: Size | None) -> Int32:
+    if size is None or len(boxes.boxes) > MAX_BOXES:
+        raise InputError(
+            ErrorCode.SIZE_MISMATCH,
+            f"{len(boxes.boxes)} rectangles were detected in an image of size {size}; accepted are {MAX_BOXES} "
+            "in an image of known size",
+        )
+    labels = np.zeros(size[::-1], np.int32)
+    for label, x, y, size_x, size_y in sorted(boxes.boxes, key=lambda box: (-box[3] * box[4], box[0])):
+        rows = slice(_pixel(y - size_y / 2), _pixel(y + size_y / 2))
+        labels[rows, _pixel(x - size_x / 2) : _pixel(x + size_x / 2)] = label
+    return labels
+
+
+def _pixel(position: float) -> int:
+    return round(min(max(position, 0.0), 1e9))
+
+
+def _compressed_depth(image: CompressedImage, size: Size | None) -> npt.NDArray[np.generic]:
     """Return millimetres (uint16) or metres (float32), 0 or NaN where invalid."""
     import cv2
 
     data = _bytes(image.data)
     if "compressedDepth" not in image.format:
-        depth = _decoded(image, cv2.IMREAD_UNCHANGED)
-        return _sixteen_bit(depth, image.format)
+        return _sixteen_bit(decoded(data, image.format, cv2.IMREAD_UNCHANGED, size), image.format)
     if len(data) <= _DEPTH_HEADER.size:
         raise InputError(
             ErrorCode.SIZE_MISMATCH, f"compressedDepth of {len(data)} bytes is shorter than its 12-byte header"
@@ -174,9 +212,9 @@ def _compressed_depth(image: CompressedImage) -> npt.NDArray[np.generic]:
     encoding = image.format.partition(";")[0].strip()
     _accepted(encoding, _DEPTH, "compressed depth")
     if "rvl" in image.format.lower():
-        raw = decode_rvl(payload, MAX_PIXELS)
+        raw = decode_rvl(payload, size)
     else:
-        raw = _sixteen_bit(_decoded(CompressedImage(image.format, payload), cv2.IMREAD_UNCHANGED), image.format)
+        raw = _sixteen_bit(decoded(payload, image.format, cv2.IMREAD_UNCHANGED, size), image.format)
     if encoding != "32FC1":
         return raw
     # compressed_depth_image_transport quantises inverse depth: raw = a / z + b, 0 for invalid.
@@ -201,55 +239,6 @@ def _pixels(image: RawImage, dtype: np.dtype[np.generic], channels: int) -> npt.
     dtype = dtype.newbyteorder(">" if image.is_bigendian else "<")
     view = np.ndarray(shape, dtype, data, 0, strides)
     return view.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _decoded(image: CompressedImage, flags: int) -> npt.NDArray[np.integer]:
-    """Decode a PNG or JPEG whose header promises a sane size."""
-    import cv2
-
-    data = np.frombuffer(image.data, np.uint8)
-    size = _stated_size(_bytes(image.data))
-    if size is None:
-        raise InputError(
-            ErrorCode.ENCODING_UNSUPPORTED,
-            f"compressed image of format {image.format!r} starts with {data[:4].tobytes()!r}; "
-            "accepted are PNG and JPEG",
-        )
-    if not 0 < size[0] * size[1] <= MAX_PIXELS:
-        raise InputError(
-            ErrorCode.SIZE_MISMATCH,
-            f"compressed image states {size[0]}x{size[1]} pixels, accepted are 1 to {MAX_PIXELS}",
-        )
-    try:
-        decoded = cv2.imdecode(data, flags)
-    except cv2.error:
-        decoded = None
-    if decoded is None:
-        raise InputError(
-            ErrorCode.SIZE_MISMATCH,
-            f"compressed image of {data.size} bytes, format {image.format!r}, is cut or damaged",
-        )
-    return cast("npt.NDArray[np.integer]", decoded)
-
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_DEPTH_HEADER = struct.Struct("<iff")  # ConfigHeader of compressed_depth_image_transport: format, a, b
-
-
-def _stated_size(head: memoryview) -> tuple[int, int] | None:
-    """Return the (width, height) that a PNG or JPEG states; (0, 0) when its header is cut; None for other files."""
-    if head[:8] == _PNG:
-        return struct.unpack_from(">II", head, 16) if len(head) >= 24 else (0, 0)
-    if head[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(head) and head[at] == 0xFF:
-        marker = head[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", head, at + 5)
-            return width, height
-        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
-    return 0, 0
 
 
 def _sixteen_bit(image: npt.NDArray[np.generic], format_: str) -> npt.NDArray[np.uint16]:

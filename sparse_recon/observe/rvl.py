@@ -11,42 +11,48 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.observe.compressed import Size, check_stated_size
+
+# A pixel takes at most 8 groups of half a byte: two run lengths and a difference of 17 bits.
+_MOST_BYTES_OF_A_PIXEL = 4
 
 
-def decode_rvl(payload: memoryview, max_pixels: int) -> npt.NDArray[np.uint16]:
+def decode_rvl(payload: memoryview, size: Size | None = None) -> npt.NDArray[np.uint16]:
     """Return (H, W) uint16 of int32 width, int32 height and the RVL words that follow.
+
+    Parameters
+    ----------
+    size : width and height that the image must have; None for any up to `MAX_PIXELS`.
 
     Raises
     ------
     InputError
-        SIZE_MISMATCH if the stated size is not 1 to `max_pixels`, or the words end before the image is full.
+        SIZE_MISMATCH if the stated size is impossible or not `size`, or the words end before the image is full.
     """
     width, height = struct.unpack_from("<ii", payload) if len(payload) >= 8 else (0, 0)
-    if width < 1 or height < 1 or width * height > max_pixels:
-        raise InputError(
-            ErrorCode.SIZE_MISMATCH, f"RVL depth states {width}x{height} pixels, accepted are 1 to {max_pixels}"
-        )
-    values = _values(payload[8:])
-    out = np.zeros(width * height, dtype=np.uint16)
-    filled, at, last = 0, 0, 0
-    while filled < out.size:
-        if at + 2 > len(values):
-            break
-        zeros, count = int(values[at]), int(values[at + 1])
-        deltas = values[at + 2 : at + 2 + count]
+    check_stated_size("RVL depth", (width, height), size)
+    pixels = width * height
+    values = _values(payload[8 : 16 + _MOST_BYTES_OF_A_PIXEL * pixels])
+    filled, at = 0, 0
+    runs: list[tuple[int, int, int]] = []  # first value, first pixel, length
+    while filled < pixels and at + 2 <= len(values):
+        zeros, count = values.item(at), values.item(at + 1)
         filled += zeros
-        if len(deltas) < count or filled + count > out.size or zeros + count == 0:
+        if at + 2 + count > len(values) or filled + count > pixels or zeros + count == 0:
             break
-        run = last + np.cumsum((deltas >> 1) ^ -(deltas & 1))
-        out[filled : filled + count] = run.astype(np.uint16)
-        last = int(out[filled + count - 1]) if count else last
+        runs.append((at + 2, filled, count))
         filled += count
         at += 2 + count
-    if filled != out.size:
+    if filled != pixels:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,
-            f"RVL depth of {width}x{height} ends after {min(filled, out.size)} pixels: it was cut",
+            f"RVL depth of {width}x{height} ends after {min(filled, pixels)} pixels: it was cut",
         )
+    first_value, first_pixel, count = np.array(runs, np.int64).reshape(-1, 3).T
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    deltas = values[np.repeat(first_value, count) + within]
+    out = np.zeros(pixels, dtype=np.uint16)
+    out[np.repeat(first_pixel, count) + within] = np.cumsum((deltas >> 1) ^ -(deltas & 1)).astype(np.uint16)
     return out.reshape(height, width)
 
 

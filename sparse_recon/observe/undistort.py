@@ -17,6 +17,10 @@ from sparse_recon.types import CameraIntrinsics, Float32, Float64
 
 _Pixels = TypeVar("_Pixels", bound=np.generic)
 
+# Of the longer side of the sensor: beyond an angle of view of 179 degrees, or below a minute of arc, is no camera.
+_FOCAL_RANGE, _FARTHEST_CENTRE = (5e-3, 5e3), 1e2
+# Of both images: what depth pixels may cover when they are carried over to colour pixels.
+_MOST_COVERED = 16
 _MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 
 
@@ -63,7 +67,7 @@ class PinholeCamera:
     Raises
     ------
     InputError
-        INTRINSICS_INVALID for K of zeros or an impossible ROI, DISTORTION_UNSUPPORTED for other models.
+        INTRINSICS_INVALID for K of zeros or of no camera or an impossible ROI, DISTORTION_UNSUPPORTED for other models.
     """
 
     def __init__(self, info: CameraInfo, name: str = "camera", *, rectified: bool = False) -> None:
@@ -74,9 +78,14 @@ class PinholeCamera:
         K = K.reshape(3, 4)[:, :3] if K.size == 12 and K[0] > 0 else np.asarray(info.K, np.float64)
         if K.size != 9:
             raise InputError(ErrorCode.INTRINSICS_INVALID, f"{name}: K has {K.size} numbers, a camera has 9")
-        self.intrinsics = _as_delivered(
-            CameraIntrinsics(int(info.width), int(info.height), K.reshape(3, 3)), info, name
-        )
+        full = CameraIntrinsics(int(info.width), int(info.height), K.reshape(3, 3))
+        _check_plausible(full, name)
+        self.intrinsics = _as_delivered(full, info, name)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of its images, pixels."""
+        return self.intrinsics.width, self.intrinsics.height
 
     @cached_property
     def _maps(self) -> tuple[Any, Any] | None:
@@ -85,7 +94,7 @@ class PinholeCamera:
             return None
         import cv2
 
-        K, size = self.intrinsics.K, (self.intrinsics.width, self.intrinsics.height)
+        K, size = self.intrinsics.K, self.size
         if self._equidistant:
             return cv2.fisheye.initUndistortRectifyMap(K, self._D[:4], np.eye(3), K, size, cv2.CV_32FC1)
         return cv2.initUndistortRectifyMap(K, self._D, None, K, size, cv2.CV_32FC1)
@@ -104,7 +113,7 @@ class PinholeCamera:
             SIZE_MISMATCH if the image has not the size that the camera info says.
         """
         height, width = image.shape[:2]
-        if (width, height) != (self.intrinsics.width, self.intrinsics.height):
+        if (width, height) != self.size:
             raise InputError(
                 ErrorCode.SIZE_MISMATCH,
                 f"{self.name}: image is {width}x{height} and camera info says {self.intrinsics.width}x"
@@ -152,6 +161,12 @@ def registered_depth(
     Returns
     -------
     (H', W') float32 of the size of `wanted`, metres along its z.
+
+    Raises
+    ------
+    InputError
+        INTRINSICS_INVALID if the pixels of `camera` are so much larger than those of `wanted` that they would cover its
+        image many times over.
     """
     points = transform_points(T_wanted_camera, unproject_depth(depth_m, camera))
     points = points[points[:, 2] > 1e-3]
@@ -160,6 +175,12 @@ def registered_depth(
     u = points[:, 0] / z * np.float32(wanted.fx) + np.float32(wanted.cx)
     v = points[:, 1] / z * np.float32(wanted.fy) + np.float32(wanted.cy)
     across, down = (max(1, math.ceil(a / b - 0.01)) for a, b in ((wanted.fx, camera.fx), (wanted.fy, camera.fy)))
+    if len(z) * across * down > _MOST_COVERED * (depth_m.size + wanted.width * wanted.height):
+        raise InputError(
+            ErrorCode.INTRINSICS_INVALID,
+            f"a pixel of the depth camera (fx={camera.fx:g}, fy={camera.fy:g}) covers {across}x{down} of the colour "
+            f"camera (fx={wanted.fx:g}, fy={wanted.fy:g}); check both camera infos",
+        )
     du, dv = np.meshgrid(np.arange(across), np.arange(down))
     columns = np.rint(u - (across - 1) / 2).astype(np.int64)[:, None] + du.ravel()
     rows = np.rint(v - (down - 1) / 2).astype(np.int64)[:, None] + dv.ravel()
@@ -167,6 +188,18 @@ def registered_depth(
     out = np.full((wanted.height, wanted.width), np.nan, dtype=np.float32)
     out[rows[inside], columns[inside]] = np.broadcast_to(z[:, None], inside.shape)[inside]
     return out
+
+
+def _check_plausible(camera: CameraIntrinsics, name: str) -> None:
+    longest = max(camera.width, camera.height)
+    low_px, high_px = (factor * longest for factor in _FOCAL_RANGE)
+    centred = max(abs(camera.cx), abs(camera.cy)) <= _FARTHEST_CENTRE * longest
+    if not (centred and all(low_px <= focal_px <= high_px for focal_px in (camera.fx, camera.fy))):
+        raise InputError(
+            ErrorCode.INTRINSICS_INVALID,
+            f"{name}: no camera of {camera.width}x{camera.height} pixels has fx={camera.fx:g} fy={camera.fy:g} "
+            f"cx={camera.cx:g} cy={camera.cy:g}; check CameraInfo.k and P",
+        )
 
 
 def _coefficients(info: CameraInfo, name: str) -> Float64:

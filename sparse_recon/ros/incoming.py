@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError
-from sparse_recon.geometry.transforms import pose_from_quaternion
-from sparse_recon.observe.images import MAX_PIXELS, CompressedImage, Image, RawImage
+from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, pose_from_quaternion
+from sparse_recon.observe.images import MAX_BOXES, CompressedImage, Image, LabelBoxes, RawImage
 from sparse_recon.observe.undistort import CameraInfo
 from sparse_recon.types import Float64, OrientedBox
 
 log = logging.getLogger(__name__)
+
+MAX_TRANSFORMS = 5000  # of one message; adding more of them takes too long
 
 
 def stamp_ns_of(message: Any) -> int:
@@ -45,38 +47,36 @@ def camera_info_of(message: Any) -> CameraInfo:
     )
 
 
-def labels_of(message: Any, width: int, height: int) -> RawImage:
-    """Draw the boxes of a vision_msgs/Detection2DArray as a label image: 1 for the first one, smaller boxes on top.
+def labels_of(message: Any) -> LabelBoxes:
+    """Return the usable boxes of a vision_msgs/Detection2DArray; their labels count from 1, with the unusable ones."""
+    boxes = []
+    for label, detection in enumerate(message.detections, 1):
+        box = detection.bbox
+        rectangle = (box.center.position.x, box.center.position.y, box.size_x, box.size_y)
+        if all(map(math.isfinite, rectangle)) and min(box.size_x, box.size_y) > 0:
+            boxes.append((label, *map(float, rectangle)))
+    return LabelBoxes(tuple(boxes))  # type: ignore[arg-type]
+
+
+def boxes_of(message: Any) -> list[OrientedBox]:
+    """Return the boxes of a vision_msgs/Detection3DArray in the frame of its header; unusable ones are warned of.
 
     Raises
     ------
     InputError
-        SIZE_MISMATCH if the camera info states a size that no image has.
+        USAGE if there are more than `MAX_BOXES`.
     """
-    if not 0 < width * height <= MAX_PIXELS:
-        raise InputError(ErrorCode.SIZE_MISMATCH, f"camera info states {width}x{height} pixels")
-    labels = np.zeros((height, width), np.int32)
-    boxes = []
-    for number, detection in enumerate(message.detections, 1):
-        box = detection.bbox
-        rectangle = (box.center.position.x, box.center.position.y, box.size_x, box.size_y)
-        if all(map(math.isfinite, rectangle)) and min(box.size_x, box.size_y) > 0:
-            boxes.append((box.size_x * box.size_y, number, rectangle))
-    for _, number, (x, y, size_x, size_y) in sorted(boxes, key=lambda item: (-item[0], item[1])):
-        columns = slice(max(round(x - size_x / 2), 0), max(round(x + size_x / 2), 0))
-        rows = slice(max(round(y - size_y / 2), 0), max(round(y + size_y / 2), 0))
-        labels[rows, columns] = number
-    return RawImage("32SC1", width, height, 4 * width, False, np.frombuffer(labels.tobytes(), np.uint8))
-
-
-def boxes_of(message: Any) -> list[OrientedBox]:
-    """Return the boxes of a vision_msgs/Detection3DArray in the frame of its header; unusable ones are warned of."""
-    boxes = []
+    if len(message.detections) > MAX_BOXES:
+        text = f"{len(message.detections)} boxes were detected, accepted are {MAX_BOXES}"
+        raise InputError(ErrorCode.USAGE, text)
+    boxes, problems = [], []
     for detection in message.detections:
         try:
             boxes.append(box_of(detection.bbox.center, detection.bbox.size))
         except SparseReconError as error:
-            log.warning("a detected box is left out: %s", error.message)
+            problems.append(error.message)
+    if problems:
+        log.warning("%d of %d detected boxes are left out: %s", len(problems), len(message.detections), problems[0])
     return boxes
 
 
@@ -95,14 +95,20 @@ def box_of(pose: Any, size: Any) -> OrientedBox:
 
 def transforms_of(message: Any) -> list[tuple[str, str, int, Float64]]:
     """Return (parent, child, stamp_ns, T_parent_child) of each usable transform of a TFMessage; warn of the others."""
-    usable = []
-    for item in message.transforms:
+    usable, problems = [], []
+    for item in message.transforms[:MAX_TRANSFORMS]:
         t, q = item.transform.translation, item.transform.rotation
         stamp_ns = item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
         try:
             T_parent_child = pose_from_quaternion((q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
         except SparseReconError as error:
-            log.warning("transform %s -> %s is left out: %s", item.header.frame_id, item.child_frame_id, error.message)
+            names = f"{item.header.frame_id[:MAX_NAME_LENGTH]} -> {item.child_frame_id[:MAX_NAME_LENGTH]}"
+            problems.append(f"{names}: {error.message}")
             continue
         usable.append((item.header.frame_id, item.child_frame_id, stamp_ns, T_parent_child))
+    if len(message.transforms) > MAX_TRANSFORMS:
+        problems.append(f"a message has {len(message.transforms)} transforms, used are {MAX_TRANSFORMS}")
+    if problems:
+        left_out = len(message.transforms) - len(usable)
+        log.warning("%d of %d transforms are left out: %s", left_out, len(message.transforms), problems[0])
     return usable

@@ -90,7 +90,6 @@ class Ingest:
             wanted=self._wanted,
         )
         self.counts = IngestCounts(last_frame_s={camera.name: time.monotonic() for camera in cameras})
-        self._image_sizes: dict[str, tuple[int, int]] = {}
         self._rejected = 0
         self._logged: dict[ErrorCode, tuple[float, int]] = {}
         self._items: deque[tuple[str, str, Any]] = deque()
@@ -205,20 +204,14 @@ class Ingest:
             for parent, child, stamp_ns, T_parent_child in transforms_of(message):
                 self.assembler.push_transform(parent, child, stamp_ns, T_parent_child, role == "tf_static")
         elif role in ("info", "depth_info"):
-            info = camera_info_of(message)
             stream = "color" if role == "info" else "depth"
-            self.assembler.push_info(stream, camera, stamp_ns_of(message), info)  # type: ignore[arg-type]
-            if role == "info":
-                self._image_sizes[camera] = (info.width, info.height)
+            self.assembler.push_info(stream, camera, stamp_ns_of(message), camera_info_of(message))  # type: ignore[arg-type]
         elif role == "detections_3d":
             self._on_detections(message)
-        elif role == "detections":
-            if camera in self._image_sizes:
-                labels = labels_of(message, *self._image_sizes[camera])
-                self.assembler.push_image("labels", camera, stamp_ns_of(message), message.header.frame_id, labels)
         elif role != "mark":
+            content, stream = (labels_of, "labels") if role == "detections" else (image_of, role)
             frame_id = message.header.frame_id
-            self.assembler.push_image(role, camera, stamp_ns_of(message), frame_id, image_of(message))  # type: ignore[arg-type]
+            self.assembler.push_image(stream, camera, stamp_ns_of(message), frame_id, content(message))  # type: ignore[arg-type]
 
     def _keep(self, frame: Frame) -> None:
         self._memory.make_room(self._session, _WORKING_COPIES * frame.nbytes)

@@ -136,7 +136,7 @@ def test_covers_tells_whether_waiting_helps():
 
 def test_refuses_a_loop_of_frames():
     with pytest.raises(InputError, match="loop"):
-        moving_tree().add("cam", "odom", 0, np.eye(4))
+        moving_tree().add("cam", "odom", EPOCH, np.eye(4))
 
 
 def test_child_with_a_new_parent_forgets_the_old_one():
