@@ -26,6 +26,9 @@ def doc(
     return {"text": text, "unit": unit, "low": low, "high": high, "live": live, "choices": choices}
 
 
+_SHOWN_CHARACTERS = 200  # of a refused value
+
+
 class Checked:
     """Base of parameter groups: every value is checked when the group is made, and never repaired."""
 
@@ -95,7 +98,7 @@ def replaced(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
         current = getattr(config, name)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{prefix}{name} is a group of parameters, got {value!r}")
+                raise ConfigError(f"{prefix}{name} is a group of parameters, got {_shown(value)}")
             value = replaced(current, value, f"{prefix}{name}.")
         changes[name] = value
     try:
@@ -105,26 +108,41 @@ def replaced(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any, Any]) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    if hint is float and (number := _number(value)) is not None:
+        value = number
     if _kind(hint) == "str[]":
-        if isinstance(value, str) or not all(isinstance(v, str) for v in value):
-            raise ConfigError(f"{name} must be a list of strings, got {value!r}")
+        if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) for v in value):
+            raise ConfigError(f"{name} must be a list of strings, got {_shown(value)}")
         return tuple(value)
     if typing.get_origin(hint) is tuple:
-        if (
-            not isinstance(value, (tuple, list))
-            or len(value) != 3
-            or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in value)
-        ):
-            raise ConfigError(f"{name} must be three finite numbers, got {value!r}")
-        return tuple(float(v) for v in value)
+        numbers = [_number(v) for v in value] if isinstance(value, (tuple, list)) else []
+        if len(numbers) != 3 or not all(v is not None and math.isfinite(v) for v in numbers):
+            raise ConfigError(f"{name} must be three finite numbers, got {_shown(value)}")
+        return tuple(numbers)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{name} must be of type {hint.__name__}, got {value!r}")
+        raise ConfigError(f"{name} must be of type {hint.__name__}, got {_shown(value)}")
     if meta["choices"] and value not in meta["choices"]:
-        raise ConfigError(f"{name} is {value!r}, accepted are {', '.join(meta['choices'])}")
+        raise ConfigError(f"{name} is {_shown(value)}, accepted are {', '.join(meta['choices'])}")
     low, high = meta["low"], meta["high"]
     if low is not None and not low <= value <= high:
         unit = f" {meta['unit']}" if meta["unit"] else ""
-        raise ConfigError(f"{name} is {value!r}{unit}, accepted is {low:g} to {high:g}{unit}")
+        raise ConfigError(f"{name} is {_shown(value)}{unit}, accepted is {low:g} to {high:g}{unit}")
     return value
+
+
+def _number(value: Any) -> float | None:
+    """Return an int or float as a float, infinite where it is too large for one; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python writes
+        text = f"an int of {value.bit_length()} bits"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} ..."

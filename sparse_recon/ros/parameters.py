@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -99,9 +99,7 @@ def _ros_value(value: Any) -> Any:
 
 def _python_value(parameter: Parameter, value: Any) -> Any:
     """Return what the config takes: arrays as tuples, nothing else changed."""
-    if parameter.kind == "float[3]":
-        return tuple(value) if value is not None and not isinstance(value, str) else value
-    if parameter.kind == "str[]":
-        # An empty list has no type in YAML and arrives as an empty array of bytes or as nothing.
-        return tuple(value or ())
-    return value
+    if parameter.kind == "str[]" and value is None:
+        return ()  # an empty list has no type in YAML and arrives as nothing, or as an empty array of bytes
+    listed = parameter.kind in ("float[3]", "str[]") and isinstance(value, Iterable) and not isinstance(value, str)
+    return tuple(value) if listed else value
