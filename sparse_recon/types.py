@@ -19,6 +19,7 @@ Bool = npt.NDArray[np.bool_]
 
 
 FARTHEST_M = 1e5  # of a camera from the origin of the world
+FARTHEST_BOX_M = 1e9  # of a box from the origin of any frame, also of one of the earth
 
 
 class Provenance(IntEnum):
@@ -149,6 +150,11 @@ class OrientedBox:
         size = np.asarray(self.size_m, dtype=np.float64)
         if size.shape != (3,) or not np.all(np.isfinite(size)) or np.any(size <= 0):
             raise InputError(ErrorCode.USAGE, f"box size must be three positive metres, got {size.tolist()}")
+        farthest_m = float(max(size.max(), np.abs(self.T_world_box[:3, 3]).max()))
+        if farthest_m > FARTHEST_BOX_M:
+            raise InputError(
+                ErrorCode.USAGE, f"box reaches {farthest_m:g} m far, accepted are {FARTHEST_BOX_M:g} m: check its pose"
+            )
         object.__setattr__(self, "size_m", size)
 
 

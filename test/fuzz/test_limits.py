@@ -33,7 +33,7 @@ from sparse_recon.observe.compressed import decoded
 from sparse_recon.observe.rvl import decode_rvl
 from sparse_recon.observe.undistort import PinholeCamera, registered_depth
 from sparse_recon.ros.incoming import camera_info_of
-from sparse_recon.types import CameraIntrinsics, Frame
+from sparse_recon.types import CameraIntrinsics, Frame, OrientedBox
 
 MEGABYTE = 1_000_000
 
@@ -224,3 +224,12 @@ def test_numbers_of_no_camera_are_refused(index: int, value: float):
     with pytest.raises(InputError, match="no camera") as caught:
         PinholeCamera(camera_info_of(info))
     assert caught.value.code is ErrorCode.INTRINSICS_INVALID
+
+
+@pytest.mark.parametrize(("place_m", "edge_m"), [(1e30, 0.1), (0.0, 1e30)])
+def test_box_at_the_end_of_the_world_is_refused(place_m: float, edge_m: float):
+    T = np.eye(4)
+    T[2, 3] = place_m
+    with pytest.raises(InputError, match="1e\\+30 m far") as caught:
+        OrientedBox(T, np.array([0.1, edge_m, 0.1]))
+    assert caught.value.code is ErrorCode.USAGE
