@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 # Far above what recorders write: they cut files at some GiB, and MCAP chunks at some MiB.
 MAX_FILE_BYTES = 64 << 30
-MAX_CHUNK_BYTES = 1 << 30
-MAX_MESSAGE_BYTES = 1 << 30
+MAX_CHUNK_BYTES = 1 << 28
+MAX_MESSAGE_BYTES = 1 << 28
 
 _PIECE_BYTES = 1 << 20
 
@@ -49,9 +49,9 @@ def decompressed_pieces(packed: BinaryIO, *, limit_bytes: int, compression: str 
         yield piece
 
 
-def decompressed(data: bytes, *, limit_bytes: int) -> bytes:
-    """Return the content of a zstd frame; raises Undecompressable."""
-    return b"".join(decompressed_pieces(io.BytesIO(data), limit_bytes=limit_bytes))
+def decompressed(data: bytes, *, limit_bytes: int, compression: str = "zstd") -> bytes:
+    """Return the content of a frame; raises Undecompressable."""
+    return b"".join(decompressed_pieces(io.BytesIO(data), limit_bytes=limit_bytes, compression=compression))
 
 
 def _decompressor(compression: str) -> Any:

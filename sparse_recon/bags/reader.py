@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
@@ -32,6 +33,7 @@ from sparse_recon.types import Float64, Frame
 log = logging.getLogger(__name__)
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_MAX_DEFINITION, _MAX_ARRAY = 200_000, 10_000  # characters, and elements of fixed arrays, each a line of code
 _TOPOLOGY_MESSAGES = 500  # transforms read ahead to learn which frame is the root
 
 
@@ -88,9 +90,15 @@ class Bag:
     def decoded(self, topic: str, log_ns: int, data: bytes) -> Any:
         """Return the message, or None with a warning if its bytes are damaged."""
         msgtype = self.types[topic]
-        try:
-            if msgtype not in self._stores:
+        if msgtype not in self._stores:
+            try:
                 self._stores[msgtype] = self._store(msgtype)
+            except Exception as error:  # damaged definitions make the parser raise anything
+                log.warning("messages of type %s cannot be decoded: %s", msgtype, error)
+                self._stores[msgtype] = None
+        if self._stores[msgtype] is None:
+            return None
+        try:
             return self._stores[msgtype].deserialize_cdr(data, msgtype)
         except Exception as error:  # damaged bytes make the generated decoders raise anything
             log.warning("a message on %s at %.3f s cannot be decoded: %s", topic, log_ns * 1e-9, error)
@@ -113,22 +121,24 @@ class Bag:
         self.close()
 
     def _store(self, msgtype: str) -> Any:
-        """Return a type store with the definition that the recording carries, else that of ROS 2 Jazzy."""
-        from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+        """Return a type store with the definition of ROS 2 Jazzy, or for types that it lacks with the recorded one.
 
+        rosbags makes Python code of definitions: those that a recording carries are used only where nothing else helps.
+        """
+        from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+        store = get_typestore(Stores.ROS2_JAZZY)
+        if msgtype in store.types:
+            return store
         channel = self._definitions[msgtype]
-        if channel.definition and channel.definition_format == "ros2msg":
-            store = get_typestore(Stores.EMPTY)
-            store.register(get_types_from_msg(channel.definition, msgtype))
-            return store
-        if channel.definition and channel.definition_format == "ros2idl":
-            store = get_typestore(Stores.EMPTY)
-            parts = channel.definition.split("=" * 80 + "\n")
-            texts = [part.split("\n", 1)[1] if part.startswith("IDL: ") else part for part in parts if part.strip()]
-            for text in texts:
-                store.register(get_types_from_idl(text))
-            return store
-        return get_typestore(Stores.ROS2_JAZZY)
+        lengths = [int(digits[:10]) for digits in re.findall(r"\[(?:<=)?\s*(\d+)", channel.definition)]
+        if channel.definition_format != "ros2msg" or not channel.definition:
+            raise ValueError(f"the recording has no .msg definition of {msgtype}")
+        if len(channel.definition) > _MAX_DEFINITION or max(lengths, default=0) > _MAX_ARRAY:
+            raise ValueError(f"the definition of {msgtype} in the recording is too large to be one")
+        store = get_typestore(Stores.EMPTY)
+        store.register(get_types_from_msg(channel.definition, msgtype))
+        return store
 
 
 class FrameReader:

@@ -7,11 +7,12 @@ whose last pages are missing (https://mcap.dev/spec).
 from __future__ import annotations
 
 import io
+import re
 import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -145,11 +146,8 @@ class SalvagedSqlite:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ""
-        # Without a write-ahead log nothing can change the file, and SQLite must not try to lock a read-only folder.
-        has_log = path.with_name(f"{path.name}-wal").exists()
-        uri = f"{path.resolve().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
         try:
-            self._database = sqlite3.connect(uri, uri=True)
+            self._database = _connected(path)
         except sqlite3.Error as error:
             raise _unreadable(path, str(error)) from error
         try:
@@ -202,6 +200,28 @@ class SalvagedSqlite:
             return dict(self._database.execute("SELECT id, offered_qos_profiles FROM topics"))
         except sqlite3.Error:  # recordings before Eloquent carry none
             return {}
+
+
+def check_tables(path: Path) -> None:
+    """Refuse an SQLite file that computes what it should hold: a view or a generated column may never end.
+
+    Raises
+    ------
+    FileError
+        BAG_UNREADABLE.
+    """
+    with suppress(sqlite3.Error), closing(_connected(path)) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        for kind, name, text in database.execute("SELECT type, name, sql FROM sqlite_master"):
+            computed = re.search(r"\bas\s*\(|^\s*create\s+virtual", str(text), re.IGNORECASE)
+            if kind not in ("table", "index") or computed:
+                raise _unreadable(path, f"it holds the {kind} {str(name)[:40]!r}, which no recorder writes")
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Without a write-ahead log nothing can change the file, and SQLite must not try to lock a read-only folder.
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}", uri=True)
 
 
 def _offered_qos(text: str) -> tuple[Any, ...]:

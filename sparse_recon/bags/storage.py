@@ -6,14 +6,27 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml
+
 from sparse_recon.bags.atomic import file_errors
-from sparse_recon.bags.packed import MAX_FILE_BYTES, Undecompressable, decompressed_pieces
-from sparse_recon.bags.salvage import Channel, SalvagedMcap, SalvagedSqlite
+from sparse_recon.bags.packed import (
+    MAX_CHUNK_BYTES,
+    MAX_FILE_BYTES,
+    Undecompressable,
+    decompressed,
+    decompressed_pieces,
+)
+from sparse_recon.bags.salvage import Channel, SalvagedMcap, SalvagedSqlite, check_tables
 from sparse_recon.errors import ErrorCode, FileError
 
+_MAX_METADATA_BYTES = 2_000_000
+# Images of nothing shrink to a thousandth; small files may grow to this.
+_FREE_BYTES, _MOST_GROWTH = 1 << 30, 1000
 _SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 
 
@@ -48,20 +61,35 @@ def open_storage(path: Path) -> Storage:
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} does not exist; name a ROS 2 bag folder, .mcap or .db3 file")
     if path.is_file():
         return _opened_file(path)
-    if (path / "metadata.yaml").is_file():
-        try:
-            return _Sound(path)
-        except Exception as error:  # rosbags raises errors of many libraries on damaged input
-            why = str(error)
-    else:
-        why = "metadata.yaml is missing"
-    files = sorted((f for f in path.iterdir() if f.name.endswith(_SUFFIXES)), key=natural_order)
+    files, why = _recorded_files(path)
     if not files:
         raise FileError(
             ErrorCode.BAG_UNREADABLE,
             f"{path} is not a readable ROS 2 bag: {why}, and no {', '.join(_SUFFIXES)} file lies in it{_hint(path)}",
         )
     return _several(files, why)
+
+
+def _recorded_files(folder: Path) -> tuple[list[Path], str]:
+    """Return the files of a recording in their order, and what is wrong with its metadata."""
+    there = sorted((f for f in folder.iterdir() if f.name.endswith(_SUFFIXES)), key=natural_order)
+    metadata = folder / "metadata.yaml"
+    if not metadata.is_file():
+        return there, "metadata.yaml is missing"
+    try:
+        if metadata.stat().st_size > _MAX_METADATA_BYTES:
+            raise ValueError(f"it has {metadata.stat().st_size} bytes")
+        # Text alone: what else YAML can make of it may take any time.
+        document = yaml.load(metadata.read_text(encoding="utf-8"), yaml.BaseLoader)
+        listed = [
+            folder / Path(str(name)).name for name in document["rosbag2_bagfile_information"]["relative_file_paths"]
+        ]
+    except Exception as error:  # of the file, of YAML, or of what is in it
+        return there, f"metadata.yaml cannot be used: {str(error) or type(error).__name__}"
+    found = [file for file in dict.fromkeys(listed) if file.name.endswith(_SUFFIXES) and file.exists()]
+    if len(found) < len(listed) or not found:
+        return there, "some files that metadata.yaml names are missing"
+    return found, ""
 
 
 def _several(files: Sequence[Path], why: str) -> _Several:
@@ -81,7 +109,7 @@ def _several(files: Sequence[Path], why: str) -> _Several:
                 parts.append(part)
         if not parts:
             raise failed[0]
-        opened = _Several(parts, "; ".join([why, *(error.message for error in failed)]))
+        opened = _Several(parts, "; ".join(filter(None, [why, *(error.message for error in failed)])))
         stack.pop_all()
     return opened
 
@@ -95,12 +123,13 @@ def _hint(folder: Path) -> str:
 
 
 class _Sound:
-    """A folder or file that the rosbags library reads."""
+    """A file that the rosbags library reads."""
 
     def __init__(self, path: Path) -> None:
         from rosbags.interfaces import MessageDefinitionFormat as Format
         from rosbags.rosbag2 import Reader
 
+        _bound_chunks()
         self.damage = ""
         self._reader = Reader(path)
         self._reader.open()
@@ -126,29 +155,48 @@ class _Sound:
         self._reader.close()
 
 
+def _bound_chunks() -> None:
+    """Let rosbags decompress no chunk beyond what it states: by itself it takes whatever the data grow to."""
+    from rosbags.rosbag2 import storage_mcap
+
+    for compression in storage_mcap.DECOMPRESSORS.keys() & {"lz4", "zstd"}:
+        storage_mcap.DECOMPRESSORS[compression] = partial(_chunk, compression)
+
+
+def _chunk(compression: str, data: bytes, stated_bytes: int) -> bytes:
+    return decompressed(data, limit_bytes=min(stated_bytes, MAX_CHUNK_BYTES), compression=compression)
+
+
 def _offered_qos(connection: Any) -> tuple[Any, ...]:
     return tuple(getattr(connection.ext, "offered_qos_profiles", ()))
 
 
 class _Several:
-    """The files of a folder whose metadata cannot be used, one after the other."""
+    """The files of a folder, one after the other."""
 
     def __init__(self, parts: Sequence[Storage], damage: str) -> None:
         self._parts = parts
         self._own_damage = self.damage = damage
         merged: dict[str, Channel] = {}
         for channel in (c for part in parts for c in part.channels):
-            merged.setdefault(channel.topic, channel)
+            before = merged.get(channel.topic)
+            merged[channel.topic] = channel if before is None else _merged(before, channel)
         self.channels = tuple(merged.values())
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         for part in self._parts:
             yield from part.messages(topics)
-        self.damage = "; ".join([self._own_damage, *(part.damage for part in self._parts if part.damage)])
+        self.damage = "; ".join(filter(None, [self._own_damage, *(part.damage for part in self._parts)]))
 
     def close(self) -> None:
         for part in self._parts:
             part.close()
+
+
+def _merged(one: Channel, other: Channel) -> Channel:
+    count = one.count + other.count if min(one.count, other.count) >= 0 else -1
+    new_qos = tuple(qos for qos in other.offered_qos if qos not in one.offered_qos)
+    return replace(one, count=count, offered_qos=one.offered_qos + new_qos)
 
 
 class _Unpacked:
@@ -180,6 +228,8 @@ def _opened_file(path: Path) -> Storage:
         raise FileError(
             ErrorCode.BAG_UNREADABLE, f"{path} is not a ROS 2 recording; accepted are {', '.join(_SUFFIXES)}{hint}"
         )
+    if path.suffix == ".db3":
+        check_tables(path)
     try:
         return _Sound(path)
     except Exception:  # rosbags raises errors of many libraries on damaged input
@@ -202,7 +252,8 @@ def _decompress_file(source: Path, target: Path) -> str:
         ) from error
     with packed, file_errors(target, "the decompressed recording"), target.open("wb") as out:
         try:
-            for piece in decompressed_pieces(packed, limit_bytes=MAX_FILE_BYTES):
+            limit_bytes = min(MAX_FILE_BYTES, _FREE_BYTES + _MOST_GROWTH * source.stat().st_size)
+            for piece in decompressed_pieces(packed, limit_bytes=limit_bytes):
                 out.write(piece)
         except Undecompressable as error:
             return str(error)

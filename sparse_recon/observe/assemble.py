@@ -82,7 +82,7 @@ class FrameAssembler:
         wanted: Callable[[str, Float64, int], bool] | None = None,
     ) -> None:
         self._config = config or AssemblyConfig()
-        self._depth = depth or DepthConfig()
+        self.depth = depth or DepthConfig()
         self._cameras = {streams.name: CameraInput(streams, self._config) for streams in cameras}
         self._asked_world = world_frame
         self.transforms: TransformSource = transforms or TransformTree(
@@ -177,7 +177,6 @@ class FrameAssembler:
             self._reject(ErrorCode.STAMP_ORDER, text, lost.camera, lost.stamp_ns)
         self._waiting.clear()
         self._newest_ns = self._last_emitted_ns = 0
-        self.world_frame = self._asked_world
         self.transforms.clear()
         for camera in self._cameras.values():
             camera.restart()
@@ -198,14 +197,13 @@ class FrameAssembler:
     def _complete(self, settle: bool, finish: bool = False) -> Iterator[Frame]:
         self._collect(settle)
         while self._waiting:
-            head = self._waiting[0]
-            late = finish or len(self._waiting) > self._config.queue_size
+            head = self._head()
+            late = finish or self._overdue(head)
             if not late and not settle and self._earlier_may_come(head.stamp_ns):
                 return
-            late = late or self._newest_ns - head.stamp_ns > self._config.tf_timeout_s * 1e9
             frame: Frame | None = None
             try:
-                posed = self._posed(head, self._cameras[head.camera], late)
+                posed = self._posed(head, self._cameras[head.camera], late, settle)
                 if posed is None:
                     return
                 if self._wanted is None or self._wanted(head.camera, posed.T_world_cam, head.stamp_ns):
@@ -214,11 +212,22 @@ class FrameAssembler:
                     self.unneeded += 1
             except (InputError, TransformError) as error:
                 self._reject(error.code, error.message, head.camera, head.stamp_ns)
-            del self._waiting[0]
+            self._waiting.remove(head)
             if frame is not None:
                 self.frames_made += 1
                 self._last_emitted_ns = frame.stamp_ns
                 yield frame
+
+    def _head(self) -> _Candidate:
+        """Return the oldest frame; a camera without calibration does not hold up the others."""
+        oldest = self._waiting[0]
+        if self._overdue(oldest) or self._cameras[oldest.camera].calibrated:
+            return oldest
+        return next((c for c in self._waiting if self._cameras[c.camera].calibrated), oldest)
+
+    def _overdue(self, candidate: _Candidate) -> bool:
+        waited_s = (self._newest_ns - candidate.stamp_ns) * 1e-9
+        return len(self._waiting) > self._config.queue_size or waited_s > self._config.tf_timeout_s
 
     def _collect(self, settle: bool) -> None:
         for name, camera in self._cameras.items():
@@ -230,7 +239,7 @@ class FrameAssembler:
                         f"image at {stamp_ns * 1e-9:.6f} s; check that both are published and share a clock, "
                         "or raise assembly.stamp_tolerance_s"
                     )
-                    self._reject(ErrorCode.FRAME_INVALID, text, name, stamp_ns)
+                    self._reject(ErrorCode.STAMP_UNMATCHED, text, name, stamp_ns)
                 elif match["color"].stamp_ns < self._last_emitted_ns:
                     stamp_ns = match["color"].stamp_ns
                     text = (
@@ -248,7 +257,7 @@ class FrameAssembler:
         newest = [camera.matcher.newest_ns("color") for camera in self._cameras.values()]
         return any(ns is not None and ns < stamp_ns for ns in newest)
 
-    def _posed(self, candidate: _Candidate, camera: CameraInput, late: bool) -> _Posed | None:
+    def _posed(self, candidate: _Candidate, camera: CameraInput, late: bool, settle: bool) -> _Posed | None:
         """Return the cameras and poses of a frame, or None while waiting may help."""
         color = candidate.parts["color"]
         pinhole, depth_pinhole = camera.color.at(color.stamp_ns), camera.depth.at(color.stamp_ns)
@@ -260,7 +269,8 @@ class FrameAssembler:
         depth = candidate.parts.get("depth")
         T_color_depth = np.eye(4)
         try:
-            T_world_cam = self._pose(color)
+            self._find_world(color, late, settle)
+            T_world_cam = self.transforms.lookup(self.world_frame, color.frame_id, color.stamp_ns)
             if depth is not None and camera.streams.depth_info and depth.frame_id != color.frame_id:
                 T_color_depth = self.transforms.lookup(color.frame_id, depth.frame_id, depth.stamp_ns)
         except TransformError as error:
@@ -281,10 +291,32 @@ class FrameAssembler:
             depth_m = self._depth_on_color(depth, posed.depth, posed.color, posed.T_color_depth)
         return Frame(rgb, depth_m, posed.color.intrinsics, posed.T_world_cam, color.stamp_ns, labels, candidate.camera)
 
-    def _pose(self, color: Stamped) -> Float64:
-        if not self.world_frame:
-            self.world_frame = self.transforms.root(color.frame_id)
-        return self.transforms.lookup(self.world_frame, color.frame_id, color.stamp_ns)
+    def _find_world(self, color: Stamped, late: bool, settle: bool) -> None:
+        """Find the root of the transforms where nobody named a world frame, and notice when it gets a parent.
+
+        Static transforms come first at the start and after a jump: a root above nothing that moves is believed only
+        after a moment without anything above it.
+        """
+        if self._asked_world:
+            return
+        if self.world_frame and late and self.world_frame not in self.transforms.frames():
+            self._move_world("")
+        top = self.transforms.root(self.world_frame or color.frame_id)
+        if self.world_frame:
+            if top != self.world_frame:
+                self._move_world(top)
+            return
+        waited_s = (self._newest_ns - color.stamp_ns) * 1e-9
+        moves = self.transforms.newest_common_ns(top, color.frame_id) > 0
+        if not (moves or late or settle or waited_s > self._config.order_timeout_s):
+            text = f"only static transforms lead from {color.frame_id} to {top} so far; set world_frame if that is all"
+            raise TransformError(ErrorCode.TF_FRAME_UNKNOWN, text)
+        self.world_frame = top
+
+    def _move_world(self, world_frame: str) -> None:
+        """Go on in another world frame: frames that were made before belong to another pass."""
+        self.world_frame = world_frame
+        self.restarts += 1
 
     def _hopeless(self, color: Stamped, error: TransformError) -> bool:
         """Return whether the stamp lies before the transforms, where nothing newer helps."""
@@ -294,13 +326,13 @@ class FrameAssembler:
     def _depth_on_color(
         self, depth: Stamped, camera: PinholeCamera, color: PinholeCamera, T_color_depth: Float64
     ) -> Float32:
-        decoded_m = depth_image(depth.content, self._depth.near_m, self._depth.far_m, camera.size)
+        decoded_m = depth_image(depth.content, self.depth.near_m, self.depth.far_m, camera.size)
         depth_m = camera.undistorted(decoded_m, smooth=False)
         if not np.any(np.isfinite(depth_m)):
             raise InputError(
                 ErrorCode.DEPTH_EMPTY,
                 f"{color.name}: depth image at {depth.stamp_ns * 1e-9:.6f} s has no pixel within "
-                f"{self._depth.near_m:g} to {self._depth.far_m:g} m; check the sensor, depth.near_m and depth.far_m",
+                f"{self.depth.near_m:g} to {self.depth.far_m:g} m; check the sensor, depth.near_m and depth.far_m",
             )
         same_view = np.allclose(T_color_depth, np.eye(4), atol=1e-9)
         if not same_view:

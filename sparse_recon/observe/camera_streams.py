@@ -49,6 +49,11 @@ class Calibration:
             self.problem = error.message
             raise
 
+    @property
+    def known(self) -> bool:
+        """Whether a usable camera info has come."""
+        return bool(self._known)
+
     def at(self, stamp_ns: int) -> PinholeCamera | None:
         """Return the camera in force at a stamp: the newest one before it, else the first one after it."""
         before = [camera for since_ns, _, camera in self._known if since_ns <= stamp_ns]
@@ -68,6 +73,11 @@ class CameraInput:
         self.color = Calibration(streams.rectified)
         self.depth = Calibration(streams.depth_rectified) if streams.depth_info else self.color
         self.restart()
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a usable camera info has come for each of its images."""
+        return self.color.known and self.depth.known
 
     def restart(self) -> None:
         """Forget all messages; calibrations stay."""

@@ -83,6 +83,21 @@ class CameraInputs:
         self._prefix = f"{name}/" if name else ""
         self.states: dict[str, InputState] = {}
         self._since_s = time.monotonic()
+        try:
+            self._subscribe_all(config)
+        except Exception:
+            self.destroy()
+            raise
+        self.streams = CameraStreams(
+            self.name,
+            depth=config.use_depth,
+            labels=config.use_mask or config.use_detections,
+            depth_info=config.depth_camera_info,
+            rectified=is_rectified(self.states["color"].topic),
+            depth_rectified=config.use_depth and is_rectified(self.states["depth"].topic),
+        )
+
+    def _subscribe_all(self, config: NodeConfig) -> None:
         compressed, packed = config.image_transport == "compressed", config.depth_transport == "compressedDepth"
         self._subscribe("color", CompressedImage if compressed else Image, "/compressed" if compressed else "")
         if config.use_depth:
@@ -95,20 +110,13 @@ class CameraInputs:
         if config.use_detections:
             self._subscribe("detections", _detection_type("detections"))
         if config.use_detections_3d:
-            self._subscribe("detections_3d", _detection_type("detections_3d"), required=False)
-        self.streams = CameraStreams(
-            self.name,
-            depth=config.use_depth,
-            labels=config.use_mask or config.use_detections,
-            depth_info=config.depth_camera_info,
-            rectified=is_rectified(self.states["color"].topic),
-            depth_rectified=config.use_depth and is_rectified(self.states["depth"].topic),
-        )
+            self._subscribe("detections_3d", _detection_type("detections_3d"))
 
     def destroy(self) -> None:
         """Close all subscriptions."""
         for state in self.states.values():
-            self._node.destroy_subscription(state.subscription)
+            if state.subscription is not None:
+                self._node.destroy_subscription(state.subscription)
         self.states.clear()
 
     def silent(self, after_s: float) -> list[str]:

@@ -62,9 +62,9 @@ def wind_down(node: Any, executor: Any) -> None:
     """End what runs, and go on until the clients of running goals know it."""
     node.wind_down()
     until_s = time.monotonic() + _WIND_DOWN_S
-    if not node.goals_running:
+    if not node.calls_running:
         return
-    while node.goals_running and time.monotonic() < until_s:
+    while node.calls_running and time.monotonic() < until_s:
         spin(executor, 0.05)
     until_s = time.monotonic() + _FAREWELL_S
     while time.monotonic() < until_s:

@@ -25,6 +25,10 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    def set_period(self, period_s: float) -> None:
+        """Publish this often from now on."""
+        self._timer.timer_period_ns = round(period_s * 1e9)
+
     def publish(self) -> None:
         """Publish one array now."""
         try:

@@ -18,6 +18,7 @@ from sparse_recon.ros.input_topics import INPUT_TOPICS
 from sparse_recon.ros.memory import resident_bytes
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
+from sparse_recon.ros.transforms import TransformSubscriptions
 
 OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus
 
@@ -61,7 +62,7 @@ def input_health(
     if not silent and stalled:
         code, message = _why_stalled(inputs, ingest, config)
         health.worsen(ERROR, code, message)
-    elif rejection is not None:
+    elif rejection is not None and rejection.code is not ErrorCode.STAMP_UNMATCHED:
         health.worsen(WARN, rejection.code, rejection.message)
     health.values["received"] = sum(state.received for state in inputs.states.values())
     health.values["lost_in_transport"] = sum(state.lost for state in inputs.states.values())
@@ -84,7 +85,7 @@ def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publis
 
 
 def _last_rejection(inputs: CameraInputs, ingest: Ingest) -> Rejection | None:
-    found = ingest.counts.last_rejection
+    found = ingest.counts.last_rejection.copy()
     return found.get(inputs.name) or found.get("")
 
 
@@ -94,11 +95,11 @@ def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tu
     color = inputs.states["color"]
     partners = [inputs.states[role] for role in ("depth", "labels") if role in inputs.states]
     misses = {s.topic: abs(s.last_stamp_ns - color.last_stamp_ns) * 1e-9 for s in partners if s.received}
-    if rejection is not None and rejection.code is not ErrorCode.FRAME_INVALID:
+    if rejection is not None and rejection.code is not ErrorCode.STAMP_UNMATCHED:
         return rejection.code, rejection.message
     for topic, apart_s in misses.items():
         if apart_s > config.assembly.stamp_tolerance_s:
-            return ErrorCode.FRAME_INVALID, (
+            return ErrorCode.STAMP_UNMATCHED, (
                 f"stamps on {topic} and {color.topic} are {apart_s:.3f} s apart, assembly.stamp_tolerance_s allows "
                 f"{config.assembly.stamp_tolerance_s:g} s; let both share a clock"
             )
@@ -114,14 +115,14 @@ def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tu
     return ErrorCode.NO_FRAMES, "messages arrive and no frame came of them yet"
 
 
-def transform_health(ingest: Ingest, kind: str, received: int | None) -> Health:
-    """Say who keeps transforms and which frames there are."""
-    with ingest.lock:
-        frames = sorted(ingest.assembler.transforms.frames())
-        pending = ingest.assembler.pending
-    health = Health("transforms", values={"source": kind, "frames": " ".join(frames[:50]), "frames_waiting": pending})
-    if received is not None:
-        health.values["received"] = received
+def transform_health(ingest: Ingest, kind: str, subscriptions: TransformSubscriptions) -> Health:
+    """Say who interpolates transforms, which frames there are, and why there are none."""
+    frames, pending = ingest.known_frames
+    figures = {"source": kind, "received": subscriptions.received, "frames_waiting": pending}
+    health = Health("transforms", values={**figures, "frames": " ".join(frames[:50])})
+    for topic, policy in subscriptions.incompatible.items():
+        text = f"a publisher on {topic} offers a {policy} that tf2 does not accept either: change the publisher"
+        health.worsen(WARN, ErrorCode.CONFIG_INVALID, text)
     if not frames:
         text = "no transform has arrived on /tf or /tf_static; publish them, or check the remapping of /tf"
         health.worsen(WARN, ErrorCode.TF_FRAME_UNKNOWN, text)
@@ -140,7 +141,7 @@ def ingest_health(ingest: Ingest, percentiles_ms: tuple[float, float], cpu_perce
             "frames_unneeded": ingest.assembler.unneeded,
             "dropped": counts.dropped,
             "rejected": sum(ingest.assembler.counts.values()),
-            **{f"rejected {code.name}": number for code, number in sorted(ingest.assembler.counts.items())},
+            **{f"rejected {code.name}": number for code, number in sorted(ingest.assembler.counts.copy().items())},
             "restarts": counts.restarts,
             "callback_p50_ms": f"{percentiles_ms[0]:.3f}",
             "callback_p99_ms": f"{percentiles_ms[1]:.3f}",
@@ -172,7 +173,7 @@ def worker_health(completions: Completions) -> Health:
         values={
             "waiting": worker.waiting,
             "finished": worker.finished,
-            "objects": len(completions.completed),
+            "objects": len(completions.results.objects),
             "last_object": last.object_id,
             "last_code": f"{int(last.code)} {last.code.name}",
             "last_message": last.message,

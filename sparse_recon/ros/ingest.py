@@ -27,6 +27,7 @@ _IDLE_S = 0.5  # after this long without input, stamps that are near each other 
 _MAX_TRANSFORMS = 5000  # messages that may wait
 _LOG_EVERY_S = 5.0
 _WORKING_COPIES = 4  # of a frame, while its depth is filtered
+_WAITING_SHARE = 0.1  # of the memory budget, for messages that wait
 
 
 @dataclass
@@ -60,10 +61,11 @@ class Ingest:
 
     Parameters
     ----------
-    session : takes the frames.
+    session : takes the frames; those that it holds already must not be of the future.
+    world_frame : frame of the frames in the session; empty where there are none and nobody named one.
     on_frame : called in this thread after a frame was kept.
     on_restart : called in this thread after time jumped back; the session must be emptied there.
-    on_detections : called in this thread with every message of a 3D detector.
+    on_detections : called in this thread with the camera and every message of its 3D detector.
     """
 
     def __init__(
@@ -74,9 +76,10 @@ class Ingest:
         session: CompletionSession,
         memory: MemoryBudget,
         *,
+        world_frame: str,
         on_frame: Callable[[FrameReport, Frame], None],
         on_restart: Callable[[], None],
-        on_detections: Callable[[Any], None],
+        on_detections: Callable[[str, Any], None],
     ) -> None:
         self._config, self._session, self._memory = config, session, memory
         self._on_frame, self._on_restart, self._on_detections = on_frame, on_restart, on_detections
@@ -89,11 +92,17 @@ class Ingest:
             transforms=transforms,
             wanted=self._wanted,
         )
+        self.assembler.world_frame = world_frame
         self.counts = IngestCounts(last_frame_s={camera.name: time.monotonic() for camera in cameras})
+        self.known_frames: tuple[list[str], int] = ([], 0)  # names of the transforms' frames, frames that wait
+        self._keeping = threading.Lock()  # held while a frame goes into the session
+        self._generation = 0  # of frames; those of an earlier one are not kept
+        self._future_ns = max((frame.stamp_ns for frame in session.frames), default=0)
         self._rejected = 0
         self._logged: dict[ErrorCode, tuple[float, int]] = {}
         self._items: deque[tuple[str, str, Any]] = deque()
         self._waiting: Counter[tuple[str, str]] = Counter()
+        self._waiting_bytes = 0
         self._arrived = threading.Condition(threading.RLock())
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="ingest", daemon=True)
@@ -104,13 +113,14 @@ class Ingest:
         key = (camera, role)
         limit = _MAX_TRANSFORMS if role.startswith("tf") else self._config.assembly.queue_size
         with self._arrived:
-            if self._waiting[key] >= limit:
+            full = self._waiting_bytes > _WAITING_SHARE * self._config.memory_budget_bytes and _size(message)
+            if self._waiting[key] >= limit or (full and self._waiting[key]):
                 oldest = next(i for i, item in enumerate(self._items) if item[:2] == key)
-                del self._items[oldest]
-                self._waiting[key] -= 1
+                self._taken(oldest)
                 self.counts.dropped += 1
             self._items.append((camera, role, message))
             self._waiting[key] += 1
+            self._waiting_bytes += _size(message)
             self._arrived.notify()
 
     def put_transforms(self, message: Any, static: bool) -> None:
@@ -126,12 +136,23 @@ class Ingest:
             self.put("", "mark", used)
         return used.wait(timeout_s)
 
+    def configure(self, config: NodeConfig) -> None:
+        """Take the parameters that a running input takes."""
+        with self.lock:
+            self.assembler.depth = config.depth
+
     def restart(self) -> None:
-        """Forget all messages and moving transforms; the caller empties the session."""
+        """Forget all messages, moving transforms and frames on their way; the caller empties the session."""
         self._forget_items()
         with self.lock:
             self.assembler.restart()
             self.counts.restarts = self.assembler.restarts
+            self._next_generation()
+
+    def _next_generation(self) -> None:
+        with self._keeping:
+            self._generation += 1
+            self._future_ns = 0
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread; False if it has not ended in time."""
@@ -148,6 +169,7 @@ class Ingest:
             items = list(self._items)
             self._items.clear()
             self._waiting.clear()
+            self._waiting_bytes = 0
         for _, role, content in items:
             if role == "mark":
                 content.set()
@@ -155,7 +177,7 @@ class Ingest:
     def _work(self) -> None:
         settled = True
         while not self._stopping:
-            item = self._next(None if settled else _IDLE_S)
+            item = self._next(None if settled and not self.assembler.pending else _IDLE_S)
             settled = item is None
             if self._stopping:
                 return
@@ -171,9 +193,14 @@ class Ingest:
             self._arrived.wait_for(lambda: self._items or self._stopping, timeout_s)
             if not self._items or self._stopping:
                 return None
-            item = self._items.popleft()
-            self._waiting[item[:2]] -= 1
-            return item
+            return self._taken(0)
+
+    def _taken(self, index: int) -> tuple[str, str, Any]:
+        item = self._items[index]
+        del self._items[index]
+        self._waiting[item[:2]] -= 1
+        self._waiting_bytes -= _size(item[2])
+        return item
 
     def _use(self, item: tuple[str, str, Any] | None) -> None:
         with self.lock:
@@ -181,23 +208,32 @@ class Ingest:
                 self._push(*item)
             self._note_restart()
         while frames := self._poll(settle=item is None):
-            for frame in frames:
-                self._keep(frame)
+            for frame, generation in frames:
+                self._keep(frame, generation)
         if item is not None and item[1] == "mark":
             item[2].set()
 
-    def _poll(self, settle: bool) -> list[Frame]:
+    def _poll(self, settle: bool) -> list[tuple[Frame, int]]:
         with self.lock:
             frames = self.assembler.poll(settle=settle)
+            self._note_restart()  # the world frame may have got a parent
+            for frame in frames:
+                self._note_success(frame.camera)
             self._note_rejections()
-        return frames
+            self.known_frames = (sorted(self.assembler.transforms.frames()), self.assembler.pending)
+            return [(frame, self._generation) for frame in frames]
 
     def _wanted(self, camera: str, T_world_cam: Float64, stamp_ns: int) -> bool:
-        """Answer the assembler; that it asks means that all parts of a frame are there."""
+        """Answer the assembler; a frame that adds nothing is as good as one that is kept."""
+        wanted = self._session.wants(camera, T_world_cam, stamp_ns)
+        if not wanted:
+            self._note_success(camera)
+        return wanted
+
+    def _note_success(self, camera: str) -> None:
         self.counts.last_frame_s[camera] = time.monotonic()
         self.counts.last_rejection.pop(camera, None)
         self.counts.last_rejection.pop("", None)
-        return self._session.wants(camera, T_world_cam, stamp_ns)
 
     def _push(self, camera: str, role: str, message: Any) -> None:
         if role in ("tf", "tf_static"):
@@ -207,16 +243,21 @@ class Ingest:
             stream = "color" if role == "info" else "depth"
             self.assembler.push_info(stream, camera, stamp_ns_of(message), camera_info_of(message))  # type: ignore[arg-type]
         elif role == "detections_3d":
-            self._on_detections(message)
+            self._on_detections(camera, message)
         elif role != "mark":
             content, stream = (labels_of, "labels") if role == "detections" else (image_of, role)
             frame_id = message.header.frame_id
+            if stamp_ns_of(message) < self._future_ns - self._config.assembly.jump_back_s * 1e9:
+                self.assembler.restart()  # time went back while nobody listened
             self.assembler.push_image(stream, camera, stamp_ns_of(message), frame_id, content(message))  # type: ignore[arg-type]
 
-    def _keep(self, frame: Frame) -> None:
+    def _keep(self, frame: Frame, generation: int) -> None:
         self._memory.make_room(self._session, _WORKING_COPIES * frame.nbytes)
         try:
-            report = self._session.add_frame(frame)
+            with self._keeping:
+                if generation != self._generation:
+                    return
+                report = self._session.add_frame(frame)
         except MemoryError as error:
             self.counts.lost += 1
             self._reject(Rejection(ErrorCode.MEMORY_BUDGET, str(error), frame.camera, frame.stamp_ns))
@@ -231,6 +272,7 @@ class Ingest:
     def _note_restart(self) -> None:
         if self.assembler.restarts != self.counts.restarts:
             self.counts.restarts = self.assembler.restarts
+            self._next_generation()
             self._on_restart()
 
     def _note_rejections(self) -> None:
@@ -243,6 +285,9 @@ class Ingest:
     def _reject(self, rejection: Rejection) -> None:
         """Keep why an input gave no frame, and log it at most every few seconds for each code, with a count."""
         self.counts.last_rejection[rejection.camera] = rejection
+        stalled_s = time.monotonic() - self.counts.last_frame_s.get(rejection.camera, 0.0)
+        if rejection.code is ErrorCode.STAMP_UNMATCHED and stalled_s < self._config.watchdog_s:
+            return  # colour at 30 Hz beside depth or masks at 2 Hz is in order
         last_s, repeats = self._logged.get(rejection.code, (-_LOG_EVERY_S, 0))
         now_s = time.monotonic()
         if now_s - last_s < _LOG_EVERY_S:
@@ -251,3 +296,8 @@ class Ingest:
         more = f" (and {repeats} more like it)" if repeats else ""
         log.warning("[%d %s] %s%s", rejection.code, rejection.code.name, rejection.message, more)
         self._logged[rejection.code] = (now_s, 0)
+
+
+def _size(message: Any) -> int:
+    """Return the bytes of an image, 0 for anything else."""
+    return len(getattr(message, "data", ()))

@@ -61,7 +61,8 @@ class CompletionNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._ingest: Ingest | None = None
         self._inputs: list[CameraInputs] = []
-        self._transforms: TransformSubscriptions | Tf2Transforms | None = None
+        self._transforms: TransformSubscriptions | None = None
+        self._buffer: Tf2Transforms | None = None
         self._times = CallbackTimes()
         self._cpu = Stopwatch()
         self._state_problem = Health("node", message="unconfigured")
@@ -72,6 +73,7 @@ class CompletionNode(LifecycleNode):
         self._complete_action = CompleteAction(self, self.posts, self._active)
         self._node_services = Services(self, self.posts, self._active, self._forget_messages)
         self._diagnostics = Diagnostics(self, self.config.diagnostics_period_s, self._health)
+        _guard_transitions(self)
         self._tick = self.create_timer(_TICK_S, self._go_on, clock=Clock(clock_type=ClockType.STEADY_TIME))
         backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(backwards, post_callback=self._clock_jumped)
@@ -86,7 +88,7 @@ class CompletionNode(LifecycleNode):
         try:
             if self._node_parameters.problem:
                 raise SparseReconError(ErrorCode.CONFIG_INVALID, self._node_parameters.problem)
-            self._outputs = Outputs(self, self.config.footprints)
+            self._outputs = Outputs(self, self.config.footprints, self.config.max_objects)
             self._completions = Completions(
                 self.config, self._outputs, now_s=self._now_s, why_no_frames=self._why_no_frames
             )
@@ -112,9 +114,9 @@ class CompletionNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop taking messages and cancel what runs; frames and results stay."""
         self._starts_itself = False
-        self._unsubscribe()
         if self._completions is not None:
             self._completions.worker.cancel_all(ErrorCode.NOT_ACTIVE, "the node was deactivated")
+        self._unsubscribe()
         self._state_problem = Health("node", message="inactive: activate it")
         return super().on_deactivate(state)
 
@@ -128,6 +130,7 @@ class CompletionNode(LifecycleNode):
         """End everything."""
         self._starts_itself = False
         self._clean_up()
+        self._state_problem = Health("node", message="finalized")
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -148,9 +151,9 @@ class CompletionNode(LifecycleNode):
         self._retry_at_s = time.monotonic() + _RETRY_S
 
     @property
-    def goals_running(self) -> int:
-        """Goals whose clients still wait for an end."""
-        return self._complete_action.running
+    def calls_running(self) -> int:
+        """Goals and service calls whose clients still wait for an end."""
+        return max(self._complete_action.running, self.posts.waiting)
 
     def wind_down(self) -> None:
         """Take no more work and end what runs; the executor then has results to send."""
@@ -168,7 +171,7 @@ class CompletionNode(LifecycleNode):
         try:
             self.start_itself()
             if self._ingest is not None and self._completions is not None:
-                self._completions.continue_passes()
+                self._completions.passes.go_on(self.config)
                 self._completions.show_late_viewers()
         except Exception as error:
             self._refused("go on", error)
@@ -208,25 +211,26 @@ class CompletionNode(LifecycleNode):
         self._times = CallbackTimes()
         transforms = transform_source(config.transform_source, self, config.assembly)
         if isinstance(transforms, Tf2Transforms):
-            self._transforms = transforms
+            self._buffer = transforms
 
         def take(camera: str, role: str, message: Any) -> None:
             if self._ingest is not None:
                 self._ingest.put(camera, role, message)
 
-        self._inputs = [CameraInputs(self, name, config, take, self._times) for name in config.camera_names or ("",)]
+        for name in config.camera_names or ("",):
+            self._inputs.append(CameraInputs(self, name, config, take, self._times))
         self._ingest = completions.ingest = Ingest(
             config,
             [inputs.streams for inputs in self._inputs],
             transforms,
             completions.session,
             completions.memory,
+            world_frame=completions.world_frame,
             on_frame=lambda report, frame: completions.note_frame(report.new_view),
             on_restart=completions.time_jumped,
             on_detections=completions.note_detections,
         )
-        if self._transforms is None:
-            self._transforms = TransformSubscriptions(self, self._ingest.put_transforms, self._times)
+        self._transforms = TransformSubscriptions(self, self._ingest.put_transforms, self._times)
 
     def _unsubscribe(self) -> None:
         for inputs in self._inputs:
@@ -235,6 +239,9 @@ class CompletionNode(LifecycleNode):
         if self._transforms is not None:
             self._transforms.destroy()
             self._transforms = None
+        if self._buffer is not None:
+            self._buffer.destroy()
+            self._buffer = None
         if self._ingest is not None:
             self._ingest.stop(_STOP_S)
             self._ingest = None
@@ -296,6 +303,7 @@ class CompletionNode(LifecycleNode):
     def _changed(self, config: NodeConfig) -> None:
         if self._completions is not None:
             self._completions.configure(config)
+        self._diagnostics.set_period(config.diagnostics_period_s)
 
     def _now_s(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
@@ -325,8 +333,8 @@ class CompletionNode(LifecycleNode):
         ingest, completions = self._ingest, self._completions
         if ingest is not None:
             yield from self._input_health()
-            received = getattr(self._transforms, "received", None)
-            yield transform_health(ingest, "tree" if received is not None else "tf2_ros", received)
+            if self._transforms is not None:
+                yield transform_health(ingest, self.config.transform_source, self._transforms)
             cpu_percent = self._cpu.percent(time.thread_time() + ingest.counts.cpu_s)
             yield ingest_health(ingest, self._times.percentiles_ms(), cpu_percent)
         if completions is not None and self._outputs is not None:
@@ -334,3 +342,21 @@ class CompletionNode(LifecycleNode):
             yield worker_health(completions)
             yield memory_health(completions)
         yield self._model_health
+
+
+def _guard_transitions(node: LifecycleNode) -> None:
+    """Answer a transition that the state does not allow: rclpy raises in the callback, and nobody answers."""
+    service = getattr(node, "_service_change_state", None)
+    if service is None:
+        return
+    change_state = service.callback
+
+    def answer(request: Any, response: Any) -> Any:
+        try:
+            return change_state(request, response)
+        except Exception as error:
+            node.get_logger().warning(f"transition {request.transition.label or request.transition.id}: {error}")
+            response.success = False
+            return response
+
+    service.callback = answer

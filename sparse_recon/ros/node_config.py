@@ -65,10 +65,10 @@ class NodeConfig(SessionConfig):
         metadata=doc("Boxes on detections_3d (vision_msgs/Detection3DArray) are the objects.", live=False),
     )
     transform_source: str = field(
-        default="auto",
+        default="tree",
         metadata=doc(
-            "Who keeps transforms: tf2_ros, or this package's own tree, which replay uses; auto: tf2_ros if installed.",
-            choices=("auto", "tf2_ros", "tree"),
+            "Who interpolates transforms: the tree of this package, as in replay, or the buffer of tf2_ros.",
+            choices=("tree", "tf2_ros"),
             live=False,
         ),
     )
@@ -104,7 +104,7 @@ class NodeConfig(SessionConfig):
         default="", metadata=doc("Where save_objects writes when the request names no folder; empty: it must name one.")
     )
     diagnostics_period_s: float = field(
-        default=1.0, metadata=doc("Time between two diagnostics messages.", unit="s", low=0.1, high=60.0, live=False)
+        default=1.0, metadata=doc("Time between two diagnostics messages.", unit="s", low=0.1, high=60.0)
     )
     watchdog_s: float = field(
         default=3.0, metadata=doc("An input silent for this long is reported as missing.", unit="s", low=0.5, high=60.0)

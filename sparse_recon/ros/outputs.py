@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A late planning scene needs the last message of every object; each stays in memory until it is pushed out.
-_COLLISION_DEPTH = 32
-
 
 class Outputs:
     """Publishers of everything that is known about completed objects.
@@ -50,15 +47,19 @@ class Outputs:
     node : gets the publishers, on `~/<name>` of `output_topics.NODE_TOPICS`; parameters `qos_overrides.<topic>...`
         replace their quality of service, also when they are made again.
 
+    footprints : grid of `~/footprints`.
+    max_objects : messages of so many objects must not push each other out.
+
     Attributes
     ----------
     topics : resolved name of each topic; those whose message package is not installed are missing.
     refused : topics with subscribers that ask for a quality of service which is not offered, and its policy.
     """
 
-    def __init__(self, node: Any, footprints: FootprintConfig | None = None) -> None:
+    def __init__(self, node: Any, footprints: FootprintConfig | None = None, max_objects: int = 16) -> None:
         self._node = node
-        self._footprints = footprints or FootprintConfig()
+        self.footprints = footprints or FootprintConfig()
+        self._collision_depth = 2 * max_objects  # all of one pass, and the removals of the one before
         self._lock = threading.Lock()
         self._objects: tuple[CompletedObject, ...] = ()
         self._frame_id, self._stamp_ns = "", 0
@@ -87,7 +88,7 @@ class Outputs:
             self._send("cloud", lambda: completed_cloud_fields(here, frame_id, stamp_ns))
             self._send("observed_cloud", lambda: observed_cloud_fields(here, frame_id, stamp_ns))
             self._send_collision_objects()
-            self._send("footprints", lambda: footprint_grid_fields(here, frame_id, stamp_ns, self._footprints))
+            self._send("footprints", lambda: footprint_grid_fields(here, frame_id, stamp_ns, self.footprints))
             self._send("markers", lambda: marker_array_fields(here, frame_id, stamp_ns))
             self._end_preview()
             self._views_due = bool(here) or self._views_shown
@@ -117,8 +118,14 @@ class Outputs:
                 self._frame_id, self._stamp_ns, self._preview_shown = frame_id, stamp_ns, True
                 self._send("preview", lambda: preview_fields(mesh, frame_id, stamp_ns))
 
+    def end_preview(self) -> None:
+        """Take the preview away, as of a completion that failed."""
+        with self._lock:
+            self._end_preview()
+
     def destroy(self) -> None:
-        """Take all publishers from the node."""
+        """Say that nothing is there any longer, and take all publishers from the node."""
+        self.clear("", self._stamp_ns)
         with self._lock:
             for publisher in self._publishers.values():
                 self._node.destroy_publisher(publisher)
@@ -130,7 +137,7 @@ class Outputs:
         if not topic.latched:
             qos.durability = QoSDurabilityPolicy.VOLATILE
         if name == "collision_objects":
-            qos.depth = _COLLISION_DEPTH
+            qos.depth = self._collision_depth
 
         def refused(event: Any) -> None:
             policy = self.refused[name] = policy_name(event.last_policy_kind)

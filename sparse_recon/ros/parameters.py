@@ -35,13 +35,10 @@ class NodeParameters:
     ) -> None:
         self._known = {p.name: p for p in parameters(NodeConfig)}
         self._may_change, self._on_change = may_change, on_change
+        self._refused: dict[str, str] = {}  # sentence by name of each value that could not even be declared
+        self._wished = {name: self._declared(node, p) for name, p in self._known.items()}
         self.problem = ""
-        given = {name: self._declared(node, p) for name, p in self._known.items()}
-        try:
-            self.config = load_node_config(given)
-        except ConfigError as error:
-            self.problem = self.problem or error.message
-            self.config = NodeConfig()
+        self._use(self._wished)
         node.add_on_set_parameters_callback(self._on_set)
 
     def _declared(self, node: Node, parameter: Parameter) -> Any:
@@ -50,9 +47,18 @@ class NodeParameters:
             declared = node.declare_parameter(parameter.name, default, descriptor(parameter))
             return _python_value(parameter, declared.value)
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
-            self.problem = self.problem or f"parameter {parameter.name} was given a value that is refused: {error}"
+            self._refused[parameter.name] = f"parameter {parameter.name} was given a value that is refused: {error}"
             node.declare_parameter(parameter.name, default, descriptor(parameter), ignore_override=True)
             return parameter.default
+
+    def _use(self, wished: dict[str, Any]) -> None:
+        """Put the wished values in force, all or, where they contradict each other, none: then defaults hold."""
+        self._wished = wished
+        try:
+            self.config = load_node_config(wished)
+            self.problem = next(iter(self._refused.values()), "")
+        except ConfigError as error:
+            self.config, self.problem = NodeConfig(), error.message
 
     def _on_set(self, changed: Sequence[RosParameter]) -> SetParametersResult:
         values = {}
@@ -63,14 +69,26 @@ class NodeParameters:
             if not parameter.live and (reason := self._may_change(parameter)):
                 return SetParametersResult(successful=False, reason=reason)
             values[item.name] = _python_value(parameter, item.value)
+        wished = {**self._wished, **values}
         try:
-            config = load_node_config(values, self.config)
+            load_node_config(wished)
         except ConfigError as error:
-            return SetParametersResult(successful=False, reason=error.message)
+            # Where the values at the start contradict each other, one that is good by itself may mend a part of it.
+            if not self.problem or not _good_alone(values):
+                return SetParametersResult(successful=False, reason=error.message)
         if values:
-            self.config, self.problem = config, ""
-            self._on_change(config)
+            self._refused = {name: text for name, text in self._refused.items() if name not in values}
+            self._use(wished)
+            self._on_change(self.config)
         return SetParametersResult(successful=True)
+
+
+def _good_alone(values: dict[str, Any]) -> bool:
+    try:
+        load_node_config(values)
+    except ConfigError:
+        return False
+    return True
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:

@@ -21,6 +21,7 @@ class Posts:
     """A queue of functions that the node's executor calls."""
 
     def __init__(self, node: Node) -> None:
+        self.waiting = 0  # coroutines that wait for a job
         self._functions: deque[Callable[[], None]] = deque()
         self._guard = node.create_guard_condition(self._call, callback_group=ReentrantCallbackGroup())
 
@@ -34,7 +35,11 @@ class Posts:
         future: Future = Future()
         job.done = lambda result, error: self.post(lambda: future.set_result((result, error)))
         worker.submit(job, urgent=urgent)
-        outcome: tuple[Any, SparseReconError | None] = await future
+        self.waiting += 1
+        try:
+            outcome: tuple[Any, SparseReconError | None] = await future
+        finally:
+            self.waiting -= 1
         return outcome
 
     def _call(self) -> None:

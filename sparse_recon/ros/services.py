@@ -59,7 +59,7 @@ class Services:
             response.header.frame_id = stamp["frame_id"]
             response.header.stamp.sec, response.header.stamp.nanosec = stamp["stamp"]["sec"], stamp["stamp"]["nanosec"]
             if request.with_completed:
-                response.completed = [completed_object_message(item) for item in completions.completed.values()]
+                response.completed = [completed_object_message(item) for item in completions.results.objects.values()]
 
         return await self._answer("get_objects", run, response)
 

@@ -25,7 +25,8 @@ class Job:
     done : takes what `run` returned or the error; called exactly once for every job, in the worker's thread or in that
         of whoever cancelled it while it waited.
     goal : asked for by a goal of the action, so that goal policies apply to it.
-    yields : gives way to any job that comes after it.
+    yields : goals need not wait for it: it is ended for them, and other jobs go before it.
+    sure : runs whatever else is cancelled.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Job:
     done: Callable[[Any, SparseReconError | None], None] = lambda result, error: None
     goal: bool = False
     yields: bool = False
+    sure: bool = False
     reason: SparseReconError | None = None
     _cancel: threading.Event = field(default_factory=threading.Event)
 
@@ -79,19 +81,20 @@ class Worker:
         return len(self._jobs)
 
     def submit(self, job: Job, *, urgent: bool = False) -> None:
-        """Take a job; one that gives way ends now and its owner may submit it again."""
+        """Take a job."""
         with self._changed:
             if self._stopping:
                 job.cancel(ErrorCode.NOT_ACTIVE, "the node is stopping")
             elif urgent:
                 self._jobs.appendleft(job)
             else:
-                self._jobs.append(job)
+                first = next((i for i, other in enumerate(self._jobs) if other.yields), len(self._jobs))
+                self._jobs.insert(len(self._jobs) if job.yields else first, job)
             current = self._current
             self._changed.notify_all()
         if job.cancelled():
             self._finish(job, None, job.reason)
-        elif current is not None and current.yields and not job.yields:
+        elif current is not None and current.yields and job.goal:
             current.cancel(ErrorCode.CANCELLED, f"gave way to {job.name}")
 
     def cancel(self, job: Job, code: ErrorCode, message: str) -> None:
@@ -109,7 +112,7 @@ class Worker:
         with self._changed:
             jobs = [*self._jobs, self._current]
         for job in jobs:
-            if job is not None:
+            if job is not None and not job.sure:
                 self.cancel(job, code, message)
 
     def stop(self, timeout_s: float) -> bool:

@@ -73,7 +73,7 @@ def test_exact_partner_is_not_stolen_by_an_earlier_image():
     rig.depth(133)
     rig.depth(166)
     assert rig.stamps_ms() == [100, 133]
-    assert rig.last().code is ErrorCode.FRAME_INVALID and "no depth image within 0.02 s" in rig.last().message
+    assert rig.last().code is ErrorCode.STAMP_UNMATCHED and "no depth image within 0.02 s" in rig.last().message
 
 
 def test_stamps_beyond_the_tolerance_are_dropped_with_a_reason():
@@ -137,7 +137,7 @@ def test_frames_that_wait_when_time_jumps_back_are_counted():
     rig.color(5100)
     rig.tf(0)
     assert rig.assembler.restarts == 1 and rig.assembler.pending == 0
-    assert rig.assembler.counts == {ErrorCode.STAMP_ORDER: 1, ErrorCode.FRAME_INVALID: 1}
+    assert rig.assembler.counts == {ErrorCode.STAMP_ORDER: 1, ErrorCode.STAMP_UNMATCHED: 1}
     assert "time jumped back" in rig.last().message
 
 

@@ -108,7 +108,7 @@ def test_settling_rejects_what_lacks_a_partner():
     rig = ready(Rig())
     rig.color(1000)
     assert rig.assembler.poll(settle=True) == []
-    assert rig.last().code is ErrorCode.FRAME_INVALID and "depth" in rig.last().message
+    assert rig.last().code is ErrorCode.STAMP_UNMATCHED and "depth" in rig.last().message
 
 
 def test_settling_still_waits_for_transforms_and_camera_infos():
@@ -168,5 +168,47 @@ def test_transforms_can_come_from_elsewhere():
     rig.info()
     rig.tf(0, x=9.0)
     rig.both(500)
-    assert rig.stamps_ms() == [500] and rig.assembler.world_frame == "odom"
-    assert rig.frames[0].T_world_cam[0, 3] == 0.3
+    assert rig.stamps_ms() == []  # a root above nothing that moves may get a parent yet
+    frames = rig.assembler.poll(settle=True)
+    assert [frame.stamp_ns for frame in frames] == [T0 + 500 * MS] and rig.assembler.world_frame == "odom"
+    assert frames[0].T_world_cam[0, 3] == 0.3
+
+
+def test_a_world_that_gets_a_parent_begins_another_pass_and_stays_over_a_jump_back():
+    rig = Rig()
+    rig.info()
+
+    def link(parent, child, *stamps_ms, static=False):
+        for ms in stamps_ms:
+            rig.assembler.push_transform(parent, child, T0 + ms * MS, np.eye(4), static=static)
+
+    link("base_link", "cam_optical", 0, static=True)
+    link("odom", "base_link", 0, 200)
+    rig.both(100)
+    assert rig.stamps_ms() == [100] and (rig.assembler.world_frame, rig.assembler.restarts) == ("odom", 0)
+    link("map", "odom", 0, 900)
+    link("odom", "base_link", 900)
+    rig.both(600)
+    assert rig.stamps_ms() == [100, 600] and (rig.assembler.world_frame, rig.assembler.restarts) == ("map", 1)
+    rig.assembler.restart()
+    rig.both(650)
+    assert rig.stamps_ms() == [100, 600]  # only base_link -> camera is known now: it must not become the world
+    link("odom", "base_link", 600, 900)
+    link("map", "odom", 600, 900)
+    rig.frames += rig.assembler.poll()
+    assert rig.stamps_ms() == [100, 600, 650] and rig.assembler.world_frame == "map"
+
+
+def test_a_camera_without_calibration_does_not_hold_up_another():
+    rig = Rig(CameraStreams("left"), CameraStreams("right"))
+    rig.info("left")
+    for ms in (0, 1000):
+        rig.tf(ms, child="left_optical")
+        rig.tf(ms, child="right_optical")
+    for ms in (100, 200, 300, 400):
+        rig.both(ms - 10, "right")
+        rig.both(ms, "left")
+    assert rig.stamps_ms()[:3] == [100, 200, 300]
+    assert {frame.camera for frame in rig.frames} == {"left"}
+    rig.info("right")
+    assert "right" in {frame.camera for frame in rig.frames}

@@ -148,7 +148,7 @@ def test_cancel_at_every_stage_takes_less_than_a_second(started, recording):
         robot.spin_until(lambda stage=stage: stage in {item.stage for item in robot.feedback}, what=stage)
         seconds = call.cancel()
         result = call.result()
-        if call.status != SUCCEEDED:  # the last stage may be over before the request arrives
+        if stage != "points" or call.status != SUCCEEDED:  # the last one may be over before the request arrives
             assert (call.status, result.code) == (CANCELED, ErrorCode.CANCELLED)
         assert seconds < 1.0, stage
 
@@ -262,3 +262,26 @@ def test_a_subscriber_that_asks_for_too_much_is_named_with_the_policy(robot):
     robot.spin_until(lambda: robot.diagnostics.get("outputs", {}).get("level") == "1", 20)
     assert "/completion_node/preview" in robot.diagnostics["outputs"]["message"]
     assert "durability" in robot.diagnostics["outputs"]["message"]
+
+
+def test_reset_during_a_completion_ends_it_and_viewers_show_nothing(started, recording):
+    robot = started(**{"evidence.grid": 64, "evidence.fine_grid": 144})
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames)
+    call = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").accepted()
+    robot.spin_until(lambda: robot.feedback)
+    assert robot.ask(Reset, "reset").frames_dropped == 5
+    assert call.result().code == ErrorCode.CANCELLED
+    robot.spin_until(lambda: robot.objects and not robot.objects[-1].objects)
+    robot.spin_until(lambda: robot.figure("memory", "frames") == 0, 5)
+
+
+def test_questions_do_not_keep_continuous_mode_from_its_work(started, recording):
+    robot = started(continuous=True, continuous_period_s=0.1)
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames[:2])
+    for _ in range(100):
+        robot.ask(GetObjects, "get_objects")
+        if robot.objects and len(robot.objects[-1].objects) == 3:
+            break
+    assert len(robot.objects[-1].objects) == 3

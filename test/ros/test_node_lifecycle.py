@@ -62,7 +62,8 @@ def test_states_go_up_and_down_and_each_says_what_it_is(started, recording):
     assert robot.start().result().code == ErrorCode.NOT_ACTIVE
     assert change(robot, Transition.TRANSITION_ACTIVATE)
     robot.spin_until(lambda: robot.state() == "active")
-    assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK  # frames stayed
+    kept = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result()
+    assert (kept.code, kept.object.header.frame_id) == (ErrorCode.OK, "world")  # frames stayed, in their frame
     assert change(robot, Transition.TRANSITION_DEACTIVATE)
     assert change(robot, Transition.TRANSITION_CLEANUP)
     assert label(robot) == "unconfigured"
@@ -152,12 +153,37 @@ def test_parameters_are_described_validated_as_a_set_and_refused_with_name_value
 
 
 def test_a_node_started_with_a_wrong_parameter_says_so_and_starts_once_it_is_mended(started):
-    robot = started(**{"depth.far_m": 0.1})
+    robot = started(**{"depth.far_m": 0.1, "max_waiting_goals": 3, "seed": 5})
     robot.spin_until(lambda: robot.diagnostics.get("node", {}).get("level") == "2", what="an error")
     assert robot.diagnostics["node"]["code"] == "7 CONFIG_INVALID"
     assert "depth.near_m" in robot.diagnostics["node"]["message"]
+    assert robot.ask(SetParameters, "set_parameters", parameters=[integer("seed", 6)]).results[0].successful
+    robot.spin_for(1.0)
+    assert robot.diagnostics["node"]["code"] == "7 CONFIG_INVALID"  # another parameter mends nothing
     assert robot.ask(SetParameters, "set_parameters", parameters=[double("depth.far_m", 2.0)]).results[0].successful
     robot.spin_until(lambda: robot.state() == "active", what="recovery")
+    values = robot.ask(GetParameters, "get_parameters", names=["depth.far_m", "seed", "max_waiting_goals"]).values
+    assert (values[0].double_value, values[1].integer_value, values[2].integer_value) == (2.0, 6, 3)
+
+
+def test_a_transition_that_the_state_does_not_allow_is_answered(started):
+    robot = started(autostart=False)
+    assert not change(robot, Transition.TRANSITION_ACTIVATE)
+    assert change(robot, Transition.TRANSITION_CONFIGURE)
+    assert not change(robot, Transition.TRANSITION_CONFIGURE)
+    assert label(robot) == "inactive"
+
+
+def test_activation_that_fails_leaves_no_subscriptions(started):
+    robot = started(use_detections=True)
+    try:
+        import vision_msgs.msg  # noqa: F401
+    except ImportError:
+        robot.spin_until(lambda: robot.diagnostics.get("node", {}).get("code") == "6 DEPENDENCY_MISSING", 20)
+        robot.spin_for(4.0)
+        assert not inputs_of(robot)
+    else:
+        pytest.skip("vision_msgs is installed, so that activation succeeds")
 
 
 def test_a_client_is_told_when_the_node_ends_during_its_goal(started, recording):
