@@ -105,13 +105,18 @@ class SalvagedMcap:
                 raise _Cut("it ends without a footer")
             opcode, size = struct.unpack("<BQ", head)
             left = self.path.stat().st_size - file.tell()
-            content = memoryview(file.read(min(size, left)))
-            if opcode == _CHUNK:
-                yield from _chunk_records(content)
-            elif not 1 <= opcode <= 0x0F:
+            if not 1 <= opcode <= 0x0F:
                 raise _Cut("an unknown record follows")
-            elif size <= left:
-                yield opcode, content
+            if opcode not in (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK):
+                file.seek(min(size, left), io.SEEK_CUR)
+            else:
+                content = memoryview(file.read(min(size, left, MAX_CHUNK_BYTES)))
+                if opcode == _CHUNK:
+                    yield from _chunk_records(content)
+                elif size == len(content):
+                    yield opcode, content
+                if len(content) < min(size, left):
+                    raise _Cut(f"a record has {size} bytes, accepted are {MAX_CHUNK_BYTES}")
             if size > left:
                 raise _Cut("it ends within a record")
 
@@ -243,7 +248,7 @@ def _chunk_records(content: memoryview) -> Iterator[tuple[int, memoryview]]:
     while at + 9 <= len(data):
         opcode, size = struct.unpack_from("<BQ", data, at)
         if at + 9 + size > len(data):
-            raise _Cut("it ends within a chunk")
+            raise _Cut(f"a chunk cannot be decompressed: {why_cut}" if why_cut else "it ends within a chunk")
         yield opcode, data[at + 9 : at + 9 + size]
         at += 9 + size
     if why_cut:

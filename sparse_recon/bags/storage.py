@@ -26,7 +26,7 @@ from sparse_recon.errors import ErrorCode, FileError
 
 _MAX_METADATA_BYTES = 2_000_000
 # Images of nothing shrink to a thousandth; small files may grow to this.
-_FREE_BYTES, _MOST_GROWTH = 1 << 30, 1000
+_FREE_BYTES, _MOST_GROWTH = 1 << 28, 1000
 _SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 
 
