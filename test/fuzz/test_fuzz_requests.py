@@ -21,10 +21,10 @@ from sparse_recon.action import CompleteObject
 from tf2_msgs.msg import TFMessage
 
 from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.observe.incoming import box_of, stamp_ns_of
 from sparse_recon.ros import completions as module
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.goals import request_of
-from sparse_recon.ros.incoming import box_of, stamp_ns_of
 from sparse_recon.ros.node_config import load_node_config
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.worker import Job

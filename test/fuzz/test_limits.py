@@ -30,9 +30,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.observe.compressed import decoded
+from sparse_recon.observe.incoming import camera_info_of
 from sparse_recon.observe.rvl import decode_rvl
 from sparse_recon.observe.undistort import PinholeCamera, registered_depth
-from sparse_recon.ros.incoming import camera_info_of
 from sparse_recon.types import CameraIntrinsics, Frame, OrientedBox
 
 MEGABYTE = 1_000_000
