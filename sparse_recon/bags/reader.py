@@ -6,6 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,6 @@ from typing import Any
 from sparse_recon.bags.packed import MAX_MESSAGE_BYTES, Undecompressable, decompressed
 from sparse_recon.bags.storage import open_storage
 from sparse_recon.bags.topics import (
-    COMPRESSED,
     CameraTopics,
     guess_cameras,
     is_rectified,
@@ -23,11 +23,10 @@ from sparse_recon.bags.topics import (
 )
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
-from sparse_recon.geometry.transforms import TransformTree, pose_from_quaternion
+from sparse_recon.geometry.transforms import TransformTree
 from sparse_recon.observe.assemble import FrameAssembler, Rejection
 from sparse_recon.observe.camera_streams import CameraStreams
-from sparse_recon.observe.images import CompressedImage, Image, RawImage
-from sparse_recon.observe.undistort import CameraInfo
+from sparse_recon.observe.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
 from sparse_recon.types import Float64, Frame
 
 log = logging.getLogger(__name__)
@@ -271,43 +270,30 @@ class FrameReader:
         if topic in self._transforms:
             if self._on_transforms is not None:
                 self._on_transforms(topic, log_ns, data)
-            for item in message.transforms:
-                _push_transform(self._assembler, item, topic.endswith("tf_static"))
+            for parent, child, stamp_ns, T_parent_child in transforms_of(message):
+                self._assembler.push_transform(parent, child, stamp_ns, T_parent_child, topic.endswith("tf_static"))
             return
         role, camera = self._roles[topic]
-        stamp_ns, frame_id = _stamp_ns(message.header), message.header.frame_id
+        stamp_ns, frame_id = stamp_ns_of(message), message.header.frame_id
         if role == "info" or role == "depth_info":
-            self._assembler.push_info("color" if role == "info" else "depth", camera, stamp_ns, _info(message))
+            self._assembler.push_info("color" if role == "info" else "depth", camera, stamp_ns, camera_info_of(message))
         else:
             if role == "color":
                 self._optical_frames.add(frame_id)
-            image = _image(message, self._bag.types[topic])
-            self._assembler.push_image(role, camera, stamp_ns, frame_id, image)  # type: ignore[arg-type]
+            self._assembler.push_image(role, camera, stamp_ns, frame_id, image_of(message))  # type: ignore[arg-type]
 
     def _only_root(self) -> str:
         """Return the root above everything, read ahead: the map may hang itself above the robot only later."""
         tree = TransformTree()
         for topic in self._transforms:
             for _, _, message in islice(self._bag.messages([topic]), _TOPOLOGY_MESSAGES):
-                for item in message.transforms if message is not None else ():
-                    _push_transform(tree, item, True)
+                for parent, child, stamp_ns, T_parent_child in () if message is None else transforms_of(message):
+                    with suppress(SparseReconError):  # told when it is read for good
+                        tree.add(parent, child, stamp_ns, T_parent_child, static=True)
         try:
             return tree.root()
         except TransformError:
             return ""
-
-
-def _push_transform(target: FrameAssembler | TransformTree, item: Any, static: bool) -> None:
-    t, q = item.transform.translation, item.transform.rotation
-    names = (item.header.frame_id, item.child_frame_id)
-    try:
-        T = pose_from_quaternion((q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
-        if isinstance(target, TransformTree):
-            target.add(*names, _stamp_ns(item.header), T, static)
-        else:
-            target.push_transform(*names, _stamp_ns(item.header), T, static)
-    except SparseReconError as error:
-        log.warning("transform %s -> %s is left out: %s", *names, error.message)
 
 
 def _streams(camera: CameraTopics) -> CameraStreams:
@@ -318,29 +304,4 @@ def _streams(camera: CameraTopics) -> CameraStreams:
         depth_info=bool(camera.depth_info),
         rectified=is_rectified(camera.color),
         depth_rectified=is_rectified(camera.depth),
-    )
-
-
-def _stamp_ns(header: Any) -> int:
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
-
-
-def _image(message: Any, msgtype: str) -> Image:
-    if msgtype == COMPRESSED:
-        return CompressedImage(message.format, message.data)
-    size = (int(message.width), int(message.height), int(message.step))
-    return RawImage(message.encoding, *size, bool(message.is_bigendian), message.data)
-
-
-def _info(message: Any) -> CameraInfo:
-    roi = message.roi
-    return CameraInfo(
-        int(message.width),
-        int(message.height),
-        message.k,
-        message.d,
-        message.distortion_model,
-        message.p,
-        (int(message.binning_x), int(message.binning_y)),
-        (int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)),
     )

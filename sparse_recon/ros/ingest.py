@@ -14,8 +14,8 @@ from sparse_recon.errors import ErrorCode
 from sparse_recon.geometry.transforms import TransformSource
 from sparse_recon.observe.assemble import FrameAssembler, Rejection
 from sparse_recon.observe.camera_streams import CameraStreams
+from sparse_recon.observe.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
 from sparse_recon.requests import FrameReport
-from sparse_recon.ros.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
 from sparse_recon.ros.memory import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.session import CompletionSession

@@ -12,10 +12,10 @@ from rclpy.node import Node
 from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.messages import candidate_fields, header_fields
 from sparse_recon.msg import ObjectCandidate
+from sparse_recon.observe.incoming import box_of, stamp_ns_of
 from sparse_recon.ros import qos
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.convert import to_message
-from sparse_recon.ros.incoming import box_of, stamp_ns_of
 from sparse_recon.ros.outputs import completed_object_message
 from sparse_recon.ros.posts import Posts
 from sparse_recon.ros.worker import Job

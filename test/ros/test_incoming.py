@@ -13,7 +13,7 @@ from tf2_msgs.msg import TFMessage
 
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.observe.images import label_image
-from sparse_recon.ros.incoming import boxes_of, camera_info_of, image_of, labels_of, transforms_of
+from sparse_recon.observe.incoming import boxes_of, camera_info_of, image_of, labels_of, transforms_of
 
 
 def detected_2d(*rectangles):
