@@ -23,6 +23,7 @@ from sparse_recon.ros.timeline import CLOCK, is_static, merged_transforms, timel
 log = logging.getLogger(__name__)
 
 NODE_NAME = "sparse_recon_player"
+_END_OF_TIME_NS = 2**31 * 10**9  # of builtin_interfaces/Time
 _SHORTEST_PASS_S = 0.1  # a recording of one instant, looped, must not fill the network
 _POLL_S = 0.05
 _SETTLED_POLLS = 10  # endpoints come one by one, and are matched on this side a little before on their own
@@ -131,7 +132,8 @@ class Player:
             started = started or time.monotonic()  # after the first message was read
             _sleep_until(started + event.due_s)
             if event.topic == CLOCK and o.clock_hz:
-                self._publishers[CLOCK].publish(_clock_message(event.played_ns))
+                if 0 <= event.played_ns < _END_OF_TIME_NS:
+                    self._publishers[CLOCK].publish(_clock_message(event.played_ns))
                 continue
             self.summary.late_s = max(self.summary.late_s, time.monotonic() - started - event.due_s)
             self._publish(event.topic, event.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -9,7 +10,10 @@ from typing import Any, NamedTuple
 from sparse_recon.bags.topics import TRANSFORMS
 from sparse_recon.messages import header_fields
 
+log = logging.getLogger(__name__)
+
 CLOCK = "/clock"
+_LONGEST_SILENCE_NS = 86_400_000_000_000  # a day
 _SLACK_NS = 1_000_000_000  # recorders with several threads write messages a little out of order
 
 
@@ -34,20 +38,24 @@ def timeline(
 
     Parameters
     ----------
-    messages : topic, log time in ns, data; a log time below an earlier one is due with the earlier one.
+    messages : topic, log time in ns, data; a log time below an earlier one is due with the earlier one, and a silence
+        of more than a day is skipped: the recorder's clock was set meanwhile, or the log time is damaged.
     begin_ns : log time that is due at once.
     rate : seconds of the recording per second.
     clock_hz : ticks per second; 0 for none. The first tells `begin_ns`, before all messages; the last, after all
         messages, tells the time of the last message, and is repeated while the pause lasts.
     pause_s : seconds after the last message that belong to the pass.
     """
-    due_s, played_ns, tick = 0.0, begin_ns, 0
+    due_s, played_ns, skipped_ns, tick = 0.0, begin_ns, 0, 0
     for topic, log_ns, data in messages:
+        if log_ns - played_ns > _LONGEST_SILENCE_NS:
+            log.warning("a silence of %.1f days is skipped", (log_ns - played_ns) / _LONGEST_SILENCE_NS)
+            skipped_ns += log_ns - played_ns
         played_ns = max(played_ns, log_ns)
-        due_s = (played_ns - begin_ns) * 1e-9 / rate
+        due_s = (played_ns - begin_ns - skipped_ns) * 1e-9 / rate
         while clock_hz and tick / clock_hz <= due_s:
             tick_s = tick / clock_hz
-            yield Event(tick_s, CLOCK, begin_ns + round(tick_s * rate * 1e9), b"")
+            yield Event(tick_s, CLOCK, begin_ns + skipped_ns + round(tick_s * rate * 1e9), b"")
             tick += 1
         yield Event(due_s, topic, played_ns, data)
     if clock_hz:

@@ -53,6 +53,7 @@ def stock_mcap(
     compression: str,
     *,
     bomb: bytes = b"",
+    bomb_ns: int = 0,
     definition: Callable[[str], str] = lambda text: text,
     other: tuple[str, str, str] | None = None,
 ) -> Path:
@@ -60,7 +61,7 @@ def stock_mcap(
 
     Parameters
     ----------
-    bomb : one more message with these data.
+    bomb, bomb_ns : one more message with these data, after the others or at a log time.
     definition : changes the definition of every type.
     other : type, format and text of a definition, of which /trap then holds three messages.
     """
@@ -78,7 +79,8 @@ def stock_mcap(
         for connection, last_ns, data in reader.messages():
             writer.add_message(channels[connection.id], last_ns, bytes(data), last_ns)
         if bomb:
-            writer.add_message(next(iter(channels.values())), last_ns + 1, bomb, last_ns + 1)
+            bomb_ns = bomb_ns or last_ns + 1
+            writer.add_message(next(iter(channels.values())), bomb_ns, bomb, bomb_ns)
         if other is not None:
             schema = writer.register_schema(other[0], other[1], other[2].encode())
             channel = writer.register_channel("/trap", "cdr", schema)

@@ -1,0 +1,90 @@
+"""Damaged recordings are played as far as they go, and nothing in them makes the player wait for years."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
+
+from fuzz.bag_bytes import good_frames, rewritten, stock_mcap
+from fuzz.wild_messages import mutated
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sparse_recon.bags.frames_bag import write_frames
+from sparse_recon.bags.reader import Bag
+from sparse_recon.errors import SparseReconError
+from sparse_recon.ros.player import Player, PlayOptions, ros_node
+from sparse_recon.ros.timeline import CLOCK, timeline
+
+SEEDED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+ANSWER_S = 5.0
+FAST = PlayOptions(rate=1e6, clock_hz=1000.0, wait_s=0.0)
+DAY_NS = 86_400_000_000_000
+
+
+@pytest.fixture(scope="module")
+def node():
+    """Make a node that publishes to nobody."""
+    with ros_node("fuzz_player") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Return the bytes of one file of each storage."""
+    folder = tmp_path_factory.mktemp("recordings")
+    write_frames(good_frames(), folder / "mcap", world_frame="world", compressed=True)
+    rewritten(folder / "mcap", folder / "db3", storage="SQLITE3")
+    return {
+        "mcap": next((folder / "mcap").glob("*.mcap")).read_bytes(),
+        "db3": next((folder / "db3").glob("*.db3")).read_bytes(),
+    }
+
+
+def played(path, node, options=FAST):
+    """Play a recording; return how often a message was published, or None where it was refused with a sentence."""
+    player = None
+    try:
+        with Bag(path) as bag:
+            player = Player(bag, node, options)
+            player.play()
+    except SparseReconError as error:
+        assert error.message
+        return None
+    finally:
+        for publisher in list(node.publishers):
+            node.destroy_publisher(publisher)
+    return sum(player.summary.messages.values())
+
+
+@settings(SEEDED, max_examples=60)
+@given(st.sampled_from(["mcap", "db3"]), st.data())
+def test_any_bytes_are_played_or_refused(recordings, node, tmp_path_factory, kind, data):
+    path = tmp_path_factory.mktemp("damaged") / f"bag.{kind}"
+    path.write_bytes(data.draw(mutated(recordings[kind])))
+    begun_s = time.monotonic()
+    count = played(path, node)
+    assert time.monotonic() - begun_s < ANSWER_S
+    assert count is None or 0 < count <= 30
+
+
+@pytest.mark.parametrize("log_ns", [1, 5 * 365 * DAY_NS, 2**31 * 10**9, 2**63 - 2])
+def test_recording_whose_clock_was_set_meanwhile_is_played_without_the_years_between(node, tmp_path, log_ns: int):
+    write_frames(good_frames(), tmp_path / "bag", world_frame="world")
+    path = stock_mcap(tmp_path / "bag", tmp_path / "clock.mcap", "none", bomb=b"\0\1\0\0", bomb_ns=log_ns)
+    begun_s = time.monotonic()
+    assert played(path, node, replace(FAST, rate=1.0, clock_hz=10.0)) >= 12
+    assert time.monotonic() - begun_s < ANSWER_S
+
+
+def test_silence_of_a_day_is_kept_and_a_longer_one_is_skipped():
+    messages = [("/a", 1000, b"1"), ("/a", 1000 + DAY_NS, b"2"), ("/a", 2001 + 2 * DAY_NS, b"3")]
+    events = [event for event in timeline(messages, 1000, clock_hz=1e-4) if event.topic != CLOCK]
+    assert [event.due_s for event in events] == [0.0, 86_400.0, 86_400.0]
+    ticks = [event.played_ns for event in timeline(messages, 1000, clock_hz=1e-4) if event.topic == CLOCK]
+    assert ticks == sorted(ticks)
+    assert ticks[-1] == 2001 + 2 * DAY_NS
