@@ -14,6 +14,7 @@ Size = tuple[int, int]  # width, height
 
 MAX_PIXELS = 64_000_000  # a compressed header alone must not make us allocate more than this
 PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNKS, _MAX_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}, 100_000
 _JPEG, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 # Markers before the image data: frame headers, and other segments that have a length (ITU-T T.81, table B.1).
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -52,8 +53,9 @@ def decoded(data: memoryview, format_: str, flags: int, size: Size | None) -> np
             ErrorCode.SIZE_MISMATCH,
             f"compressed image states {stated[0]}x{stated[1]} pixels and has {len(data)} bytes: it is cut, or a trap",
         )
+    whole = _needed_chunks(data) if data[:8] == PNG else data
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(whole, np.uint8), flags) if whole else None
     except cv2.error:
         image = None
     if image is None:
@@ -62,6 +64,27 @@ def decoded(data: memoryview, format_: str, flags: int, size: Size | None) -> np
             f"compressed image of {len(data)} bytes, format {format_!r}, is cut or damaged",
         )
     return cast("npt.NDArray[np.integer]", image)
+
+
+def _needed_chunks(data: memoryview) -> bytes:
+    """Return a PNG with nothing but its image; empty if a chunk does not end within the data.
+
+    OpenCV gives each chunk the memory that its length states, before it looks for it, and unpacks profiles and texts.
+    """
+    parts, at = [PNG], len(PNG)
+    for number in range(_MAX_CHUNKS):
+        if at + 12 > len(data):
+            break
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data) or (number > 0 and kind == b"IHDR"):
+            break
+        if kind in _PNG_CHUNKS:
+            parts.append(bytes(data[at:end]))
+        if kind == b"IEND":
+            return b"".join(parts)
+        at = end
+    return b""
 
 
 def check_stated_size(what: str, stated: Size, size: Size | None) -> None:

@@ -53,9 +53,10 @@ class World:
             tree,
             self.session,
             MemoryBudget(config.memory_budget_bytes),
+            world_frame=config.world_frame,
             on_frame=lambda report, frame: None,
             on_restart=self.session.reset,
-            on_detections=self.detections.append,
+            on_detections=lambda camera, message: self.detections.append(message),
         )
 
     def say(self, role: str, message: Any) -> float:

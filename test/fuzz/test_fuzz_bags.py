@@ -69,7 +69,7 @@ def written(folder: Path, kind: str, data: bytes, recordings: dict[str, bytes]) 
     return bag
 
 
-@settings(SEEDED, max_examples=200)
+@settings(SEEDED, max_examples=120)
 @given(st.sampled_from(KINDS), st.data())
 def test_any_bytes_are_read_or_refused(recordings, tmp_path_factory, kind, data):
     folder = tmp_path_factory.mktemp("damaged")
@@ -82,7 +82,7 @@ def test_any_bytes_are_read_or_refused(recordings, tmp_path_factory, kind, data)
     assert all(frame.rgb.shape == (48, 64, 3) for frame in frames)
 
 
-@settings(SEEDED, max_examples=60)
+@settings(SEEDED, max_examples=40)
 @given(st.sampled_from(["mcap", "db3"]), st.data())
 def test_all_messages_of_any_bytes_are_decoded_or_left_out(recordings, tmp_path_factory, kind, data):
     folder = tmp_path_factory.mktemp("damaged")

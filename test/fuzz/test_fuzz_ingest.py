@@ -17,7 +17,7 @@ from sparse_recon.errors import SparseReconError
 SEEDED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(SEEDED, max_examples=150)
+@settings(SEEDED, max_examples=80)
 @given(wild_frames())
 def test_any_messages_are_used_in_time_and_good_frames_are_kept_after_them(messages):
     with World() as world:

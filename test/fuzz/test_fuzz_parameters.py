@@ -62,7 +62,7 @@ def test_no_number_is_endless(value: float):
     assert [parameter.name for parameter in parameters(NodeConfig) if not refused({parameter.name: value})] == []
 
 
-@settings(SEEDED, max_examples=600)
+@settings(SEEDED, max_examples=300)
 @given(st.dictionaries(st.sampled_from(NAMES) | TEXTS, values, min_size=1, max_size=3))
 def test_any_values_make_a_config_or_a_sentence(given_values):
     refused(given_values)
@@ -79,7 +79,7 @@ def node():
     rclpy.shutdown(context=context)
 
 
-@settings(SEEDED, max_examples=400)
+@settings(SEEDED, max_examples=200)
 @given(st.dictionaries(st.sampled_from(NAMES), ros_values, min_size=1, max_size=3))
 def test_a_node_answers_whatever_it_is_set_to(node, given_values):
     ros, ours = node

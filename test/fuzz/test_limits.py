@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import zlib
 from array import array
 from types import SimpleNamespace
 
@@ -114,6 +115,55 @@ def test_large_image_in_few_bytes_is_not_decoded_where_the_camera_is_small():
         assert growth[0] < 20 * MEGABYTE
         assert rejection(world).code is ErrorCode.SIZE_MISMATCH
         assert "8000x8000" in rejection(world).message
+
+
+def chunk(kind: bytes, length: int, content: bytes = b"") -> bytes:
+    return struct.pack(">I4s", length, kind) + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+PNG_FILE = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 700, np.uint16))[1].tobytes()
+AFTER_HEADER = 33
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        chunk(b"IDAT", 0x7FFFFFFF),
+        chunk(b"iCCP", 0x60000000),
+        chunk(b"IDAT", 0x60000000, bytes(100)),
+        chunk(b"IHDR", 13, struct.pack(">IIBBBBB", 60000, 60000, 16, 0, 0, 0, 0)),
+    ],
+    ids=["data", "profile", "some data", "second header"],
+)
+def test_png_chunk_that_claims_gigabytes_costs_nothing(more: bytes):
+    data = PNG_FILE[:AFTER_HEADER] + more + PNG_FILE[AFTER_HEADER:]
+    with memory_growth() as growth, pytest.raises(InputError, match="cut or damaged"):
+        decoded(memoryview(data), "png", cv2.IMREAD_UNCHANGED, None)
+    assert growth[0] < 20 * MEGABYTE
+
+
+def test_what_a_png_holds_beside_its_image_is_passed_over():
+    packed = zlib.compress(bytes(50 * MEGABYTE), 9)
+    more = [
+        (b"zTXt", b"text\0\0" + packed),
+        (b"iCCP", b"profile\0\0" + packed),
+        (b"acTL", bytes(8)),
+        (b"gAMA", bytes(4)),
+    ]
+    chunks = b"".join(chunk(kind, len(content), content) for kind, content in more)
+    data = PNG_FILE[:AFTER_HEADER] + chunks + PNG_FILE[AFTER_HEADER:]
+    with memory_growth() as growth:
+        found = decoded(memoryview(data), "png", cv2.IMREAD_UNCHANGED, None)
+    assert growth[0] < 20 * MEGABYTE
+    np.testing.assert_array_equal(found, np.full((HEIGHT, WIDTH), 700, np.uint16))
+
+
+def test_cut_png_of_many_empty_chunks_is_refused_in_time():
+    data = PNG_FILE[:AFTER_HEADER] + chunk(b"IDAT", 0) * MEGABYTE
+    begun_s = time.monotonic()
+    with pytest.raises(InputError, match="cut or damaged"):
+        decoded(memoryview(data), "png", cv2.IMREAD_UNCHANGED, None)
+    assert time.monotonic() - begun_s < ANSWER_S
 
 
 def test_image_of_so_many_pixels_has_more_bytes():
