@@ -18,8 +18,8 @@ Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
 
-FARTHEST_M = 1e5  # of a camera from the origin of the world
-FARTHEST_BOX_M = 1e9  # of a box from the origin of any frame, also of one of the earth
+FARTHEST_CAMERA_M = 1e5  # from the origin of the world
+FARTHEST_BOX_M = 1e9  # from the origin of any frame, also of one of the earth
 
 
 class Provenance(IntEnum):
@@ -125,11 +125,11 @@ class Frame:
                 )
         check_pose(self.T_world_cam, f"{self.camera}: T_world_cam")
         distance_m = float(np.abs(self.T_world_cam[:3, 3]).max())
-        if distance_m > FARTHEST_M:
+        if distance_m > FARTHEST_CAMERA_M:
             raise InputError(
                 ErrorCode.FRAME_INVALID,
                 f"{self.camera} stands {distance_m:g} m from the origin of the world frame, accepted are "
-                f"{FARTHEST_M:g} m: points of 32 bits are no finer than 8 mm there; set world_frame to a nearer frame",
+                f"{FARTHEST_CAMERA_M:g} m: points of 32 bits are no finer than 8 mm there; name a nearer world_frame",
             )
 
     @property

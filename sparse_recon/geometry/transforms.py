@@ -21,6 +21,7 @@ from sparse_recon.types import Float64, check_pose
 # Far above what robots have; what publishes more than this must not fill memory or time.
 MAX_FRAMES, MAX_DEPTH, MAX_NAME_LENGTH = 10_000, 1000, 255
 MAX_SAMPLES = 300_000  # of all frames together
+FARTHEST_M = 1e9  # also for transforms of the earth
 _SHOWN_FRAMES = 20
 
 
@@ -102,12 +103,16 @@ class TransformTree:
         Raises
         ------
         InputError
-            If the matrix is not rigid, a name is empty or too long, or the frame would be its own ancestor or would
-            have too many.
+            If the matrix is not rigid or moves too far, a name is empty or too long, or the frame would be its own
+            ancestor or would have too many.
         """
         parent, child = _bare(parent), _bare(child)
         _check_names(parent, child)
         check_pose(T_parent_child, f"transform {parent} -> {child}")
+        distance_m = float(np.abs(T_parent_child[:3, 3]).max())
+        if distance_m > FARTHEST_M:
+            text = f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are {FARTHEST_M:g} m"
+            raise InputError(ErrorCode.FRAME_INVALID, text)
         self._check_ancestors(parent, child, stamp_ns, static)
         link = self._links.pop(child, None)
         before = 0 if link is None else len(link.samples)
