@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -126,9 +127,8 @@ class Bag:
         """
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-        store = get_typestore(Stores.ROS2_JAZZY)
-        if msgtype in store.types:
-            return store
+        if msgtype in _ros_types().types:
+            return _ros_types()
         channel = self._definitions[msgtype]
         lengths = [int(digits[:10]) for digits in re.findall(r"\[(?:<=)?\s*(\d+)", channel.definition)]
         if channel.definition_format != "ros2msg" or not channel.definition:
@@ -138,6 +138,13 @@ class Bag:
         store = get_typestore(Stores.EMPTY)
         store.register(get_types_from_msg(channel.definition, msgtype))
         return store
+
+
+@cache
+def _ros_types() -> Any:
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS2_JAZZY)  # makes its code for each type once
 
 
 class FrameReader:
