@@ -1,0 +1,203 @@
+"""What is fuzzed: each target takes one input, and gives good ones to begin with. See fuzz.py."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+
+from sparse_recon.bags.frames_bag import write_frames
+from sparse_recon.bags.reader import Bag, FrameReader
+from sparse_recon.config import SegmentConfig, SessionConfig
+from sparse_recon.errors import SparseReconError
+from sparse_recon.geometry.poses import look_at
+from sparse_recon.observe.assemble import FrameAssembler
+from sparse_recon.observe.camera_streams import CameraStreams
+from sparse_recon.observe.images import CompressedImage, RawImage, color_image, depth_image, label_image
+from sparse_recon.observe.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
+from sparse_recon.session import CompletionSession
+from sparse_recon.types import CameraIntrinsics, Frame
+
+WIDTH, HEIGHT = 32, 24
+STAMP_0_NS, STEP_NS = 1_700_000_000_000_000_000, 100_000_000
+FORMATS = ("png", "rgb8; jpeg compressed bgr8", "16UC1; compressedDepth png", "16UC1; compressedDepth rvl",
+           "32FC1; compressedDepth png", "32FC1; compressedDepth rvl")  # fmt: skip
+ENCODINGS = ("rgb8", "bgra8", "mono8", "yuv422", "yuyv", "bayer_rggb8", "16UC1", "32FC1", "32SC1", "mono16")
+SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+
+
+class Target(Protocol):
+    """One thing to be fuzzed."""
+
+    def seeds(self) -> Iterator[bytes]: ...
+
+    def run(self, data: bytes) -> None: ...
+
+
+def frames(count: int) -> list[Frame]:
+    """Return small frames of a table top."""
+    camera = CameraIntrinsics(WIDTH, HEIGHT, np.array([[30.0, 0, 15.5], [0, 30.0, 11.5], [0, 0, 1]]))
+    rng = np.random.default_rng(3)
+    return [
+        Frame(
+            rgb=np.broadcast_to(rng.integers(0, 256, (HEIGHT, 1, 3), dtype=np.uint8), (HEIGHT, WIDTH, 3)).copy(),
+            depth_m=(rng.integers(600, 640, (HEIGHT, WIDTH)) * np.float32(1e-3)).astype(np.float32),
+            intrinsics=camera,
+            T_world_cam=look_at((0.4, 0.05 * k, 0.5), (0.0, 0.0, 0.0)),
+            stamp_ns=STAMP_0_NS + k * STEP_NS,
+        )
+        for k in range(count)
+    ]
+
+
+class Images:
+    """One byte of format, one of use, then the bytes of the image."""
+
+    def seeds(self) -> Iterator[bytes]:
+        """Yield an image of each format and encoding."""
+        frame = frames(1)[0]
+        assert frame.depth_m is not None
+        millimetres = np.round(frame.depth_m * 1000).astype(np.uint16)
+        for number, form in enumerate(FORMATS):
+            payload = cv2.imencode(".jpg" if "jpeg" in form else ".png", frame.rgb if number < 2 else millimetres)[1]
+            data = payload.tobytes()
+            if "rvl" in form:
+                data = struct.pack("<ii", WIDTH, HEIGHT) + struct.pack("<I", 0x11211211) * 200
+            header = struct.pack("<iff", 0, 10100.0, -1009.0) if "compressedDepth" in form else b""
+            yield bytes([number, number % 3]) + header + data
+        for number in range(len(ENCODINGS)):
+            yield bytes([len(FORMATS) + number, number % 3]) + bytes(WIDTH * HEIGHT * 4)
+
+    def run(self, data: bytes) -> None:
+        """Decode it."""
+        if len(data) < 3:
+            return
+        number, use, payload = data[0] % (len(FORMATS) + len(ENCODINGS)), data[1], data[2:]
+        image: Any = CompressedImage(FORMATS[number], payload) if number < len(FORMATS) else None
+        if image is None:
+            width, height, step = (payload + bytes(6))[:6:2]
+            encoding = ENCODINGS[number - len(FORMATS)]
+            image = RawImage(encoding, width, height, step * 4, bool(use & 64), payload[6:])
+        size = (WIDTH, HEIGHT) if use & 128 else None
+        decode: list[Callable[[], Any]] = [
+            lambda: color_image(image, size),
+            lambda: depth_image(image, 0.1, 10.0, size),
+            lambda: label_image(image, size),
+        ]
+        with suppress(SparseReconError):
+            decode[use % 3]()
+
+
+class Messages:
+    """One byte says in place of which message of a frame the serialised message stands that follows."""
+
+    def __init__(self) -> None:
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._seeds: list[bytes] = []
+        self._good: list[tuple[str, str, bytes]] = []
+        roles = {"camera_info": "info", "depth": "depth", "color": "color"}
+        with tempfile.TemporaryDirectory() as folder:
+            for compressed in (False, True):
+                write_frames(frames(2), Path(folder) / str(compressed), world_frame="world", compressed=compressed)
+                with Bag(Path(folder) / str(compressed)) as bag:
+                    for topic, _, data in bag.serialised(bag.types):
+                        words = topic.split("/")
+                        static = "tf_static" if topic == "/tf_static" else "tf"
+                        role = next((roles[w] for w in reversed(words) for key in roles if w.startswith(key)), static)
+                        role = "depth" if "depth" in topic else role
+                        self._good.append((role, bag.types[topic], bytes(data)))
+        self._seeds = [bytes([k]) + data for k, (_, _, data) in enumerate(self._good)]
+        self._decoded = [(role, self._store.deserialize_cdr(data, kind)) for role, kind, data in self._good]
+
+    def seeds(self) -> Iterator[bytes]:
+        """Yield every message."""
+        yield from self._seeds
+
+    def run(self, data: bytes) -> None:
+        """Put two frames together, one message of which is this one."""
+        if len(data) < 6:
+            return
+        number = data[0] % len(self._good)
+        try:
+            wild = self._store.deserialize_cdr(data[1:], self._good[number][1])
+        except Exception:  # of rosbags; such bytes are not decoded
+            return
+        half = len(self._decoded) // 2
+        start = 0 if number < half else half
+        session = CompletionSession(SessionConfig(segment=SegmentConfig(min_points=20)))
+        streams = [CameraStreams("camera")]
+        assembler = FrameAssembler(streams, world_frame="world", wanted=session.wants)
+        for k, (role, message) in enumerate(self._decoded[start : start + half], start):
+            push(assembler, role, wild if k == number else message)
+            while found := assembler.poll():
+                for frame in found:
+                    session.add_frame(frame)
+        for frame in assembler.flush():
+            session.add_frame(frame)
+        with suppress(SparseReconError):
+            session.objects()
+
+
+def push(assembler: FrameAssembler, role: str, message: Any) -> None:
+    """Hand over a message as the node does."""
+    if role.startswith("tf"):
+        for parent, child, stamp_ns, T_parent_child in transforms_of(message):
+            assembler.push_transform(parent, child, stamp_ns, T_parent_child, role == "tf_static")
+    elif role == "info":
+        assembler.push_info("color", "camera", stamp_ns_of(message), camera_info_of(message))
+    else:
+        stamp_ns, frame_id = stamp_ns_of(message), message.header.frame_id
+        assembler.push_image(role, "camera", stamp_ns, frame_id, image_of(message))  # type: ignore[arg-type]
+
+
+class Bags:
+    """One byte says of which kind the file is that follows."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+
+    def seeds(self) -> Iterator[bytes]:
+        """Yield a recording of each kind."""
+        from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_frames(frames(2), folder / "source", world_frame="world", compressed=True)
+            for storage, suffix in (("MCAP", ".mcap"), ("SQLITE3", ".db3")):
+                for mode in ("NONE", "FILE", "MESSAGE", "STORAGE"):
+                    if (storage, mode) == ("SQLITE3", "STORAGE"):
+                        continue
+                    target = folder / f"{storage}_{mode}"
+                    writer = Writer(target, version=8, storage_plugin=StoragePlugin[storage])
+                    writer.set_compression(CompressionMode[mode], CompressionFormat.ZSTD)
+                    with Reader(folder / "source") as reader, writer:
+                        ids = {
+                            c.id: writer.add_connection(c.topic, c.msgtype, msgdef=c.msgdef.data, rihs01=c.digest)
+                            for c in reader.connections
+                        }
+                        for connection, log_ns, data in reader.messages():
+                            writer.write(ids[connection.id], log_ns, data)
+                    file = next(path for path in target.iterdir() if path.suffix != ".yaml")
+                    yield bytes([SUFFIXES.index(suffix + ".zstd" * (mode == "FILE"))]) + file.read_bytes()
+
+    def run(self, data: bytes) -> None:
+        """Read all frames and all messages."""
+        if not data:
+            return
+        path = Path(self._folder.name) / f"bag{SUFFIXES[data[0] % len(SUFFIXES)]}"
+        path.write_bytes(data[1:])
+        with suppress(SparseReconError), Bag(path) as bag:
+            for _ in bag.messages(bag.types):
+                pass
+            for _ in FrameReader(bag):
+                pass
+
+
+TARGETS: dict[str, Callable[[], Target]] = {"images": Images, "messages": Messages, "bags": Bags}
