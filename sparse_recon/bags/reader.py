@@ -60,12 +60,14 @@ class Bag:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._storage = open_storage(self.path)
-        self.types = {channel.topic: channel.msgtype for channel in self._storage.channels}
-        self.counts = {channel.topic: channel.count for channel in self._storage.channels}
+        # SQLite takes values of any type for every column.
+        channels = [c for c in self._storage.channels if isinstance(c.topic, str) and isinstance(c.msgtype, str)]
+        self.types = {channel.topic: channel.msgtype for channel in channels}
+        self.counts = {channel.topic: channel.count for channel in channels}
         self.offered_qos: dict[str, list[Any]] = {topic: [] for topic in self.types}
-        for channel in self._storage.channels:
+        for channel in channels:
             self.offered_qos[channel.topic] += channel.offered_qos
-        self._definitions = {c.msgtype: c for c in self._storage.channels}
+        self._definitions = {c.msgtype: c for c in channels}
         self._stores: dict[str, Any] = {}
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
@@ -79,6 +81,9 @@ class Bag:
     def serialised(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, log time in ns, CDR bytes) in the order of recording."""
         for topic, log_ns, data in self._storage.messages(topics):
+            if not isinstance(log_ns, int) or not isinstance(data, (bytes, memoryview)):
+                log.warning("a message on %s has no time or no data and is left out", topic)
+                continue
             if data[:4] == _ZSTD:  # message compression, in a file without its metadata; CDR starts with a zero
                 try:
                     data = decompressed(bytes(data), limit_bytes=MAX_MESSAGE_BYTES)

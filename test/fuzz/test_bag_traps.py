@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,43 @@ def test_attachments_are_passed_over_and_records_longer_than_any_message_end_the
 
 def record(opcode: int) -> bytes:
     return struct.pack("<BQ", opcode, len(BOMB)) + BOMB
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE topics SET name = NULL WHERE id = 1",
+        "UPDATE topics SET name = 5 WHERE id = 1",
+        "UPDATE topics SET name = x'00ff' WHERE id = 1",
+        "UPDATE topics SET type = NULL",
+        "UPDATE topics SET type = 7 WHERE id = 1",
+        "UPDATE topics SET id = 'one' WHERE id = 1",
+        "UPDATE topics SET offered_qos_profiles = 5",
+        "UPDATE messages SET timestamp = 'late' WHERE id = 1",
+        "UPDATE messages SET timestamp = NULL WHERE id = 1",
+        "UPDATE messages SET timestamp = 1.5e300 WHERE id = 1",
+        "UPDATE messages SET data = 'text' WHERE id = 3",
+        "UPDATE messages SET data = 5 WHERE id = 3",
+        "UPDATE messages SET data = NULL",
+        "UPDATE messages SET topic_id = 1.5 WHERE id = 3",
+        "UPDATE message_definitions SET encoded_message_definition = 5, encoding = NULL",
+    ],
+)
+@pytest.mark.parametrize("salvaged", [False, True])
+def test_values_of_another_type_than_recorders_write_are_passed_over(tmp_path, statement: str, salvaged: bool):
+    write_frames(good_frames(), tmp_path / "bag", world_frame="world", storage="sqlite3")
+    file = tmp_path / "bag" / "bag.db3"
+    database = sqlite3.connect(file)
+    for table in ("topics", "messages", "message_definitions"):  # without their constraints
+        database.execute(f"CREATE TABLE free AS SELECT * FROM {table}")
+        database.execute(f"DROP TABLE {table}")
+        database.execute(f"ALTER TABLE free RENAME TO {table}")
+    database.execute(statement)
+    database.commit()
+    database.close()
+    if salvaged:
+        file.write_bytes(file.read_bytes()[:-4096])
+    assert len(frames_of(file)[0]) <= 3
+    with suppress(FileError), Bag(file) as bag:
+        messages = list(bag.messages(bag.types))
+        assert all(isinstance(topic, str) and isinstance(log_ns, int) for topic, log_ns, _ in messages)
