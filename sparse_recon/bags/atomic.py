@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,19 +35,51 @@ def whole_folder(target: Path, what: str) -> Iterator[Path]:
     """
     with file_errors(target, what):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
-            new = Path(temporary) / target.name
+        with own_folder(target) as temporary:
+            new = temporary / target.name
             new.mkdir()
             yield new
-            old = Path(temporary) / "replaced"
-            try:
-                if target.exists():
-                    target.rename(old)
-                new.rename(target)
-            except BaseException:  # Ctrl-C too: what is still in the temporary folder goes with it
-                if old.exists() and not target.exists():
-                    old.rename(target)
-                raise
+            with interrupts_held():
+                _put_in_place(new, target, temporary / "replaced")
+
+
+@contextmanager
+def own_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `target`, on the same disk, that is gone afterwards, Ctrl-C or not."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield temporary
+    finally:
+        with interrupts_held():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is done; outside the main thread, where Python never raises it, do nothing."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    heard: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _put_in_place(new: Path, target: Path, old: Path) -> None:
+    try:
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
 
 
 @contextmanager

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
-from sparse_recon.bags.atomic import file_errors
+from sparse_recon.bags.atomic import file_errors, own_folder
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.frames_dir import FramesFolder
 from sparse_recon.errors import EXIT_DONE, ErrorCode, FileError
@@ -51,7 +50,7 @@ def _write_file(folder: FramesFolder, out: Path, how: dict[str, object]) -> None
     storage = {".mcap": "mcap", ".db3": "sqlite3"}[out.suffix]
     with file_errors(out, "the recording"):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
-            bag = Path(temporary) / out.stem
+        with own_folder(out) as temporary:
+            bag = temporary / out.stem
             write_frames(folder, bag, storage=storage, **how)  # type: ignore[arg-type]
             next(bag.glob(f"*{out.suffix}")).replace(out)

@@ -1,7 +1,10 @@
-"""Folders that appear whole or not at all, also when the program is interrupted between the two renames."""
+"""Folders that appear whole or not at all, also when Ctrl-C comes while they are put in place."""
 
 from __future__ import annotations
 
+import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,24 +12,54 @@ import pytest
 from sparse_recon.bags.atomic import whole_folder
 
 
-@pytest.mark.parametrize(("after", "kept"), [(1, "old"), (2, "new")])
-def test_interrupt_between_the_renames_leaves_a_whole_result(
-    tmp_path: Path, after: int, kept: str, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(autouse=True)
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(Path, "rename"), (shutil, "rmtree")])
+def test_interrupt_while_a_result_is_replaced_leaves_the_new_one_alone(
+    tmp_path: Path, owner: object, name: str, monkeypatch: pytest.MonkeyPatch
 ):
     target = tmp_path / "object_0"
     target.mkdir()
     (target / "mesh.ply").write_text("old")
-    renames, rename = [0], Path.rename
+    original: Callable[..., object] = getattr(owner, name)
 
-    def interrupted(path: Path, to: Path) -> Path:
-        renames[0] += 1
-        moved = rename(path, to)
-        if renames[0] == after:
-            raise KeyboardInterrupt
-        return moved
+    def interrupted(*args: object, **options: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return original(*args, **options)
 
-    monkeypatch.setattr(Path, "rename", interrupted)
+    monkeypatch.setattr(owner, name, interrupted)
     with pytest.raises(KeyboardInterrupt), whole_folder(target, "the result") as new:
         (new / "mesh.ply").write_text("new")
-    assert (target / "mesh.ply").read_text() == kept
+    assert (target / "mesh.ply").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["object_0"]
+
+
+def test_interrupt_while_writing_keeps_the_old_result(tmp_path: Path):
+    target = tmp_path / "object_0"
+    target.mkdir()
+    (target / "mesh.ply").write_text("old")
+    with pytest.raises(KeyboardInterrupt), whole_folder(target, "the result") as new:
+        (new / "mesh.ply").write_text("new")
+        signal.raise_signal(signal.SIGINT)
+    assert (target / "mesh.ply").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["object_0"]
+
+
+def test_failed_swap_puts_the_old_result_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    target = tmp_path / "object_0"
+    target.mkdir()
+    (target / "mesh.ply").write_text("old")
+    rename = Path.rename
+
+    def failing(path: Path, to: Path) -> Path:
+        if to == target and path.name == target.name:
+            raise MemoryError
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(MemoryError), whole_folder(target, "the result") as new:
+        (new / "mesh.ply").write_text("new")
+    assert (target / "mesh.ply").read_text() == "old"
