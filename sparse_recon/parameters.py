@@ -44,7 +44,7 @@ class Parameter:
     """One parameter as tables, descriptors and help show it."""
 
     name: str
-    kind: str  # bool, int, float, str, float[3] or str[]
+    kind: str  # bool, int, float, str, float[3], int[] or str[]
     default: Any
     text: str
     unit: str
@@ -67,7 +67,7 @@ def parameters(config_type: type) -> Iterator[Parameter]:
 
 def _kind(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
-        return "str[]" if typing.get_args(hint)[0] is str else "float[3]"
+        return {str: "str[]", int: "int[]"}.get(typing.get_args(hint)[0], "float[3]")
     return str(hint.__name__)
 
 
@@ -113,7 +113,11 @@ def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any,
     if _kind(hint) == "str[]":
         if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) for v in value):
             raise ConfigError(f"{name} must be a list of strings, got {_shown(value)}")
+        if meta["choices"] and (unknown := [v for v in value if v not in meta["choices"]]):
+            raise ConfigError(f"{name} holds {_shown(unknown)}, accepted are {', '.join(meta['choices'])}")
         return tuple(value)
+    if _kind(hint) == "int[]":
+        return _checked_integers(name, value, meta)
     if typing.get_origin(hint) is tuple:
         numbers = [_number(v) for v in value] if isinstance(value, (tuple, list)) else []
         if len(numbers) != 3 or not all(v is not None and math.isfinite(v) for v in numbers):
@@ -128,6 +132,14 @@ def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any,
         unit = f" {meta['unit']}" if meta["unit"] else ""
         raise ConfigError(f"{name} is {_shown(value)}{unit}, accepted is {low:g} to {high:g}{unit}")
     return value
+
+
+def _checked_integers(name: str, value: Any, meta: types.MappingProxyType[Any, Any]) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list)) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
+        raise ConfigError(f"{name} must be a list of whole numbers, got {_shown(value)}")
+    if meta["low"] is not None and not all(meta["low"] <= v <= meta["high"] for v in value):
+        raise ConfigError(f"{name} is {_shown(value)}, accepted is {meta['low']:g} to {meta['high']:g} each")
+    return tuple(value)
 
 
 def _number(value: Any) -> float | None:

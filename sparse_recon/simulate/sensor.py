@@ -43,6 +43,15 @@ class SensorModel(Checked):
     grazing_deg: float = field(
         default=90.0, metadata=doc("Surfaces seen more obliquely are holes.", unit="deg", low=1.0, high=90.0)
     )
+    specular_deg: float = field(
+        default=0.0,
+        metadata=doc(
+            "Surfaces of objects that mirror the camera's own light, facing it to within this, are holes.",
+            unit="deg",
+            low=0.0,
+            high=45.0,
+        ),
+    )
     dropout: float = field(default=0.0, metadata=doc("Share of pixels lost in blobs.", low=0.0, high=0.9))
     near_m: float = field(default=0.0, metadata=doc("Nearer is invalid.", unit="m", low=0.0, high=10.0))
     far_m: float = field(default=100.0, metadata=doc("Farther is invalid.", unit="m", low=0.01, high=1000.0))
@@ -191,7 +200,10 @@ def _holes(view: RenderedView, model: SensorModel, rng: np.random.Generator) -> 
     facing = -np.einsum("hwc,hwc->hw", normals_cam, rays)
     # Stereo matching fails gradually: the limit itself is uncertain by 2 degrees.
     limit_deg = model.grazing_deg + 2.0 * _field(facing.shape, 2.0, rng)
-    holes = np.degrees(np.arccos(np.clip(facing, -1.0, 1.0))) > (limit_deg if model.grazing_deg < 90 else 91.0)
+    obliquely_deg = np.degrees(np.arccos(np.clip(facing, -1.0, 1.0)))
+    holes = obliquely_deg > (limit_deg if model.grazing_deg < 90 else 91.0)
+    if model.specular_deg > 0:
+        holes |= (obliquely_deg < model.specular_deg + _field(facing.shape, 2.0, rng)) & (view.labels > 0)
     if model.dropout > 0:
         holes |= _field(facing.shape, 1.5, rng) > norm.ppf(1.0 - model.dropout)
     return holes

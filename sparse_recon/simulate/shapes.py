@@ -86,6 +86,8 @@ def scanned_shape(path: Path, name: str = "") -> Shape:
     ------
     FileError
         If the file is missing or holds no triangles.
+    InputError
+        MESH_INVALID for vertices that are not finite.
     DependencyError
         If trimesh cannot be imported.
     """
@@ -100,6 +102,10 @@ def scanned_shape(path: Path, name: str = "") -> Shape:
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} holds no triangles; give a triangle mesh")
     colors = np.full((len(mesh.vertices), 3), 176, np.uint8)
+    if bad := int((~np.isfinite(mesh.vertices)).any(axis=1).sum()):
+        raise InputError(
+            ErrorCode.MESH_INVALID, f"{path}: {bad} of {len(mesh.vertices)} vertices are not finite; repair the mesh"
+        )
     visual: Any = mesh.visual
     if visual.kind is not None:
         visual = visual.to_color() if visual.kind == "texture" else visual

@@ -1,0 +1,189 @@
+"""What the cameras of a protocol see of an object: frames as delivered, and the truth beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from sparse_recon.evaluate.objects import ScoredObject
+from sparse_recon.evaluate.protocol import Protocol
+from sparse_recon.geometry.poses import pose
+from sparse_recon.simulate.cameras import camera_ring, depth_camera
+from sparse_recon.simulate.household import make_shape
+from sparse_recon.simulate.recording import FIRST_STAMP_NS, PERIOD_NS
+from sparse_recon.simulate.render import RenderedView, Renderer
+from sparse_recon.simulate.scene import Scene, scene_of
+from sparse_recon.simulate.sensor import SENSORS, SensorModel, exact, sense
+from sparse_recon.simulate.shapes import Shape
+from sparse_recon.types import CameraIntrinsics, Float64, Frame, TriangleMesh
+
+LABEL = 1  # of the scored object; another object has the next one
+NEAREST_DIAMETERS = 1.2
+OCCLUDED_SHARE = (0.15, 0.5)  # of the outline in the first view
+_OCCLUDER_TRIES = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One object, seen by the cameras of one condition.
+
+    Attributes
+    ----------
+    frames : as the cameras delivered them, in the order in which they are used; pixels of the object have the label
+        `LABEL`.
+    ideal : the same images without any error, with the true poses; those of `frames` first, then novel views.
+    truth : the true surface, world frame.
+    diameter_m : largest distance between two points of the object.
+    """
+
+    name: str
+    condition: str
+    seed: int
+    frames: tuple[Frame, ...]
+    ideal: tuple[RenderedView, ...]
+    scene: Scene
+    truth: TriangleMesh
+    diameter_m: float
+
+    def seen_from(self, views: int) -> Case:
+        """Return the case of the first `views` cameras."""
+        novel = self.ideal[len(self.frames) :]
+        return replace(self, frames=self.frames[:views], ideal=(*self.ideal[:views], *novel))
+
+    @property
+    def observed_ideal(self) -> tuple[RenderedView, ...]:
+        return self.ideal[: len(self.frames)]
+
+    @property
+    def novel_ideal(self) -> tuple[RenderedView, ...]:
+        return self.ideal[len(self.frames) :]
+
+
+def make_case(scored: ScoredObject, condition: str, seed: int, protocol: Protocol) -> Case:
+    """Render an object from all cameras of a protocol.
+
+    Everything random is drawn from the object's name, the seed and the condition; turn and cameras are the same in all
+    conditions.
+    """
+    shape = scored.load()
+    diameter_m = diameter(shape.vertices_obj)
+    rng = _generator(scored.name, seed)
+    # A turn about the vertical, so that no object shows its front to the first camera by the habits of its scanner.
+    R = Rotation.from_euler("z", rng.uniform(0.0, 360.0), degrees=True).as_matrix()
+    T_world_obj = pose(R, (0.0, 0.0, 0.0))
+    scene = scene_of([shape], [T_world_obj])
+    poses, novel = _cameras(scene, diameter_m, protocol, rng)
+    if condition == "occluded":
+        scene = _with_occluder(scene, poses[0], protocol, _generator(scored.name, seed, condition))
+    renderer, intrinsics = Renderer(scene), _intrinsics(protocol)
+    ideal = tuple(renderer.render(intrinsics, T) for T in (*poses, *novel))
+    sensor = _sensor(condition, protocol)
+    frames = tuple(
+        _delivered(view, sensor, i, _generator(scored.name, seed, condition, i), condition, protocol)
+        for i, view in enumerate(ideal[: len(poses)])
+    )
+    return Case(scored.name, condition, seed, frames, ideal, scene, scene.objects[0].mesh_world, diameter_m=diameter_m)
+
+
+def diameter(vertices: Float64) -> float:
+    """Return the largest distance between two of (V, 3) points, metres."""
+    from scipy.spatial import ConvexHull
+    from scipy.spatial.distance import pdist
+
+    corners = vertices[ConvexHull(vertices).vertices]
+    if len(corners) > 4000:  # of a ball; every so many of them lie closer than sampling errors
+        corners = corners[:: len(corners) // 4000 + 1]
+    return float(pdist(corners).max())
+
+
+def _generator(*parts: object) -> np.random.Generator:
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+
+def _intrinsics(protocol: Protocol) -> CameraIntrinsics:
+    return depth_camera(protocol.width_px, protocol.height_px, protocol.horizontal_fov_deg)
+
+
+def _cameras(
+    scene: Scene, diameter_m: float, protocol: Protocol, rng: np.random.Generator
+) -> tuple[list[Float64], list[Float64]]:
+    """Return poses `T_world_cam` of the observing cameras, opposite ones first, and of novel ones between them."""
+    count = max(protocol.views)
+    near_m = max(protocol.distance_near_m, NEAREST_DIAMETERS * diameter_m)
+
+    def ring(size: int, start_deg: float) -> tuple[Float64, ...]:
+        return camera_ring(
+            size,
+            rng,
+            scene.centre_world,
+            distance_m=(near_m, max(near_m, protocol.distance_far_m)),
+            elevation_deg=(protocol.elevation_low_deg, protocol.elevation_high_deg),
+            azimuth_deg=(start_deg, start_deg + 360.0),
+        )
+
+    start_deg = float(rng.uniform(0.0, 360.0))
+    poses = ring(count, start_deg)
+    novel = ring(max(protocol.novel_views, 1), start_deg + 180.0 / count)
+    order = sorted(range(count), key=_bit_reversed)
+    return [poses[i] for i in order], list(novel[: protocol.novel_views])
+
+
+def _bit_reversed(i: int) -> int:
+    """Order in which any first few of a ring lie far apart (van der Corput)."""
+    return int(f"{i:08b}"[::-1], 2)
+
+
+def _sensor(condition: str, protocol: Protocol) -> SensorModel:
+    if condition == "clean":
+        return SENSORS["clean"]
+    noisy = replace(exact(SENSORS["realsense"]), specular_deg=4.0)
+    return replace(noisy, mask_px=protocol.mask_error_px) if condition == "mask" else noisy
+
+
+def _delivered(
+    view: RenderedView, sensor: SensorModel, i: int, rng: np.random.Generator, condition: str, protocol: Protocol
+) -> Frame:
+    frame = sense(view, sensor, rng, stamp_ns=FIRST_STAMP_NS + i * PERIOD_NS)
+    if condition != "pose":
+        return frame
+    direction, axis = rng.standard_normal((2, 3))
+    shift_m = rng.uniform(0.0, protocol.pose_error_m) * direction / np.linalg.norm(direction)
+    turn_rad = np.deg2rad(rng.uniform(0.0, protocol.pose_error_deg)) * axis / np.linalg.norm(axis)
+    T = frame.T_world_cam.copy()
+    T[:3, :3] = T[:3, :3] @ Rotation.from_rotvec(turn_rad).as_matrix()
+    T[:3, 3] += shift_m
+    return replace(frame, T_world_cam=T)
+
+
+def _with_occluder(scene: Scene, T_world_cam: Float64, protocol: Protocol, rng: np.random.Generator) -> Scene:
+    """Stand a can or a box between the first camera and the object, hiding a part of it: the best of some tries."""
+    scored = scene.objects[0]
+    direction = T_world_cam[:2, 3] - scene.centre_world[:2]
+    azimuth = float(np.arctan2(direction[1], direction[0]))
+    intrinsics = _intrinsics(protocol)
+    best: tuple[float, Scene] = (np.inf, scene)
+    for _ in range(_OCCLUDER_TRIES):
+        other = _fitting(make_shape(str(rng.choice(["can", "box"])), rng), scored.shape, rng)
+        gap_m = scored.shape.footprint_radius_m + other.footprint_radius_m + rng.uniform(0.005, 0.05)
+        angle = azimuth + rng.uniform(-0.6, 0.6)
+        at = pose(np.eye(3), (gap_m * np.cos(angle), gap_m * np.sin(angle), 0.0))
+        tried = scene_of([scored.shape, other], [scored.T_world_obj, at])
+        renderer = Renderer(tried)
+        labels = renderer.render(intrinsics, T_world_cam, shadows=False).labels
+        hidden = 1.0 - renderer.visibility(intrinsics, T_world_cam, labels)[LABEL]
+        middle = 0.5 * sum(OCCLUDED_SHARE)
+        if abs(hidden - middle) < best[0]:
+            best = (abs(hidden - middle), tried)
+        if OCCLUDED_SHARE[0] <= hidden <= OCCLUDED_SHARE[1]:
+            return tried
+    return best[1]
+
+
+def _fitting(other: Shape, scored: Shape, rng: np.random.Generator) -> Shape:
+    """Scale an occluder to about the height of what it stands before."""
+    wanted_m = float(np.clip(scored.size_m[2] * rng.uniform(0.6, 1.3), 0.03, 0.25))
+    return replace(other, vertices_obj=other.vertices_obj * (wanted_m / other.size_m[2]))

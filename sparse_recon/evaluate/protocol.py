@@ -1,0 +1,123 @@
+"""What is measured, and under which conditions: printed with every table, stored with every result."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sparse_recon.errors import ConfigError
+from sparse_recon.parameters import Checked, doc, replaced
+
+CONDITIONS: dict[str, str] = {
+    "clean": "exact depth, poses and masks",
+    "noisy": "RealSense-like depth (disparity noise and steps, ragged edges, flying pixels, holes at grazing angles "
+    "and highlights), exact poses and masks",
+    "pose": "noisy, and every camera pose is wrong",
+    "mask": "noisy, and every mask is too small or too large",
+    "occluded": "noisy, and another object hides part of this one from the first camera",
+}
+
+
+@dataclass(frozen=True)
+class Protocol(Checked):
+    """The conditions of one evaluation. Results are in metres of the world, never aligned to the truth."""
+
+    views: tuple[int, ...] = field(
+        default=(1, 2, 4), metadata=doc("Numbers of cameras; fewer are the first of the most.", low=1, high=16)
+    )
+    conditions: tuple[str, ...] = field(
+        default=("clean", "noisy"), metadata=doc("What is wrong with the input.", choices=tuple(CONDITIONS))
+    )
+    seed: int = field(default=0, metadata=doc("Of turn, cameras, noise and samples.", low=0, high=2**31 - 1))
+    repeats: int = field(default=1, metadata=doc("Seeds per object, from `seed` on.", low=1, high=1000))
+    distance_near_m: float = field(
+        default=0.4,
+        metadata=doc(
+            "Nearest camera, from the object's centre; at least 1.2 diameters off.", unit="m", low=0.1, high=10.0
+        ),
+    )
+    distance_far_m: float = field(default=1.2, metadata=doc("Farthest camera.", unit="m", low=0.1, high=10.0))
+    elevation_low_deg: float = field(default=15.0, metadata=doc("Lowest camera.", unit="deg", low=-89.0, high=89.0))
+    elevation_high_deg: float = field(default=60.0, metadata=doc("Highest camera.", unit="deg", low=-89.0, high=89.0))
+    width_px: int = field(default=640, metadata=doc("Image width.", unit="px", low=32, high=4096))
+    height_px: int = field(default=480, metadata=doc("Image height.", unit="px", low=32, high=4096))
+    horizontal_fov_deg: float = field(
+        default=55.0, metadata=doc("Horizontal field of view.", unit="deg", low=5.0, high=150.0)
+    )
+    pose_error_m: float = field(
+        default=0.004, metadata=doc("Largest shift of a camera in `pose`, uniform.", unit="m", low=0.0, high=0.5)
+    )
+    pose_error_deg: float = field(
+        default=1.0, metadata=doc("Largest turn of a camera in `pose`, uniform.", unit="deg", low=0.0, high=30.0)
+    )
+    mask_error_px: int = field(default=3, metadata=doc("Largest error of a mask in `mask`.", unit="px", low=0, high=20))
+    samples: int = field(default=20_000, metadata=doc("Points drawn from each surface.", low=100, high=1_000_000))
+    volume_samples: int = field(
+        default=50_000, metadata=doc("Points drawn in the box around both solids.", low=100, high=10_000_000)
+    )
+    empty_voxel_m: float = field(
+        default=0.003,
+        metadata=doc("Voxel in which surface is counted as in empty space.", unit="m", low=5e-4, high=0.1),
+    )
+    empty_tolerance_m: float = field(
+        default=0.0066,
+        metadata=doc(
+            "Surface this much nearer to a camera than what it truly sees is in empty space (3 sigmas of a Kinect-like "
+            "camera at 0.9 m, and a voxel).",
+            unit="m",
+            low=0.0,
+            high=0.1,
+        ),
+    )
+    visible_tolerance_m: float = field(
+        default=0.002,
+        metadata=doc("True surface this close to what a camera truly sees is observed.", unit="m", low=1e-4, high=0.1),
+    )
+    novel_views: int = field(
+        default=2, metadata=doc("Cameras between the observed ones, for PSNR and SSIM of colour.", low=0, high=16)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for low, high in (("distance_near_m", "distance_far_m"), ("elevation_low_deg", "elevation_high_deg")):
+            if getattr(self, low) > getattr(self, high):
+                raise ConfigError(f"{low} ({getattr(self, low):g}) must not be larger than {high}")
+        for name in ("views", "conditions"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(f"{name} must be different values, at least one; got {list(values)}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values as JSON holds them."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], base: Protocol | None = None) -> Protocol:
+        """Return a protocol with some values changed.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown, or a value has the wrong type or lies outside its range.
+        """
+        return typing.cast(Protocol, replaced(base or cls(), values))
+
+    def text(self) -> str:
+        """Return the protocol as a paragraph."""
+        views = "/".join(map(str, self.views))
+        return (
+            f"Protocol: one object upright on a table, turned by a seeded angle; {views} of "
+            f"{max(self.views)} cameras on a ring ({self.elevation_low_deg:g} to {self.elevation_high_deg:g} deg, "
+            f"{self.distance_near_m:g} to {self.distance_far_m:g} m, {self.width_px}x{self.height_px} px, "
+            f"{self.horizontal_fov_deg:g} deg), seeds {self.seed} to {self.seed + self.repeats - 1}. "
+            f"Alignment: none, metric as published. {self.samples} points on each surface, observed where a camera "
+            f"truly sees the true surface to {1e3 * self.visible_tolerance_m:g} mm; volumes by {self.volume_samples} "
+            f"points; empty space: voxels of {1e3 * self.empty_voxel_m:g} mm, {1e3 * self.empty_tolerance_m:g} mm in "
+            "front of what a camera truly sees. " + " ".join(f"`{c}`: {CONDITIONS[c]}." for c in self.conditions)
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
