@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import RLock
 
 from sparse_recon.complete.base import OnLoad, ViewCompleter
@@ -19,9 +20,22 @@ from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
 from sparse_recon.run import Cancel, CompletionRun, OnProgress
-from sparse_recon.types import CompletedObject, Float64, Frame, OrientedBox
+from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What the chosen frames show of one object, and what that proves, before anything is imagined.
+
+    `outliers` is the share of measured points that other views outvoted; `evidence` and `bounds` are without them.
+    """
+
+    views: ObjectViews
+    evidence: Evidence
+    bounds: Bounds
+    outliers: float
 
 
 class CompletionSession:
@@ -194,6 +208,54 @@ class CompletionSession:
         config = self._config
         run = CompletionRun(config, request, on_progress, cancel)
 
+        # 1. What was seen, and what it proves.
+        seen = self._observe(request, run)
+        if seen.outliers > 0.1:
+            run.warnings.append(
+                f"{100 * seen.outliers:.0f} % of the measured points were outvoted by other views and dropped"
+            )
+
+        # 2. Imagine what nobody saw.
+        run.enter("complete")
+        model = request.model or config.model
+        self.load(model, lambda fraction, text: run.checkpoint())
+        completer = self._completers[model]
+        surface = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
+
+        # 3. One surface from both, inside what the evidence allows.
+        fused = fuse(seen.views, surface, seen.evidence, config, run.generator, run.enter)
+        run.enter("done")
+        result = run.completed(seen.views, seen.evidence, seen.bounds, fused, completer.name)
+        q = result.quality
+        log.info(
+            "%s: %d views, %d points (%.0f %% observed), radius90 %.1f mm, %.2f s, peak %.0f MB, model %s",
+            result.object_id,
+            q.views_used,
+            len(result.points_world),
+            100 * q.observed_fraction,
+            1e3 * q.radius90_m,
+            sum(q.timings_s.values()),
+            q.peak_memory_bytes / 1e6,
+            result.model,
+        )
+        return result
+
+    @tells_memory_shortage("an object was observed")
+    def observe(self, request: CompletionRequest) -> Observation:
+        """Return what `complete` would imagine the rest of: the first half of its work, without a model.
+
+        Raises
+        ------
+        EvidenceError
+            If there is too little evidence; the code says of what kind.
+        MemoryBudgetError
+            If memory ran out; the session stays usable.
+        """
+        return self._observe(request, CompletionRun(self._config, request, None, None))
+
+    def _observe(self, request: CompletionRequest, run: CompletionRun) -> Observation:
+        config = run.config
+
         # 1. Which pixels, which frames.
         run.enter("observe")
         frames, catalog = self._snapshot()
@@ -214,36 +276,7 @@ class CompletionSession:
         for view in views.views:
             run.checkpoint()
             evidence.add(view)
-        bounds = Bounds.of(evidence, run.checkpoint)
-        if outliers > 0.1:
-            run.warnings.append(
-                f"{100 * outliers:.0f} % of the measured points were outvoted by other views and dropped"
-            )
-
-        # 3. Imagine what nobody saw.
-        run.enter("complete")
-        model = request.model or config.model
-        self.load(model, lambda fraction, text: run.checkpoint())
-        completer = self._completers[model]
-        surface = run.imagine(completer, views, evidence, bounds)
-
-        # 4. One surface from both, inside what the evidence allows.
-        fused = fuse(views, surface, evidence, config, run.generator, run.enter)
-        run.enter("done")
-        result = run.completed(views, evidence, bounds, fused, completer.name)
-        q = result.quality
-        log.info(
-            "%s: %d views, %d points (%.0f %% observed), radius90 %.1f mm, %.2f s, peak %.0f MB, model %s",
-            name,
-            q.views_used,
-            len(result.points_world),
-            100 * q.observed_fraction,
-            1e3 * q.radius90_m,
-            sum(q.timings_s.values()),
-            q.peak_memory_bytes / 1e6,
-            result.model,
-        )
-        return result
+        return Observation(views, evidence, Bounds.of(evidence, run.checkpoint), outliers)
 
     def _snapshot(self) -> tuple[tuple[Frame, ...], ObjectCatalog]:
         with self._lock:
