@@ -1,0 +1,85 @@
+"""All that can be evaluated, by name: baselines, every registered completer, and the truth as upper bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from sparse_recon.complete.registry import COMPLETERS
+from sparse_recon.config import SessionConfig
+from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.evaluate import baselines
+from sparse_recon.evaluate.cases import LABEL, Case
+from sparse_recon.evaluate.prediction import Prediction
+from sparse_recon.fuse.surface_points import sample_surface
+from sparse_recon.requests import CompletionRequest
+from sparse_recon.session import CompletionSession, Observation
+
+TRUTH = "truth"
+
+
+def method_names() -> tuple[str, ...]:
+    """Return all methods, weakest assumption first."""
+    return (*baselines.BASELINES, *COMPLETERS, TRUTH)
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Raise InputError USAGE for a name that is no method."""
+    if unknown := sorted(set(names) - set(method_names())):
+        raise InputError(
+            ErrorCode.USAGE, f"no method is named {', '.join(unknown)}; there are: {', '.join(method_names())}"
+        )
+
+
+class Contestant:
+    """The methods, each ready to answer one case after another with models loaded once."""
+
+    def __init__(self, config: SessionConfig | None = None) -> None:
+        self._config = config or SessionConfig()
+        self._sessions: dict[str, CompletionSession] = {}
+
+    def predict(self, method: str, case: Case) -> Prediction:
+        """Return the answer of a method to a case.
+
+        Raises
+        ------
+        SparseReconError
+            Whatever the method refuses the case with.
+        """
+        if method == TRUTH:
+            return _truth(case)
+        request = CompletionRequest(label=LABEL, model=method if method in COMPLETERS else "")
+        session = self._session(method, case)
+        if method in COMPLETERS:
+            return Prediction.of(session.complete(request))
+        started = time.perf_counter()
+        seen: Observation = session.observe(request)
+        return baselines.predict(method, seen, time.perf_counter() - started)
+
+    def _session(self, method: str, case: Case) -> CompletionSession:
+        session = self._sessions.setdefault(method, CompletionSession(self._config))
+        if method in COMPLETERS:
+            session.load(method)
+        session.reset()
+        for frame in case.frames:
+            session.add_frame(frame)
+        return session
+
+
+def _truth(case: Case) -> Prediction:
+    points, normals = sample_surface(
+        case.truth.vertices_world,
+        case.truth.faces,
+        baselines.POINT_SPACING_M,
+        baselines.MAX_POINTS,
+        np.random.default_rng(0),
+    )
+    return Prediction(
+        surface=case.truth,
+        points_world=points,
+        normals_world=normals,
+        inferred=np.zeros(len(points), bool),
+        conservative=case.truth,
+    )
