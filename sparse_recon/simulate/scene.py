@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.geometry.poses import pose
@@ -138,13 +139,18 @@ def placed(
 
 def surface_samples(mesh: TriangleMesh, count: int, seed: int = 0) -> Float32:
     """Return (count, 3) float32 points drawn uniformly from a surface, metres, in the mesh's frame."""
+    return samples_with_faces(mesh, count, seed)[0]
+
+
+def samples_with_faces(mesh: TriangleMesh, count: int, seed: int = 0) -> tuple[Float32, npt.NDArray[np.int64]]:
+    """Return what `surface_samples` returns, and the face (count,) of each point."""
     rng = np.random.default_rng(seed)
     a, b, c = (mesh.vertices_world[mesh.faces[:, i]].astype(np.float64) for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     face = rng.choice(len(area), size=count, p=area / area.sum())
     u, v = rng.random((2, count, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    return (a[face] + u * (b - a)[face] + v * (c - a)[face]).astype(np.float32)
+    return (a[face] + u * (b - a)[face] + v * (c - a)[face]).astype(np.float32), face
 
 
 def _table(top_z_m: float) -> Shape:

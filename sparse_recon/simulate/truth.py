@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.geometry.cameras import project_points
 from sparse_recon.geometry.poses import inverse, transform_points
+from sparse_recon.simulate.render import RenderedView
 from sparse_recon.simulate.scene import Scene, SceneObject, surface_samples
 from sparse_recon.types import Bool, Float32, Frame
 
@@ -57,23 +58,28 @@ def nearest_object(scene: Scene, centre_world: npt.ArrayLike) -> SceneObject:
     return scene.objects[int(np.argmin(np.linalg.norm(np.array(centres) - np.asarray(centre_world), axis=1)))]
 
 
-def seen_empty(points_world: Float32, frames: Sequence[Frame], tolerance_m: float) -> Bool:
+def seen_empty(
+    points_world: Float32,
+    frames: Sequence[Frame | RenderedView],
+    tolerance_m: float,
+    window_px: int = SEEN_WINDOW_PX,
+) -> Bool:
     """Return which of (N, 3) points, metres, stand in space that some frame clearly measured to be empty, (N,) bool.
 
-    A point does when all 7x7 pixels around it were measured, and the nearest of them lies more than `tolerance_m`
-    behind it. Plain images judge here, not the evidence that a completion was made from; the window is as wide as
-    outlines wander and pixels fly.
+    A point does when all pixels of the window around it were measured, and the nearest of them lies more than
+    `tolerance_m` behind it. Plain images judge here, not the evidence that a completion was made from; the window, an
+    odd number, is by default as wide as outlines wander and pixels fly.
     """
     empty = np.zeros(len(points_world), bool)
     for frame in frames:
         if frame.depth_m is None:
             continue
         # An invalid pixel counts as measured at the camera: nothing can be in front of it.
-        nearest_m = minimum_filter(np.nan_to_num(frame.depth_m, nan=0.0), SEEN_WINDOW_PX)
+        nearest_m = minimum_filter(np.nan_to_num(frame.depth_m, nan=0.0), window_px)
         points_cam = transform_points(inverse(frame.T_world_cam), points_world)
         uv = np.rint(np.nan_to_num(project_points(points_cam, frame.intrinsics), nan=-1.0)).astype(np.int64)
         size = np.array((frame.intrinsics.width, frame.intrinsics.height))
-        rim = SEEN_WINDOW_PX // 2
+        rim = window_px // 2
         inside = np.all((uv >= rim) & (uv < size - rim), axis=1) & (points_cam[:, 2] > 0)
         u, v = uv[inside].T
         empty[inside] |= nearest_m[v, u] > points_cam[inside, 2] + tolerance_m
