@@ -11,6 +11,7 @@ from sparse_recon.types import Float64
 
 Better = Literal["lower", "higher", "target", "unknown"]
 PARTS = ("observed", "inferred")
+ANSWERED = "answered_pct"  # of a method, not of a case
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Quantity:
     name : key in `Score.metrics`.
     label, unit : for people; a quantity without unit has an empty one.
     better : which way is better; `target` means near `target`, `unknown` that no way is.
-    decimals : as many as tables show.
+    decimals : as many as tables show at most; they show three digits.
+    meaning : what the label alone does not say.
+    statistic : over objects; the mean where most objects have none of it.
     """
 
     name: str
@@ -30,12 +33,20 @@ class Quantity:
     unit: str = ""
     better: Better = "lower"
     decimals: int = 2
+    meaning: str = ""
     target: float = 0.0
+    statistic: Literal["median", "mean"] = "median"
 
     @property
     def title(self) -> str:
         """Label and unit."""
         return f"{self.label} {self.unit}".strip()
+
+    @property
+    def explained(self) -> str:
+        """Title, meaning and which way is better."""
+        parts = [part for part in (self.meaning, self.direction) if part]
+        return f"{self.title}: {', '.join(parts)}" if parts else self.title
 
     @property
     def direction(self) -> str:
@@ -46,7 +57,11 @@ class Quantity:
 
     def text(self, value: float) -> str:
         """Return a value as tables show it; a dash for NaN."""
-        return "-" if np.isnan(value) else f"{value:.{self.decimals}f}"
+        if np.isnan(value):
+            return "-"
+        whole = int(np.floor(np.log10(abs(value)))) if value else 0
+        shown = f"{value:.{max(min(self.decimals, 2 - whole), 0)}f}"
+        return shown.removeprefix("-") if float(shown) == 0 else shown
 
     def cost(self, values: Any) -> Float64:
         """Return values turned so that lower is better: negated, or their distance from the target."""
@@ -57,30 +72,38 @@ class Quantity:
 
 
 _SURFACE = (
-    Quantity("chamfer_mm", "Chamfer", "mm"),
-    Quantity("chamfer_pct", "Chamfer", "% of diameter"),
-    Quantity("chamfer_diagonal_pct", "Chamfer", "% of diagonal"),
-    Quantity("accuracy_mm", "accuracy", "mm"),
-    Quantity("completeness_mm", "completeness", "mm"),
-    Quantity("f_1pct", "F1 at 1 %", "%", "higher", 1),
-    Quantity("f_2pct", "F1 at 2 %", "%", "higher", 1),
-    Quantity("f_5mm", "F1 at 5 mm", "%", "higher", 1),
-    Quantity("normal_consistency", "normal consistency", "", "higher", 3),
+    Quantity("chamfer_mm", "Chamfer", "mm", meaning="mean of accuracy and completeness"),
+    Quantity("chamfer_pct", "Chamfer", "%", meaning="the same over the object's diameter"),
+    Quantity("chamfer_diagonal_pct", "Chamfer/diagonal", "%", meaning="over the diagonal of the upright box"),
+    Quantity("accuracy_mm", "accuracy", "mm", meaning="mean distance of the answer to the true surface"),
+    Quantity("completeness_mm", "completeness", "mm", meaning="mean distance of the true surface to the answer"),
+    Quantity("f_1pct", "F(1 %)", "%", "higher", 1, "F-score of points within 1 % of the diameter"),
+    Quantity("f_2pct", "F(2 %)", "%", "higher", 1, "F-score of points within 2 % of the diameter"),
+    Quantity("f_5mm", "F(5 mm)", "%", "higher", 1, "F-score of points within 5 mm"),
+    Quantity("normal_consistency", "normals", "", "higher", 3, "mean |cosine| between true and given normals"),
 )
+_EMPTY = "in space truly seen to be empty"
 _WHOLE = (
-    Quantity("iou_pct", "volume IoU", "%", "higher", 1),
-    Quantity("in_empty_pct", "surface in empty space", "%"),
-    Quantity("in_empty_conservative_pct", "conservative in empty space", "%"),
-    Quantity("ece", "calibration error", "", "lower", 3),
-    Quantity("ause", "AUSE", "", "lower", 3),
-    Quantity("coverage90_pct", "inside radius90", "%", "target", 1, target=90.0),
-    Quantity("spearman", "rank correlation", "", "higher", 2),
-    Quantity("missed_pct", "missed volume", "%"),
-    Quantity("wasted_pct", "wasted volume", "%", "lower", 1),
+    Quantity("iou_pct", "IoU", "%", "higher", 1, "shared volume over joined volume"),
+    Quantity("in_empty_pct", "in empty", "%", meaning=f"surface {_EMPTY}", statistic="mean"),
+    Quantity(
+        *("in_empty_conservative_pct", "conservative in empty", "%"),
+        meaning=f"conservative surface {_EMPTY}",
+        statistic="mean",
+    ),
+    Quantity("ece", "ECE", "", "lower", 3, "gap between claimed and right"),
+    Quantity("ause", "AUSE", "", "lower", 3, "0 where doubt ranks points as their error does, 1 by chance"),
+    Quantity("coverage90_pct", "in radius90", "%", "target", 1, "inferred surface as near as radius90 says", 90.0),
+    Quantity("spearman", "rank", "", "higher", 2, "Spearman correlation of doubt with error"),
+    Quantity("missed_pct", "missed", "%", meaning="true volume outside the conservative mesh", statistic="mean"),
+    Quantity(
+        "wasted_pct", "wasted", "%", "lower", 1, "free volume that the conservative mesh blocks", statistic="mean"
+    ),
     Quantity("psnr_db", "PSNR", "dB", "higher", 1),
     Quantity("ssim", "SSIM", "", "higher", 3),
     Quantity("seconds", "time", "s"),
-    Quantity("peak_memory_mb", "peak memory", "MB", "lower", 0),
+    Quantity("peak_memory_mb", "memory", "MB", "lower", 0, "peak of the process"),
+    Quantity(ANSWERED, "answered", "%", "higher", 1, "cases that were not refused"),
 )
 QUANTITIES: dict[str, Quantity] = {q.name: q for q in (*_SURFACE, *_WHOLE)}
 for _q in _SURFACE:

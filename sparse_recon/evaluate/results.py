@@ -6,17 +6,16 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from sparse_recon.bags.atomic import file_errors, own_folder
 from sparse_recon.errors import ErrorCode, FileError, InputError
-from sparse_recon.evaluate.quantities import UNREPEATABLE
-from sparse_recon.evaluate.statistics import per_object
+from sparse_recon.evaluate.json_files import check_fields, check_types, dumped, read_json, write_text
+from sparse_recon.evaluate.quantities import ANSWERED, UNREPEATABLE, quantity
+from sparse_recon.evaluate.statistics import bootstrap, per_object
 
 FORMAT = 1
 FILE_NAME = "results.json"
@@ -94,9 +93,9 @@ class Score:
         ValueError
             If a field is missing, unknown or of the wrong type.
         """
-        _check_fields(record, cls, "a score")
-        _check_types(record, ("object", "condition", "method", "code", "message"), str, "a score")
-        _check_types(record, ("views", "seed"), int, "a score")
+        check_fields(record, cls, "a score")
+        check_types(record, ("object", "condition", "method", "code", "message"), str, "a score")
+        check_types(record, ("views", "seed"), int, "a score")
         try:
             return cls(**record)
         except (InputError, TypeError, AttributeError) as error:
@@ -114,8 +113,8 @@ class ObjectRecord:
     @classmethod
     def of(cls, record: Any) -> ObjectRecord:
         """Return the object that a JSON record holds; ValueError if it holds none."""
-        _check_fields(record, cls, "an object")
-        _check_types(record, ("sha256", "set"), str, "an object")
+        check_fields(record, cls, "an object")
+        check_types(record, ("sha256", "set"), str, "an object")
         return cls(record["sha256"], float(record["diameter_mm"]), record["set"])
 
 
@@ -176,6 +175,15 @@ def by_object(scores: Iterable[Score], metric: str) -> dict[str, float]:
     return dict(zip(names, means.tolist(), strict=True))
 
 
+def summary(scores: Iterable[Score], metric: str) -> float:
+    """Return the median or mean over objects of a metric, or the share of cases answered; NaN where there is none."""
+    scores = tuple(scores)
+    if metric == ANSWERED:
+        return 100 * sum(score.answered for score in scores) / len(scores) if scores else math.nan
+    values = list(by_object(scores, metric).values())
+    return bootstrap(values, statistic=quantity(metric).statistic, draws=1).value
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], leaving_out: Iterable[str] = ()) -> list[str]:
     """Return what two protocols differ in, a text `name: old -> new` each; lists and tuples are alike."""
     names = sorted((set(old) | set(new)) - set(leaving_out))
@@ -218,7 +226,7 @@ def read_results(path: Path) -> Results:
     path = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
     content = read_json(path, "results of evaluate", FORMAT)
     try:
-        _check_fields(content, Results, "the file", also=("format",))
+        check_fields(content, Results, "the file", also=("format",))
         return Results(
             content["protocol"],
             {name: ObjectRecord.of(record) for name, record in content["objects"].items()},
@@ -230,71 +238,3 @@ def read_results(path: Path) -> Results:
         raise FileError(
             ErrorCode.INPUT_MISSING, f"{path} does not hold whole results: {error}; run evaluate again"
         ) from error
-
-
-def read_json(path: Path, what: str, format_number: int) -> dict[str, Any]:
-    """Read a JSON file of ours with a format number, without values that JSON has not.
-
-    Raises
-    ------
-    FileError
-        INPUT_MISSING.
-    """
-    try:
-        content = loaded(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(
-            ErrorCode.INPUT_MISSING, f"no {what} in {path}: {error.strerror or error}; name a file that is there"
-        ) from error
-    except ValueError as error:
-        raise FileError(
-            ErrorCode.INPUT_MISSING, f"{path} holds no {what}: it is not JSON ({error}); it may be of another program"
-        ) from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != format_number:
-        raise FileError(
-            ErrorCode.INPUT_MISSING,
-            f"{path} holds no {what} of format {format_number}, found {'none' if found is None else found}; "
-            "write it again with this version",
-        )
-    return dict(content)
-
-
-def write_text(path: Path, text: str, what: str) -> None:
-    """Write a text file whole or not at all; FileError DISK_FULL or OUTPUT_UNWRITABLE."""
-    path = Path(path)
-    with file_errors(path, what):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with own_folder(path) as temporary:
-            (temporary / path.name).write_text(text, encoding="utf-8")
-            os.replace(temporary / path.name, path)
-
-
-def dumped(value: Any) -> str:
-    """Return JSON that is the same for the same value: sorted names, no spaces, every digit, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def loaded(text: str) -> Any:
-    """Parse JSON; ValueError also for NaN and infinities, which Python would take."""
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _check_fields(record: Any, of: type, what: str, also: tuple[str, ...] = ()) -> None:
-    names = {*of.__dataclass_fields__, *also}  # type: ignore[attr-defined]
-    if not isinstance(record, dict):
-        raise ValueError(f"{what} must be an object of {', '.join(sorted(names))}")
-    if missing := sorted(names - set(record)):
-        raise ValueError(f"{what} lacks {', '.join(missing)}")
-    if unknown := sorted(set(record) - names):
-        raise ValueError(f"{what} has unknown fields {', '.join(unknown)}")
-
-
-def _check_types(record: Mapping[str, Any], names: Iterable[str], kind: type, what: str) -> None:
-    for name in names:
-        if not isinstance(record[name], kind) or isinstance(record[name], bool):
-            raise ValueError(f"{name} of {what} must be of type {kind.__name__}, got {record[name]!r}")

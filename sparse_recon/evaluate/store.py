@@ -10,7 +10,8 @@ from typing import IO, Any
 
 from sparse_recon.bags.atomic import file_errors
 from sparse_recon.errors import ErrorCode, FileError
-from sparse_recon.evaluate.results import FORMAT, Key, ObjectRecord, Score, differences, dumped, loaded
+from sparse_recon.evaluate.json_files import dumped, loaded
+from sparse_recon.evaluate.results import FORMAT, Key, ObjectRecord, Score, differences
 
 FILE_NAME = "scores.jsonl"
 _WHAT = "the scores of an evaluation"
