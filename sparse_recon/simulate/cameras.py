@@ -54,7 +54,7 @@ def camera_ring(
             f"and {elevation_deg} deg",
         )
     start, end = azimuth_deg
-    whole_turn = end - start >= 360.0
+    whole_turn = end - start >= 360.0 - 1e-6  # of floats: 0.1 + 360 - 0.1 is less than 360
     azimuths = np.deg2rad(np.linspace(start, end, count, endpoint=not whole_turn))
     poses = []
     for azimuth in azimuths:
