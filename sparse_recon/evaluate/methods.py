@@ -15,7 +15,7 @@ from sparse_recon.evaluate.cases import LABEL, Case
 from sparse_recon.evaluate.prediction import Prediction
 from sparse_recon.fuse.surface_points import sample_surface
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession, Observation
+from sparse_recon.session import CompletionSession
 
 TRUTH = "truth"
 
@@ -40,6 +40,17 @@ class Contestant:
         self._config = config or SessionConfig()
         self._sessions: dict[str, CompletionSession] = {}
 
+    def load(self, method: str) -> None:
+        """Make a method ready, so that its first case is not charged with reading weights.
+
+        Raises
+        ------
+        ModelError
+            If its weights are missing or invalid.
+        """
+        if method in COMPLETERS:
+            self._session(method).load(method)
+
     def predict(self, method: str, case: Case) -> Prediction:
         """Return the answer of a method to a case.
 
@@ -50,22 +61,18 @@ class Contestant:
         """
         if method == TRUTH:
             return _truth(case)
-        request = CompletionRequest(label=LABEL, model=method if method in COMPLETERS else "")
-        session = self._session(method, case)
-        if method in COMPLETERS:
-            return Prediction.of(session.complete(request))
-        started = time.perf_counter()
-        seen: Observation = session.observe(request)
-        return baselines.predict(method, seen, time.perf_counter() - started)
-
-    def _session(self, method: str, case: Case) -> CompletionSession:
-        session = self._sessions.setdefault(method, CompletionSession(self._config))
-        if method in COMPLETERS:
-            session.load(method)
+        session = self._session(method)
         session.reset()
         for frame in case.frames:
             session.add_frame(frame)
-        return session
+        if method in COMPLETERS:
+            return Prediction.of(session.complete(CompletionRequest(label=LABEL, model=method)))
+        started = time.perf_counter()
+        seen = session.observe(CompletionRequest(label=LABEL))
+        return baselines.predict(method, seen, time.perf_counter() - started)
+
+    def _session(self, method: str) -> CompletionSession:
+        return self._sessions.setdefault(method, CompletionSession(self._config))
 
 
 def _truth(case: Case) -> Prediction:

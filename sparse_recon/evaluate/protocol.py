@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ConfigError
-from sparse_recon.parameters import Checked, doc, replaced
+from sparse_recon.parameters import Checked, doc, parameters, replaced
 
 CONDITIONS: dict[str, str] = {
     "clean": "exact depth, poses and masks",
@@ -78,6 +80,9 @@ class Protocol(Checked):
     novel_views: int = field(
         default=2, metadata=doc("Cameras between the observed ones, for PSNR and SSIM of colour.", low=0, high=16)
     )
+    parameters: tuple[str, ...] = field(
+        default=(), metadata=doc("Parameters of the sessions that are not the defaults, as group.name=value.")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,8 +120,22 @@ class Protocol(Checked):
             f"Alignment: none, metric as published. {self.samples} points on each surface, observed where a camera "
             f"truly sees the true surface to {1e3 * self.visible_tolerance_m:g} mm; volumes by {self.volume_samples} "
             f"points; empty space: voxels of {1e3 * self.empty_voxel_m:g} mm, {1e3 * self.empty_tolerance_m:g} mm in "
-            "front of what a camera truly sees. " + " ".join(f"`{c}`: {CONDITIONS[c]}." for c in self.conditions)
+            "front of what a camera truly sees. "
+            + " ".join(f"`{c}`: {CONDITIONS[c]}." for c in self.conditions)
+            + (f" Sessions with {', '.join(self.parameters)}." if self.parameters else "")
         )
+
+
+def changed_parameters(config: SessionConfig) -> tuple[str, ...]:
+    """Return the parameters of a session that are not the defaults, but the model, as `group.name=value`."""
+    changed = []
+    for p in parameters(SessionConfig):
+        value: Any = config
+        for part in p.name.split("."):
+            value = getattr(value, part)
+        if p.name != "model" and value != p.default:
+            changed.append(f"{p.name}={json.dumps(_plain(value))}")
+    return tuple(changed)
 
 
 def _plain(value: Any) -> Any:

@@ -58,8 +58,13 @@ class Renderer:
         self._face_colors = np.concatenate([_linear(colors)[faces] for _, faces, colors in parts])  # (F, 3, rgb)
         self._first_face = np.cumsum([0, *(len(faces) for _, faces, _ in parts)])[:-1]
 
-    def render(self, intrinsics: CameraIntrinsics, T_world_cam: Float64, shadows: bool = True) -> RenderedView:
-        """Return the true images of one camera; without `shadows` the light reaches everything that faces it."""
+    def render(
+        self, intrinsics: CameraIntrinsics, T_world_cam: Float64, shadows: bool = True, lit: bool = True
+    ) -> RenderedView:
+        """Return the true images of one camera.
+
+        Without `shadows` the light reaches everything that faces it; not `lit`, everything has its own colour.
+        """
         rays = _rays(intrinsics, T_world_cam)
         hits = self._world.cast_rays(_tensor(rays))
         t = hits["t_hit"].numpy()
@@ -70,7 +75,7 @@ class Renderer:
         # Rays have z = 1 in the optical frame, so their parameter is the depth.
         depth_m = np.where(hit, t, np.nan).astype(np.float32)
         albedo = self._albedo(hits, geometry, hit)
-        light = self._light(rays, t, normals, hit, shadows)
+        light = self._light(rays, t, normals, hit, shadows) if lit else np.ones(t.shape, np.float32)
         rgb = np.where(hit[..., None], albedo * light[..., None], _sky(intrinsics.height))
         return RenderedView(_srgb(rgb), depth_m, labels, normals, intrinsics, T_world_cam)
 
