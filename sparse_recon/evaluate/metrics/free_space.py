@@ -19,12 +19,18 @@ MOST_SAMPLES = 300_000
 
 
 def in_seen_empty(
-    points_world: Float32, views: Sequence[Frame | RenderedView], voxel_m: float, tolerance_m: float
+    points_world: Float32,
+    views: Sequence[Frame | RenderedView],
+    voxel_m: float,
+    tolerance_m: float,
+    true: Surface | None = None,
 ) -> float:
     """Return the share, in [0, 1], of the voxels touched by a surface that are touched in space seen to be empty.
 
     Such a point lies nearer to a camera, along its optical axis, than what all 3x3 pixels around it show, by more than
-    `tolerance_m`. A pixel whose ray meets nothing shows nothing: no depth camera measures there.
+    `tolerance_m`. A pixel whose ray meets nothing shows nothing: no depth camera measures there. Where the true surface
+    is given, the point lies farther than `tolerance_m` from it, too: beside an outline, or along a slanted side, a
+    camera looks past surface that is a pixel too fat, which distances and not safety should judge.
 
     Parameters
     ----------
@@ -39,6 +45,8 @@ def in_seen_empty(
     if len(points_world) == 0:
         return float("nan")
     empty = seen_empty(points_world, views, tolerance_m, SILHOUETTE_PX)
+    if true is not None:
+        empty[empty] = true.nearest(points_world[empty])[0] > tolerance_m
     return len(voxel_keys(points_world[empty], voxel_m)) / len(voxel_keys(points_world, voxel_m))
 
 

@@ -10,6 +10,7 @@ from scenes import recording
 from solids import ball, box, shifted
 
 from sparse_recon.evaluate.metrics.free_space import dense, in_seen_empty
+from sparse_recon.evaluate.metrics.surface import Surface
 from sparse_recon.geometry.clouds import voxel_keys
 
 VOXEL_M, TOLERANCE_M = 0.003, 0.005
@@ -57,6 +58,16 @@ def test_surface_within_the_tolerance_of_what_is_seen_does_not_count():
     closer = {d: dense(shifted(truth, d * towards_camera(frames[0])), VOXEL_M, 0) for d in (0.003, 0.012)}
     assert in_seen_empty(closer[0.003], frames, VOXEL_M, TOLERANCE_M) == 0.0
     assert in_seen_empty(closer[0.012], frames, VOXEL_M, TOLERANCE_M) > 0.3
+
+
+def test_surface_that_is_a_little_too_fat_counts_only_where_the_truth_is_not_given():
+    frames, truth = seen()
+    size, centre = np.ptp(truth.vertices_world, axis=0), truth.vertices_world.mean(axis=0)
+    true = Surface.of_mesh(truth, 100, 0)
+    for fat_m, expected in ((0.0028, 0.0), (0.02, pytest.approx(0.6, abs=0.2))):
+        points = dense(box(size + 2 * fat_m, centre), VOXEL_M, 0)
+        assert in_seen_empty(points, frames, VOXEL_M, TOLERANCE_M) > 0.001
+        assert in_seen_empty(points, frames, VOXEL_M, TOLERANCE_M, true) == expected
 
 
 def test_more_cameras_see_more_empty_space():
