@@ -40,6 +40,12 @@ def test_constant_claim_is_off_by_the_difference_to_the_share_that_is_right():
     assert expected_calibration_error(reliability(np.full(1000, 0.9, np.float32), right)) == pytest.approx(0.3)
 
 
+def test_too_much_and_too_little_confidence_do_not_cancel():
+    confidence = np.repeat(np.array([0.1, 0.9], np.float32), 500)
+    right = np.arange(1000) % 2 == 0
+    assert expected_calibration_error(reliability(confidence, right)) == pytest.approx(0.4)
+
+
 def test_reliability_counts_claims_and_hits_by_bin():
     confidence = np.array([0.0, 0.05, 0.5, 1.0, 1.0], np.float32)
     table = reliability(confidence, np.array([True, False, True, True, False]), bins=10)

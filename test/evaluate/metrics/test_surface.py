@@ -71,6 +71,19 @@ def test_precision_and_recall_are_of_their_own_sides():
     assert distances.f_score(1e-4) == pytest.approx(2 * precision * recall / (precision + recall), abs=0.01)
 
 
+def test_chamfer_distance_is_the_mean_of_both_sides():
+    # All of half a ball lies on the whole one, but not the other way round.
+    whole = ball()
+    upper = TriangleMesh(whole.vertices_world, whole.faces[whole.vertices_world[whole.faces].mean(axis=1)[:, 2] > 0])
+    distances = between(upper, whole, 5000)
+    # The lower half is as far from the rim as the chord is long: of the angle a below it, 2 r sin(a / 2).
+    a = np.linspace(0, np.pi / 2, 10_001)
+    exact = 0.5 * float(np.mean(2 * 0.05 * np.sin(a / 2) * np.cos(a)) / np.mean(np.cos(a)))
+    assert distances.accuracy_mean_m < 1e-8
+    assert distances.completeness_mean_m == pytest.approx(exact, rel=0.03)
+    assert distances.chamfer_m == pytest.approx(0.5 * exact, rel=0.03)
+
+
 def test_normals_of_a_turned_face_agree_by_the_cosine():
     # A wedge: the top of a thin plate is tilted by 30 degrees about its middle line.
     plate = box((0.1, 0.1, 1e-4), subdivisions=0)
