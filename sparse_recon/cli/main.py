@@ -22,8 +22,10 @@ COMMANDS = {
     "bag-from-frames": ("bag_from_frames", "turn such a folder into a recording"),
     "play": ("play", "publish a recording over ROS, as ros2 bag play does"),
     "view": ("view", "look at a result"),
+    "evaluate": ("evaluate", "measure how good completions are"),
     "demo": ("demo", "simulate a tabletop, replay it and show the result"),
     "simulate": ("simulate", "write a simulated recording"),
+    "train": ("train", "make training data and train the default model"),
     "doctor": ("doctor", "say what this machine has and what is missing"),
 }
 _EXIT_HELP = "exit codes: 0 done, 2 bad usage, 3 refused for lack of evidence, 130 interrupted by Ctrl-C, 1 otherwise"

@@ -37,6 +37,7 @@ class Case:
     ideal : the same images without any error, with the true poses; those of `frames` first, then novel views.
     truth : the true surface, world frame.
     diameter_m : largest distance between two points of the object.
+    sigmas_m : depth noise (1 standard deviation) of each frame at the distance of the object.
     """
 
     name: str
@@ -47,11 +48,17 @@ class Case:
     scene: Scene
     truth: TriangleMesh
     diameter_m: float
+    sigmas_m: tuple[float, ...]
 
     def seen_from(self, views: int) -> Case:
         """Return the case of the first `views` cameras."""
         novel = self.ideal[len(self.frames) :]
-        return replace(self, frames=self.frames[:views], ideal=(*self.ideal[:views], *novel))
+        return replace(
+            self,
+            frames=self.frames[:views],
+            ideal=(*self.ideal[:views], *novel),
+            sigmas_m=self.sigmas_m[:views],
+        )
 
     @property
     def observed_ideal(self) -> tuple[RenderedView, ...]:
@@ -76,6 +83,7 @@ def make_case(scored: ScoredObject, condition: str, seed: int, protocol: Protoco
     T_world_obj = pose(R, (0.0, 0.0, 0.0))
     scene = scene_of([shape], [T_world_obj])
     poses, novel = _cameras(scene, diameter_m, protocol, rng)
+    distances_m = np.linalg.norm([T[:3, 3] - scene.centre_world for T in poses], axis=1)
     if condition == "occluded":
         scene = _with_occluder(scene, poses[0], protocol, _generator(scored.name, seed, condition))
     renderer, intrinsics = Renderer(scene), _intrinsics(protocol)
@@ -85,7 +93,9 @@ def make_case(scored: ScoredObject, condition: str, seed: int, protocol: Protoco
         _delivered(view, sensor, i, _generator(scored.name, seed, condition, i), condition, protocol)
         for i, view in enumerate(ideal[: len(poses)])
     )
-    return Case(scored.name, condition, seed, frames, ideal, scene, scene.objects[0].mesh_world, diameter_m=diameter_m)
+    sigmas_m = tuple(sensor.sigma_m(distances_m, intrinsics.fx).tolist())
+    truth = scene.objects[0].mesh_world
+    return Case(scored.name, condition, seed, frames, ideal, scene, truth, diameter_m, sigmas_m)
 
 
 def diameter(vertices: Float64) -> float:

@@ -66,8 +66,8 @@ class Protocol(Checked):
     empty_tolerance_m: float = field(
         default=0.0066,
         metadata=doc(
-            "Surface this much nearer to a camera than what it truly sees is in empty space (3 sigmas of a Kinect-like "
-            "camera at 0.9 m, and a voxel).",
+            "Surface farther than this from the true one, where a camera truly sees through, is in empty space; or, if "
+            "that is more, 3 sigmas of the depth noise at that distance.",
             unit="m",
             low=0.0,
             high=0.1,
@@ -119,8 +119,8 @@ class Protocol(Checked):
             f"{self.horizontal_fov_deg:g} deg), seeds {self.seed} to {self.seed + self.repeats - 1}. "
             f"Alignment: none, metric as published. {self.samples} points on each surface, observed where a camera "
             f"truly sees the true surface to {1e3 * self.visible_tolerance_m:g} mm; volumes by {self.volume_samples} "
-            f"points; empty space: voxels of {1e3 * self.empty_voxel_m:g} mm, {1e3 * self.empty_tolerance_m:g} mm in "
-            "front of what a camera truly sees. "
+            f"points; empty space: voxels of {1e3 * self.empty_voxel_m:g} mm that a camera truly sees through, more "
+            f"than {1e3 * self.empty_tolerance_m:g} mm (or 3 sigmas of depth noise) from the true surface. "
             + " ".join(f"`{c}`: {CONDITIONS[c]}." for c in self.conditions)
             + (f" Sessions with {', '.join(self.parameters)}." if self.parameters else "")
         )
