@@ -14,17 +14,17 @@ from sparse_recon.types import Float64
 
 Case = tuple[str, str, int, int]
 
-_FIRST_METHODS = ("observed", "tsdf", "hull", "carved_hull", "poisson", "mirror")
-_LAST_METHODS = ("truth",)
+BASELINES = ("observed", "tsdf", "hull", "carved_hull", "poisson", "mirror")
+TRUTH = "truth"
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
     """Return methods in the order of tables: baselines, then models by name, then the truth."""
 
     def place(method: str) -> tuple[int, str]:
-        if method in _FIRST_METHODS:
-            return _FIRST_METHODS.index(method), method
-        return len(_FIRST_METHODS) + (method in _LAST_METHODS), method
+        if method in BASELINES:
+            return BASELINES.index(method), method
+        return len(BASELINES) + (method == TRUTH), method
 
     return sorted(set(methods), key=place)
 

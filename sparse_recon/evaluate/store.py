@@ -21,7 +21,7 @@ class ScoreStore:
     """An append-only file of scores under one protocol; a context manager.
 
     The first line holds the format, each run adds a line with its protocol, objects and versions, and each score is a
-    line. What a killed run left of its last line is cut off. A case and method that is there twice counts with its
+    line. Runs that scored nothing do not count. What a killed run left of its last line is cut off. A case and method that is there twice counts with its
     last score.
 
     Parameters
@@ -128,7 +128,7 @@ class ScoreStore:
         if not whole:
             self._write({"format": FORMAT})
             return
-        number = 0
+        number, run, checked = 0, {}, None
         try:
             for number, line in enumerate(data[:whole].splitlines(), 1):
                 record = loaded(line.decode())
@@ -136,9 +136,11 @@ class ScoreStore:
                     if record != {"format": FORMAT}:
                         raise ValueError(f"a file of scores begins with {dumped({'format': FORMAT})}")
                 elif "run" in record:
-                    self._check_run(record["run"], protocol, objects)
-                    self._run = record["run"]["versions"]
+                    run, self._run = record["run"], record["run"]["versions"]
                 else:
+                    if run is not checked:
+                        self._check_run(run, protocol, objects)
+                        checked = run
                     self._take(Score.of(record))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FileError(

@@ -74,6 +74,13 @@ def test_another_protocol_is_refused_with_what_differs(tmp_path: Path):
         assert len(store) == 5
 
 
+def test_a_run_that_scored_nothing_binds_nobody(tmp_path: Path):
+    opened(tmp_path / "scores.jsonl", protocol={**SMALL.protocol, "samples": 500}).close()
+    filled(tmp_path / "scores.jsonl")
+    with opened(tmp_path / "scores.jsonl") as store:
+        assert len(store) == 5
+
+
 def test_a_changed_mesh_is_refused_and_more_objects_are_not(tmp_path: Path):
     filled(tmp_path / "scores.jsonl")
     name = next(iter(SMALL.objects))
