@@ -9,8 +9,8 @@ import numpy as np
 from sparse_recon.evaluate.markdown import aligned, interval, sides, wrapped
 from sparse_recon.evaluate.pairing import methods_of, views_of
 from sparse_recon.evaluate.quantities import quantity
+from sparse_recon.evaluate.reliability import calibration_error
 from sparse_recon.evaluate.results import Results, Score
-from sparse_recon.evaluate.statistics import calibration_error
 from sparse_recon.types import Float64
 
 

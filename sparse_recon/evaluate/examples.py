@@ -156,7 +156,7 @@ def _crop(frame: Frame) -> UInt8:
     mask = np.zeros(picture.shape[:2], bool) if frame.labels is None else np.asarray(frame.labels == LABEL)
     if not mask.any():
         return picture
-    picture[outline(mask, max(round(frame.intrinsics.width / 640), 1))] = OBJECT_COLORS[0]
+    picture[outline(mask, max(round(frame.intrinsics.width / 640), 1))] = OBJECT_COLORS[1]
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     half = 0.5 * max(rows[-1] - rows[0], columns[-1] - columns[0]) * (1 + 2 * _CROP_MARGIN) + 2
     y, x = 0.5 * (rows[0] + rows[-1]), 0.5 * (columns[0] + columns[-1])

@@ -90,12 +90,8 @@ def derive(
             ErrorCode.USAGE,
             f"a spread between seeds needs {FEWEST_SEEDS} seeds or more, got {len(seeds)}; evaluate with more repeats",
         )
-    groups: dict[Group, dict[int, list[Score]]] = {}
-    for score in scores:
-        by_seed = groups.setdefault((score.condition, score.views, score.method), {})
-        by_seed.setdefault(score.seed, []).append(score)
     entries = []
-    for group, by_seed in sorted(groups.items()):
+    for group, by_seed in _grouped(scores):
         for metric in metrics:
             values = np.array([summary(by_seed[seed], metric) for seed in sorted(by_seed)])
             values = values[~np.isnan(values)]
@@ -106,6 +102,15 @@ def derive(
                 tolerance = max(times * float(values.std(ddof=1)), floor)
                 entries.append(Expectation(*group, metric, expected, tolerance))
     return Expectations(protocol, objects, seeds, tuple(entries))
+
+
+def _grouped(scores: Sequence[Score]) -> list[tuple[Group, dict[int, list[Score]]]]:
+    """Return scores by condition, views and method, then by seed."""
+    groups: dict[Group, dict[int, list[Score]]] = {}
+    for score in scores:
+        by_seed = groups.setdefault((score.condition, score.views, score.method), {})
+        by_seed.setdefault(score.seed, []).append(score)
+    return sorted(groups.items())
 
 
 def _prediction_factor(count: int) -> float:

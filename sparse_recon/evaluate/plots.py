@@ -22,8 +22,9 @@ from sparse_recon.evaluate.plot_style import (
     tidy,
 )
 from sparse_recon.evaluate.quantities import Quantity, quantity
+from sparse_recon.evaluate.reliability import right_by_confidence
 from sparse_recon.evaluate.results import Results, by_object, summary
-from sparse_recon.evaluate.statistics import Estimate, bootstrap, right_by_confidence
+from sparse_recon.evaluate.statistics import Estimate, bootstrap
 from sparse_recon.types import Float64
 
 ERROR_METRICS = {"error_by_views.png": "chamfer_pct", "inferred_error_by_views.png": "chamfer_pct_inferred"}

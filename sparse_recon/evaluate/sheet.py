@@ -73,31 +73,32 @@ def write_sheet(
     FileError
         INPUT_MISSING if an example cannot be read, DISK_FULL or OUTPUT_UNWRITABLE.
     """
-    conditions = conditions_of(results)
-    condition = condition or ("noisy" if "noisy" in conditions else next(iter(conditions), ""))
-    views = views or min(views_of(results, condition), default=0)
+    condition, views = _hardest(results, condition, views)
     scores = results.group(condition, views, method)
     kept = [s for s in scores if _path(examples, s).is_file()]
     metric = metric or next((m for m in METRICS if by_object(kept, m)), METRICS[0])
-    picks = ranked(kept, metric)
+    picks, count = ranked(kept, metric), len(by_object(kept, metric))
     if not picks:
         return None
-    width = 2 * _MARGIN + len(_CAPTIONS) * (_TILE + _GAP) + _NUMBERS
-    row = _TILE + 34
+    width, row = 2 * _MARGIN + len(_CAPTIONS) * (_TILE + _GAP) + _NUMBERS, _TILE + 34
     footer = _footer(scores, kept)
     sheet = Sheet(width, _HEADER + len(picks) * (row + _GAP) + _MARGIN + 24 * bool(footer))
-    count = len(by_object(kept, metric))
     _head(sheet, f"{method}, {condition}, {sides(views)}: best, median and worst of {count} objects", metric)
     for i, pick in enumerate(picks):
         top = _HEADER + i * (row + _GAP)
         sheet.card(_MARGIN - 12, top, width - 2 * _MARGIN + 24, row)
-        example = load_example(_path(examples, pick.score))
-        _draw_tiles(sheet, example, top + 10)
+        _draw_tiles(sheet, load_example(_path(examples, pick.score)), top + 10)
         _draw_numbers(sheet, pick, count, metric, top + 10)
-    if footer:
-        sheet.text((_MARGIN, sheet.image.height - 36), footer, 14, SOFT_INK)
+    sheet.text((_MARGIN, sheet.image.height - 36), footer, 14, SOFT_INK)
     save_png(sheet.image, path)
     return Path(path)
+
+
+def _hardest(results: Results, condition: str, views: int) -> tuple[str, int]:
+    """Return what was asked for, else noisy input where it was run, and the fewest views."""
+    conditions = conditions_of(results)
+    condition = condition or ("noisy" if "noisy" in conditions else next(iter(conditions), ""))
+    return condition, views or min(views_of(results, condition), default=0)
 
 
 def ranked(scores: Sequence[Score], metric: str, each: int = EACH) -> list[Pick]:

@@ -21,8 +21,8 @@ class ScoreStore:
     """An append-only file of scores under one protocol; a context manager.
 
     The first line holds the format, each run adds a line with its protocol, objects and versions, and each score is a
-    line. Runs that scored nothing do not count. What a killed run left of its last line is cut off. A case and method that is there twice counts with its
-    last score.
+    line. Runs that scored nothing do not count. What a killed run left of its last line is cut off. A case and method
+    that is there twice counts with its last score.
 
     Parameters
     ----------

@@ -12,7 +12,6 @@ from sparse_recon.errors import DependencyError, ErrorCode, FileError
 from sparse_recon.evaluate import plots
 from sparse_recon.evaluate.plot_style import apart, looks
 from sparse_recon.evaluate.results import Results
-from sparse_recon.evaluate.statistics import right_by_confidence
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install matplotlib")
 
@@ -98,25 +97,3 @@ def test_labels_are_moved_apart_and_keep_their_order():
     assert np.array_equal(np.argsort(moved), np.argsort(heights))
     assert moved[3] == 100.0 and moved[:3].mean() == pytest.approx(11.0)
     assert apart([], 15.0).tolist() == []
-
-
-def test_reliability_has_the_shares_of_the_bins_and_their_interval():
-    rng = np.random.default_rng(0)
-    claimed = rng.random((10, 3000))
-    right = rng.random((10, 3000)) < claimed
-    index = np.minimum((15 * claimed).astype(int), 14)
-    bins = [
-        [[(i == b).sum(), c[i == b].sum(), r[i == b].sum()] for b in range(15)]
-        for i, c, r in zip(index, claimed, right, strict=True)
-    ]
-    share, low, high = right_by_confidence(bins)
-    assert share == pytest.approx((np.arange(15) + 0.5) / 15, abs=0.03)
-    assert (low < share).all() and (share < high).all() and (high - low).max() < 0.1
-
-
-def test_bins_without_points_have_no_share():
-    bins = np.zeros((2, 3, 3))
-    bins[:, 1] = (10, 5, 4)
-    share, low, high = right_by_confidence(bins)
-    assert np.isnan(share[[0, 2]]).all() and np.isnan(low[0]) and np.isnan(high[2])
-    assert share[1] == pytest.approx(0.4)

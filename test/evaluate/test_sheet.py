@@ -87,8 +87,8 @@ def test_inputs_show_the_object_with_its_mask_outlined(case: Case, tmp_path: Pat
     one = load_example(save_example(tmp_path, case.seen_from(1), answer(case))).inputs
     four = load_example(save_example(tmp_path, case.seen_from(4), answer(case))).inputs
     assert one.shape == four.shape == (INPUT_PX, INPUT_PX, 3)
-    green = (np.abs(one.astype(int) - OBJECT_COLORS[0]).max(axis=2) < 60).nonzero()
-    assert len(green[0]) > 100 and min(np.ptp(green[0]), np.ptp(green[1])) > 0.3 * INPUT_PX
+    line = (np.abs(one.astype(int) - OBJECT_COLORS[1]).max(axis=2) < 60).nonzero()
+    assert len(line[0]) > 100 and min(np.ptp(line[0]), np.ptp(line[1])) > 0.3 * INPUT_PX
     assert (four[INPUT_PX // 2 - 2 : INPUT_PX // 2] == 255).all() and not np.array_equal(one, four)
 
 

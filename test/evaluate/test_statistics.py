@@ -7,7 +7,6 @@ from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.evaluate.statistics import (
     agreeing,
     bootstrap,
-    calibration_error,
     holm,
     mcnemar,
     paired,
@@ -161,29 +160,3 @@ def test_mcnemar_of_a_published_table():
 
 def test_mcnemar_without_disagreement():
     assert mcnemar([True, False], [True, False]).p_value == 1.0
-
-
-def bins_of(claimed: np.ndarray, right: np.ndarray) -> np.ndarray:
-    index = np.minimum((15 * claimed).astype(int), 14)
-    return np.stack([np.bincount(index, weights=w, minlength=15) for w in (np.ones(len(index)), claimed, right)], 1)
-
-
-def test_honest_claims_have_no_calibration_error():
-    rng = np.random.default_rng(6)
-    claims = rng.random((20, 4000))
-    found = calibration_error([bins_of(c, rng.random(4000) < c) for c in claims])
-    assert found.value < 0.01 and found.low <= found.high < 0.02
-
-
-def test_overconfident_claims_have_the_known_calibration_error():
-    rng = np.random.default_rng(7)
-    claims = rng.uniform(0.3, 1.0, (20, 4000))
-    found = calibration_error([bins_of(c, rng.random(4000) < c - 0.2) for c in claims])
-    assert found.value == pytest.approx(0.2, abs=0.01)
-    assert found.low < found.value < found.high
-
-
-def test_calibration_error_without_points_is_unknown():
-    assert np.isnan(calibration_error(np.zeros((3, 15, 3))).value)
-    with pytest.raises(InputError, match=r"\(objects, bins, 3\)"):
-        calibration_error(np.zeros((15, 3)))
