@@ -1,0 +1,59 @@
+"""The true object as convex parts for physics, decomposed once and kept on disk by the hash of its mesh."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from sparse_recon.bags.atomic import file_errors, own_folder
+from sparse_recon.fuse.convex import convex_parts
+from sparse_recon.types import Float32, Float64, Int32
+
+PARTS_TOLERANCE_M = 0.002  # how far a part may bridge a hollow; fingers reach into hollows of centimetres
+_THRESHOLDS = (0.02, 0.05)  # CoACD's range of use; its lengths are halves of the longest edge of the mesh
+_SEED = 0
+_FORMAT = "1"
+
+Part = tuple[Float32, Int32]
+
+
+def object_parts(vertices_obj: Float64, faces: Int32, cache: Path) -> tuple[Part, ...]:
+    """Return the convex parts, (V, 3) float32 metres and (F, 3), of a closed mesh, from `cache` if they are there.
+
+    Raises
+    ------
+    MeshError
+        If the mesh is not closed and manifold, or CoACD fails on it.
+    DependencyError
+        If CoACD is not installed.
+    FileError
+        If the cache cannot be written.
+    """
+    vertices: Float32 = np.ascontiguousarray(vertices_obj, np.float32)
+    longest_m = float(np.ptp(vertices, axis=0).max())
+    concavity = float(np.clip(PARTS_TOLERANCE_M / (longest_m / 2), *_THRESHOLDS))
+    digest = hashlib.sha256(_FORMAT.encode() + vertices.tobytes() + np.ascontiguousarray(faces, np.int32).tobytes())
+    path = Path(cache) / f"{digest.hexdigest()[:32]}.npz"
+    if path.is_file():
+        return _read(path)
+    parts = tuple(convex_parts(vertices, faces, round(concavity, 4), _SEED))
+    _write(path, parts)
+    return parts
+
+
+def _read(path: Path) -> tuple[Part, ...]:
+    with np.load(path, allow_pickle=False) as file:
+        return tuple((file[f"v{i}"], file[f"f{i}"]) for i in range(len(file.files) // 2))
+
+
+def _write(path: Path, parts: tuple[Part, ...]) -> None:
+    with file_errors(path, "convex parts"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with own_folder(path) as temporary:  # several processes may make the same parts at once
+            whole = temporary / path.name
+            arrays = {f"{kind}{i}": part[k] for i, part in enumerate(parts) for k, kind in enumerate("vf")}
+            np.savez_compressed(whole, **arrays)
+            os.replace(whole, path)

@@ -1,0 +1,131 @@
+"""Where a jaw might close: pairs of points that face away from each other, and single points along their normals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from sparse_recon.evaluate.grasp.geometry import GivenGeometry
+from sparse_recon.evaluate.grasp.gripper import MAX_OPENING_M
+from sparse_recon.types import Bool, Float32
+
+MIN_WIDTH_M = 0.002
+SIDE_ROOM_M = 0.002  # of each pad from the object before closing
+NARROW_ROOM_M = 0.010  # ... in a jaw that is opened no further than needed
+THIN_OPENING_M = 0.030  # for walls, rims and handles
+MAX_SEEDS = 800  # of each kind
+_CELL_M, _AXIS_CELL = 0.008, 0.4  # seeds that agree in this grid of place and axis are one
+_LEVER_M = 0.04
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """Places and axes along which a jaw may close; S of them.
+
+    Attributes
+    ----------
+    origin : (S, 3) float32, world.
+    axis : (S, 3) float32, unit, from the second contact to the first.
+    low_m, high_m : (S,) where along the axis, from the origin, the contacts are looked for.
+    opening_m : (S,) of the jaw before it closes.
+    """
+
+    origin: Float32
+    axis: Float32
+    low_m: Float32
+    high_m: Float32
+    opening_m: Float32
+
+    def __len__(self) -> int:
+        return len(self.opening_m)
+
+    def taken(self, chosen: Bool | slice | npt.NDArray[np.intp]) -> Seeds:
+        """Return some of them."""
+        return Seeds(*(getattr(self, f.name)[chosen] for f in fields(self)))
+
+
+def cone_cosine(friction: float) -> float:
+    """Return the cosine of the half angle of a friction cone."""
+    return float(1.0 / np.hypot(1.0, friction))
+
+
+def antipodal_pairs(
+    points: Float32, normals: Float32, *, friction: float, max_width_m: float = MAX_OPENING_M
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Float32]:
+    """Return indices of all pairs of (N, 3) points whose line lies in both friction cones, and its worse cosine.
+
+    Outward unit normals are compared with the line away from the other point, so that the jaw closes from outside.
+    """
+    least = np.float32(cone_cosine(friction))
+    first, second, cosine = [], [], []
+    for start in range(0, len(points), 256):
+        rows = slice(start, start + 256)
+        line = points[rows, None] - points[None]  # (R, N, 3), from the second point to the first
+        width = np.sqrt(np.einsum("rnk,rnk->rn", line, line))
+        safe = np.maximum(width, np.float32(1e-9))
+        one = np.einsum("rnk,rk->rn", line, normals[rows]) / safe
+        other = -np.einsum("rnk,nk->rn", line, normals) / safe
+        worse = np.minimum(one, other)
+        i, j = np.nonzero((width >= MIN_WIDTH_M) & (width <= max_width_m) & (worse >= least))
+        once = i + start < j
+        first.append(i[once] + start)
+        second.append(j[once])
+        cosine.append(worse[i, j][once])
+    return np.concatenate(first), np.concatenate(second), np.concatenate(cosine)
+
+
+def pair_seeds(given: GivenGeometry, friction: float, seed: int) -> Seeds:
+    """Return the best antipodal pairs of each neighbourhood, with a fully open jaw and with a narrow one."""
+    points = given.points
+    widest = MAX_OPENING_M - 2 * SIDE_ROOM_M
+    i, j, cosine = antipodal_pairs(points, given.normals, friction=friction, max_width_m=widest)
+    line = points[i] - points[j]
+    width = np.linalg.norm(line, axis=1)
+    axis, middle = line / width[:, None], (points[i] + points[j]) / 2
+    kept = _thinned(middle, axis, (cosine - cone_cosine(friction)) * com_factor(given, middle, axis), seed)
+    middle, axis, width = middle[kept], axis[kept], width[kept]
+    narrow = np.minimum(width + 2 * NARROW_ROOM_M, MAX_OPENING_M)
+    return _joined(
+        Seeds(middle, axis, -opening / 2, opening / 2, opening)
+        for opening in (np.full_like(width, MAX_OPENING_M), narrow)
+    )
+
+
+def point_seeds(given: GivenGeometry, seed: int) -> Seeds:
+    """Return points with their normals as axes, for a fully open jaw and for one that reaches round a wall or rim."""
+    kept = _thinned(given.points, given.normals, com_factor(given, given.points, given.normals), seed)
+    origin, axis = given.points[kept], given.normals[kept]
+    return _joined(
+        Seeds(
+            origin,
+            axis,
+            np.full(len(kept), SIDE_ROOM_M - opening, np.float32),
+            np.full(len(kept), SIDE_ROOM_M, np.float32),
+            np.full(len(kept), opening, np.float32),
+        )
+        for opening in (MAX_OPENING_M, THIN_OPENING_M)
+    )
+
+
+def com_factor(given: GivenGeometry, middle: Float32, axis: Float32) -> Float32:
+    """Return 1 for a closing axis through the centre of mass, less with the lever of the weight about it."""
+    arm = given.centre_of_mass.astype(np.float32) - middle
+    lever = np.linalg.norm(np.cross(arm, axis), axis=-1)
+    return np.asarray(1.0 / (1.0 + (lever / _LEVER_M) ** 2), np.float32)
+
+
+def _thinned(origin: Float32, axis: Float32, score: Float32, seed: int) -> npt.NDArray[np.intp]:
+    """Return the indices of the best of each cell of place and axis, best first; ties in a seeded order."""
+    order = np.random.default_rng(seed).permutation(len(score))
+    order = order[np.argsort(-score[order], kind="stable")]
+    upward = np.where(axis[:, 2:] < 0, -axis, axis)
+    cell = np.concatenate([np.floor(origin / _CELL_M), np.floor(upward / _AXIS_CELL)], axis=1).astype(np.int64)
+    kept = np.sort(np.unique(cell[order], axis=0, return_index=True)[1]) if len(order) else order
+    return order[kept][:MAX_SEEDS]
+
+
+def _joined(parts: object) -> Seeds:
+    several = list(parts)  # type: ignore[call-overload]
+    return Seeds(*(np.concatenate([getattr(p, f.name) for p in several]).astype(np.float32) for f in fields(Seeds)))
