@@ -77,7 +77,7 @@ def save_example(folder: Path, case: Case, prediction: Prediction) -> Path:
     with file_errors(path, "the example"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with own_folder(path) as temporary:
-            np.savez_compressed(temporary / path.name, allow_pickle=False, **arrays)
+            np.savez_compressed(temporary / path.name, **arrays)
             os.replace(temporary / path.name, path)
     return path
 

@@ -45,7 +45,8 @@ class Quantity:
     @property
     def explained(self) -> str:
         """Title, meaning and which way is better."""
-        parts = [part for part in (self.meaning, self.direction) if part]
+        mean = "a mean because most objects have none" if self.statistic == "mean" else ""
+        parts = [part for part in (self.meaning, mean, self.direction) if part]
         return f"{self.title}: {', '.join(parts)}" if parts else self.title
 
     @property
@@ -83,6 +84,7 @@ _SURFACE = (
     Quantity("normal_consistency", "normals", "", "higher", 3, "mean |cosine| between true and given normals"),
 )
 _EMPTY = "in space truly seen to be empty"
+_SAFE = "the conservative mesh (without one, the answer)"
 _WHOLE = (
     Quantity("iou_pct", "IoU", "%", "higher", 1, "shared volume over joined volume"),
     Quantity("in_empty_pct", "in empty", "%", meaning=f"surface {_EMPTY}", statistic="mean"),
@@ -94,11 +96,9 @@ _WHOLE = (
     Quantity("ece", "ECE", "", "lower", 3, "gap between claimed and right"),
     Quantity("ause", "AUSE", "", "lower", 3, "0 where doubt ranks points as their error does, 1 by chance"),
     Quantity("coverage90_pct", "in radius90", "%", "target", 1, "inferred surface as near as radius90 says", 90.0),
-    Quantity("spearman", "rank", "", "higher", 2, "Spearman correlation of doubt with error"),
-    Quantity("missed_pct", "missed", "%", meaning="true volume outside the conservative mesh", statistic="mean"),
-    Quantity(
-        "wasted_pct", "wasted", "%", "lower", 1, "free volume that the conservative mesh blocks", statistic="mean"
-    ),
+    Quantity("spearman", "Spearman", "", "higher", 2, "rank correlation of doubt with error"),
+    Quantity("missed_pct", "missed", "%", meaning=f"true volume outside {_SAFE}", statistic="mean"),
+    Quantity("wasted_pct", "wasted", "%", "lower", 1, f"free volume inside {_SAFE}, over the true volume"),
     Quantity("psnr_db", "PSNR", "dB", "higher", 1),
     Quantity("ssim", "SSIM", "", "higher", 3),
     Quantity("seconds", "time", "s"),

@@ -47,10 +47,7 @@ BLOCKS = (
     Block("Share of the surface in place", ("f_2pct", "f_5mm"), True),
     Block("Volume", ("iou_pct",), True),
     Block("Parts of the error", ("accuracy_mm", "completeness_mm", "chamfer_mm_observed", "normal_consistency")),
-    Block(
-        "Safety, as means because most objects have none",
-        ("in_empty_pct", "in_empty_conservative_pct", "missed_pct", "wasted_pct"),
-    ),
+    Block("Safety", ("in_empty_pct", "in_empty_conservative_pct", "missed_pct", "wasted_pct")),
     Block("Confidence of inferred points", ("ece", "ause", "spearman", "coverage90_pct")),
     Block("Colour of novel views", ("psnr_db", "ssim")),
     Block("Cost", ("seconds", "peak_memory_mb")),
