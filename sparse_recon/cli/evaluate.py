@@ -179,8 +179,10 @@ def _write(results: Results, args: argparse.Namespace) -> None:
 
         written += [p.name for p in write_plots(results, args.out)]
         method = args.sheet or config_of(args).model
-        if write_sheet(results, method, args.out / EXAMPLES, args.out / SHEET):
+        if write_sheet(results, method, args.out / EXAMPLES / method, args.out / SHEET):
             written.append(SHEET)
+        else:
+            print(f"no contact sheet: no answer of {method} was kept when it was scored in {args.out}", file=sys.stderr)
     print(f"{args.out}: {', '.join(written)}", file=sys.stderr)
 
 

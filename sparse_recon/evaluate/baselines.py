@@ -74,7 +74,7 @@ def tsdf(seen: Observation) -> Prediction:
     """Answer with the surface of Open3D's voxel block grid (Curless and Levoy 1996) of the masked depth images."""
     o3d = _open3d()
     single = o3d.core.float32
-    grid = o3d.t.geometry.VoxelBlockGrid(("tsdf", "weight"), (single, single), ((1), (1)), TSDF_VOXEL_M, 16, 10_000)
+    grid = o3d.t.geometry.VoxelBlockGrid(("tsdf", "weight"), (single, single), ((1), (1)), TSDF_VOXEL_M, 16, 1_000)
     for view in seen.views.views:
         if view.frame.depth_m is None:
             continue

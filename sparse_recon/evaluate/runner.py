@@ -17,6 +17,7 @@ from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evaluate.cases import diameter, make_case
 from sparse_recon.evaluate.environment import machine, versions
+from sparse_recon.evaluate.examples import save_example
 from sparse_recon.evaluate.methods import Contestant, check_methods, method_names
 from sparse_recon.evaluate.metrics.checks import check_true_mesh
 from sparse_recon.evaluate.objects import ScoredObject
@@ -170,9 +171,7 @@ def _run(study: Study, contestant: Contestant, folder: Path, task: _Task, todo: 
             yield refused(method, case, error)
             continue
         if method == study.example_method:
-            from sparse_recon.evaluate.sheet import save_example
-
-            save_example(folder / EXAMPLES, case, prediction)
+            save_example(folder / EXAMPLES / method, case, prediction)
 
 
 _worker: tuple[Study, Contestant, Path, Event]

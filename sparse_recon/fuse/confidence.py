@@ -19,7 +19,7 @@ def probability_within(error_m: Float32, distance_m: float = CORRECT_WITHIN_M) -
 
 
 # Real errors have heavier tails than the exponential whose mean fits P(|e| < 5 mm): errors are stretched by this before
-# outer quantiles are taken, which gives 90 % coverage of radius90 on scanned objects (benchmarks/real_scans.py).
+# outer quantiles are taken, which gives 90 % coverage of radius90 on scanned objects (`sparse_recon evaluate`).
 TAIL_STRETCH = 1.2
 
 

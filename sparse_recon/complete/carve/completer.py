@@ -68,7 +68,7 @@ class CarveCompleter(ViewCompleter):
 
 # Mean absolute error of imagined surface: base + factor * slope * distance^power, in metres. Fitted by the likelihood
 # of P(|e| < 5 mm) to 49 000 inferred points of 41 scanned objects at 1, 2 and 4 views; fitted on half of the objects,
-# it leaves a calibration error of 0.03 to 0.05 on the other half (benchmarks/real_scans.py shows the error of all).
+# it leaves a calibration error of 0.03 to 0.05 on the other half (`sparse_recon evaluate` shows the error of all).
 ERROR_BASE_M, ERROR_SLOPE, ERROR_POWER = 0.00033, 0.05, 0.59
 ERROR_FACTOR = {"none": 1.0, "mirror": 0.81, "axis": 0.30}
 
