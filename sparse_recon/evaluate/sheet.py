@@ -10,7 +10,6 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from sparse_recon.evaluate.examples import INPUT_PX, Example, example_path, load_example
-from sparse_recon.evaluate.examples import save_example as save_example
 from sparse_recon.evaluate.markdown import sides
 from sparse_recon.evaluate.metrics.mesh_query import MeshQuery
 from sparse_recon.evaluate.pairing import conditions_of, views_of
@@ -58,7 +57,7 @@ def write_sheet(
 
     Parameters
     ----------
-    examples : folder of this method's examples, see `save_example`.
+    examples : folder of this method's examples, see `examples.save_example`.
     condition : `noisy` where it was run, else the first.
     views : the fewest, where failures show best.
     metric : by which objects are ranked; the Chamfer distance of the inferred surface over the diameter, or, where no
