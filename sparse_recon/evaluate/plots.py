@@ -59,7 +59,10 @@ def error_by_views(results: Results, path: Path, metric: str = "chamfer_pct") ->
     if not conditions:
         return None
     q, styles = quantity(metric), _looks(results)
-    note = f"{len(results.objects)} objects: medians with 95 % bootstrap intervals. No alignment."
+    note = (
+        f"{len(results.objects)} objects: medians with 95 % bootstrap intervals. No alignment. "
+        "The truth, without error, is not drawn."
+    )
     title = f"{_error(q)}, {q.direction}"
     found, cells = canvas(len(conditions), title, note, list(styles))
     first, panels = None, []
@@ -199,12 +202,15 @@ def _looks(results: Results) -> dict[str, Look]:
 
 
 def _estimates(results: Results, condition: str, metric: str) -> dict[str, dict[int, Estimate]]:
-    """Return medians with intervals by method and views, of those that have the metric."""
+    """Return medians with intervals by method and views, of those that have the metric.
+
+    Not of the truth: on a logarithmic axis what rounding leaves of its error would be all there is to see.
+    """
     found: dict[str, dict[int, Estimate]] = {}
     for method in methods_of(results, condition):
         for views in views_of(results, condition):
             values = list(by_object(results.group(condition, views, method), metric).values())
-            if values:
+            if values and method != TRUTH:
                 found.setdefault(method, {})[views] = bootstrap(values)
     return found
 
