@@ -1,0 +1,119 @@
+"""`sparse_recon train`: make procedural training data, and train the default model on it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparse_recon.cli.arguments import at_least
+from sparse_recon.errors import EXIT_DONE, ErrorCode, FileError
+from sparse_recon.parameter_file import read_parameter_file
+
+if TYPE_CHECKING:
+    from sparse_recon.training.config import TrainingConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of the run; defaults where it says nothing")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters, over the file's")
+    parser.add_argument(
+        "--data", type=Path, default=Path("out/training/data"), help="folder of samples (default out/training/data)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/training/run"), help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--generate", action="store_true", help="make the samples that are missing in --data, and end")
+    what.add_argument("--sheet", type=Path, metavar="PNG", help="draw some samples of --data, and end")
+    what.add_argument("--measure", action="store_true", help="measure the run in --out on held-out samples, and end")
+    parser.add_argument("--count", type=at_least(1), default=24, help="samples of --sheet and --measure (default 24)")
+    parser.add_argument("--json", action="store_true", help="describe the outcome on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.getLogger("sparse_recon.training").setLevel(logging.INFO)
+    config = _config(args)
+    if args.generate:
+        outcome = _generate(args, config)
+    elif args.sheet:
+        outcome = _sheet(args)
+    elif args.measure:
+        outcome = _measure(args)
+    else:
+        outcome = _train(args, config)
+    if args.json:
+        print(json.dumps(outcome))
+    return EXIT_DONE
+
+
+def _config(args: argparse.Namespace) -> TrainingConfig:
+    from sparse_recon.parameter_file import parse_yaml
+    from sparse_recon.training.config import load_training_config
+
+    config = load_training_config(read_parameter_file(args.config)) if args.config else load_training_config({})
+    pairs = (item.partition("=") for item in args.set)
+    return load_training_config({name: parse_yaml(value) for name, _, value in pairs}, config)
+
+
+def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from sparse_recon.training.generate import generate
+
+    with tqdm(total=config.data.shards, unit="shard", file=sys.stderr) as bar:
+        count = generate(args.data, config.data, lambda number, samples: bar.update())
+    return {"data": str(args.data), "samples": count}
+
+
+def _sheet(args: argparse.Namespace) -> dict[str, Any]:
+    from sparse_recon.training.shards import list_samples, read_sample, shard_paths
+    from sparse_recon.training.sheet import write_sheet
+
+    stored = list_samples(shard_paths(args.data))
+    if not stored:
+        raise FileError(ErrorCode.INPUT_MISSING, f"{args.data} holds no samples; make some with --generate")
+    chosen = stored[:: max(1, len(stored) // args.count)][: args.count]
+    write_sheet(args.sheet, [read_sample(s) for s in chosen])
+    return {"sheet": str(args.sheet), "samples": len(chosen)}
+
+
+def _measure(args: argparse.Namespace) -> dict[str, Any]:
+    from sparse_recon.complete.compact.weights import load_network
+    from sparse_recon.training.checkpoints import MODEL_FILE
+    from sparse_recon.training.generate import HELD_OUT
+    from sparse_recon.training.measure import measure, summary
+    from sparse_recon.training.shards import list_samples, shard_paths
+
+    net = load_network(args.out / MODEL_FILE)
+    stored = list_samples(shard_paths(args.data / HELD_OUT))
+    chosen = stored[:: max(1, len(stored) // args.count)][: args.count]
+    row = summary(measure(net, chosen))
+    print("\n".join(f"{name:16} {value:.4f}" for name, value in row.items()), file=sys.stderr)
+    return row
+
+
+def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from sparse_recon.training.checkpoints import STATE_FILE
+    from sparse_recon.training.loop import Progress, Run
+
+    if (args.out / STATE_FILE).exists() and not args.resume:
+        raise FileError(
+            ErrorCode.OUTPUT_UNWRITABLE,
+            f"{args.out} holds a run already; go on with --resume, or name another folder with --out",
+        )
+    run = Run(config, args.data, args.out, args.resume)
+    precision = "bf16" if run.bf16 else "fp32"
+    print(f"{args.out}: {len(run.batches)} samples, {run.device}, {precision}, from step {run.step}", file=sys.stderr)
+    with tqdm(total=config.steps, initial=run.step, unit="step", file=sys.stderr, mininterval=5) as bar:
+
+        def on_step(progress: Progress) -> None:
+            bar.update()
+            bar.set_postfix(loss=f"{progress.loss:.3f}", samples=progress.samples, refresh=False)
+
+        run.train(on_step)
+    return {"out": str(args.out), "step": run.step, "seconds": round(run.seconds, 1)}

@@ -1,0 +1,67 @@
+"""Weights of the network, from a file that says which architecture they are of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from sparse_recon.complete.compact.conditioning import INPUTS
+from sparse_recon.complete.compact.network import Architecture, CompactNet
+from sparse_recon.complete.compact.volumes import GRID
+from sparse_recon.complete.weights import read_weights
+from sparse_recon.errors import ErrorCode, ModelError
+
+# Far beyond what is shipped: a file cannot make the network fill memory.
+MOST = {"fine_width": 256, "middle_width": 512, "width": 2048, "blocks": 48, "fine_blocks": 8}
+
+
+def load_network(path: Path, sha256: str = "") -> CompactNet:
+    """Return the network of a weights file, in single precision on the CPU, ready to be asked.
+
+    Raises
+    ------
+    ModelError
+        MODEL_WEIGHTS_MISSING if there is no such file; MODEL_WEIGHTS_INVALID if it is damaged, has another hash, is of
+        another architecture, or holds values that are no numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(
+            ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights at {path}: install them there, or choose the model carve"
+        )
+    size = _architecture(path)
+    with torch.device("meta"):
+        net = CompactNet(size)
+    weights = read_weights(path, {name: tuple(t.shape) for name, t in net.state_dict().items()}, sha256)
+    tensors = {name: torch.from_numpy(array).float() for name, array in weights.items()}
+    broken = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
+    if broken:
+        raise _invalid(path, f"{broken[0]} holds values that are no numbers")
+    net.load_state_dict(tensors, assign=True)
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
+def _architecture(path: Path) -> Architecture:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {})["about"])
+        sizes = {f.name: int(about["architecture"][f.name]) for f in fields(Architecture)}
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _invalid(path, f"it does not say which architecture it is of ({error})") from error
+    wrong = [f"{name} {sizes[name]}" for name, most in MOST.items() if not 1 <= sizes[name] <= most]
+    if sizes["inputs"] != INPUTS or sizes["grid"] != GRID:
+        wrong.append(f"{sizes['inputs']} inputs on {sizes['grid']} voxels")
+    if wrong:
+        raise _invalid(path, f"its architecture ({', '.join(wrong)}) is not of this version")
+    return Architecture(**sizes)
+
+
+def _invalid(path: Path, found: str) -> ModelError:
+    return ModelError(
+        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; install them again"
+    )

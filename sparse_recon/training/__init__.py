@@ -1,0 +1,1 @@
+"""Training of the default model: procedural objects, what cameras see of them, and the loop. Needs PyTorch."""

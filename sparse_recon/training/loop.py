@@ -1,0 +1,246 @@
+"""The training loop: resumable to the step, with checkpoints, metrics, averaged weights and an early gate."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparse_recon.complete.compact.conditioning import INPUTS
+from sparse_recon.complete.compact.network import Architecture, CompactNet
+from sparse_recon.complete.compact.volumes import GRID
+from sparse_recon.errors import ConfigError, ErrorCode, FileError, ModelError
+from sparse_recon.training.batches import Batches
+from sparse_recon.training.checkpoints import MODEL_FILE, STATE_FILE, read_state, write_model, write_state
+from sparse_recon.training.config import ModelConfig, TrainingConfig
+from sparse_recon.training.generate import HELD_OUT
+from sparse_recon.training.loss import losses
+from sparse_recon.training.measure import measure, summary
+from sparse_recon.training.optimizer import MuonAdamW
+from sparse_recon.training.processor import chosen_device, multiplies_bf16
+from sparse_recon.training.shards import StoredSample, list_samples, shard_paths
+
+log = logging.getLogger(__name__)
+
+METRICS_FILE, HELD_OUT_FILE = "metrics.csv", "held_out.csv"
+# What a resumed run may change: how long, how fast and how often, but not what is learned.
+MAY_CHANGE = frozenset(
+    {"steps", "threads", "device", "precision", "checkpoint_s", "measure_every", "measure_samples", "gate_step", "data"}
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop says after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    samples: int
+
+
+class Run:
+    """One training run in its folder."""
+
+    def __init__(self, config: TrainingConfig, data: Path, out: Path, resume: bool) -> None:
+        self.config, self.data, self.out = config, data, out
+        self.device = chosen_device(config.device)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and multiplies_bf16(self.device))
+        torch.manual_seed(config.seed)  # initial weights alone are drawn from the global generator
+        self.size = architecture(config.model)
+        self.net = _laid_out(CompactNet(self.size), self.device)
+        self.average = {name: w.detach().clone().float() for name, w in self.net.state_dict().items()}
+        self.optimizer = MuonAdamW(self.net, config.learning_rate, config.weight_decay)
+        self.step, self.seconds = 0, 0.0
+        paths = shard_paths(data)
+        if resume:
+            paths = self._restore()
+        if not paths:
+            raise FileError(ErrorCode.INPUT_MISSING, f"{data} holds no samples; make some with --generate")
+        self.batches = Batches(config, paths)
+
+    def train(self, on_step: Any = lambda progress: None) -> None:
+        """Run to the end, or until `on_step` raises; what was learned by then is written either way.
+
+        Raises
+        ------
+        ModelError
+            MODEL_FAILED if carve was not beaten at the gate, or the loss is no number.
+        FileError
+            If data cannot be read, or the checkpoint not be written.
+        """
+        began = saved = time.monotonic()
+        before = self.seconds
+        try:
+            while self.step < self.config.steps:
+                values = self._one_step()
+                self._note(values)
+                on_step(Progress(self.step, self.config.steps, values["loss"], len(self.batches)))
+                self.seconds = before + time.monotonic() - began
+                due = self.step % self.config.measure_every == 0 or self.step == self.config.gate_step
+                if due or self.step == self.config.steps:
+                    self._measure()
+                if time.monotonic() - saved > self.config.checkpoint_s:
+                    self.batches.take(shard_paths(self.data))  # so that a resumed run draws from the same ones
+                    self.save()
+                    saved = time.monotonic()
+        finally:
+            self.save()
+            self.batches.close()
+
+    def save(self) -> None:
+        """Write the checkpoint, and the averaged weights as they would ship."""
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for name, parameter in self.net.named_parameters():
+            tensors |= {f"optimizer.{name}.{k}": v for k, v in self.optimizer.state[parameter].items()}
+        about = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "config": asdict(self.config),
+            "shards": [str(p.relative_to(self.data)) for p in self.batches.paths],
+        }
+        write_state(self.out / STATE_FILE, tensors, about)
+        about = {"step": self.step, "seconds": self.seconds, "samples": self.step * self.config.batch_size}
+        write_model(self.out / MODEL_FILE, self.average, self.size, about)
+
+    def _restore(self) -> list[Path]:
+        tensors, about = read_state(self.out / STATE_FILE)
+        _check_same(about["config"], asdict(self.config))
+        self.net.load_state_dict(_under("net.", tensors))
+        self.average = {k: v.to(self.device) for k, v in _under("average.", tensors).items()}
+        for name, parameter in self.net.named_parameters():
+            state = _under(f"optimizer.{name}.", tensors)
+            if state:
+                # Counts stay on the CPU, moments are laid out as the weights are.
+                self.optimizer.state[parameter] = {k: _like(v, parameter) if v.ndim else v for k, v in state.items()}
+        self.step, self.seconds = int(about["step"]), float(about["seconds"])
+        for name in (METRICS_FILE, HELD_OUT_FILE):
+            _cut_csv(self.out / name, self.step)
+        return [self.data / name for name in about["shards"]]
+
+    def _one_step(self) -> dict[str, float]:
+        config, started = self.config, time.monotonic()
+        batch = self.batches.at(self.step).to(self.device)
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
+        rate = config.learning_rate * rate_share(self.step, config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            found = losses(self.net, batch, config, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        found.total.backward()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.clip_norm))
+        if not math.isfinite(norm):
+            raise ModelError(
+                ErrorCode.MODEL_FAILED, f"the gradient is no number at step {self.step}; lower learning_rate and resume"
+            )
+        self.optimizer.step()
+        self.step += 1
+        decay = min(config.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.net.state_dict().items():
+            self.average[name].lerp_(value.float(), 1 - decay)
+        return {
+            "step": self.step,
+            "loss": float(found.total.detach()),
+            "flow": float(found.flow),
+            "regression": float(found.regression),
+            "error": float(found.error),
+            "occupancy": float(found.occupancy),
+            "norm": norm,
+            "rate": rate,
+            "seconds": time.monotonic() - started,
+        }
+
+    def _measure(self) -> None:
+        found = measure(self.averaged_net(), self._held_out())
+        row = {"step": self.step, "samples": self.step * self.config.batch_size, "seconds": self.seconds}
+        row |= summary(found)
+        _append(self.out / HELD_OUT_FILE, row)
+        ratio = row["model_pct"] / row["carve_pct"]
+        log.info("step %d: %.3f %% of the diagonal, carve %.3f %%", self.step, row["model_pct"], row["carve_pct"])
+        if self.step == self.config.gate_step and ratio >= 1:
+            raise ModelError(
+                ErrorCode.MODEL_FAILED,
+                f"stopped at the gate: after {self.step} steps held-out Chamfer is {row['model_pct']:.3f} % of the "
+                f"diagonal, carve alone reaches {row['carve_pct']:.3f} %; change the run, or gate_step: 0 to go on",
+            )
+
+    def _held_out(self) -> list[StoredSample]:
+        stored = list_samples(shard_paths(self.data / HELD_OUT))
+        stride = max(1, len(stored) // self.config.measure_samples)
+        return stored[::stride][: self.config.measure_samples]
+
+    def averaged_net(self) -> CompactNet:
+        """Return a network with the averaged weights."""
+        net = _laid_out(CompactNet(self.size), self.device)
+        net.load_state_dict(self.average)
+        return net.eval()
+
+    def _note(self, values: Mapping[str, float]) -> None:
+        _append(self.out / METRICS_FILE, {k: f"{v:.6g}" for k, v in values.items()})
+
+
+def architecture(model: ModelConfig) -> Architecture:
+    """Return the network's sizes."""
+    return Architecture(
+        INPUTS, model.fine_width, model.middle_width, model.width, model.blocks, model.fine_blocks, GRID
+    )
+
+
+def rate_share(step: int, config: TrainingConfig) -> float:
+    """Return the learning rate of a step as a share of the largest: up, constant, and linearly down to zero."""
+    rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    fall_steps = config.cooldown_share * config.steps
+    return rise * min(1.0, (config.steps - step) / fall_steps) if fall_steps > 0 else rise
+
+
+def _laid_out(net: CompactNet, device: str) -> CompactNet:
+    net = net.to(device)
+    return net.to(memory_format=torch.channels_last_3d) if device == "cpu" else net  # type: ignore[call-overload]
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
+    if changed:
+        raise ConfigError(
+            f"the run to resume was begun with other values of {', '.join(changed)}: "
+            f"{', '.join(f'{name} {before.get(name)!r}' for name in changed)}; resume with those, or begin anew"
+        )
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _cut_csv(path: Path, step: int) -> None:
+    """Drop the rows after a step: a resumed run writes them again."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [lines[0], *(line for line in lines[1:] if int(line.split(",")[0]) <= step)]
+    path.write_text("".join(kept), encoding="utf-8")
