@@ -63,7 +63,9 @@ def _touched(points: Float32, rotation: Float32, origin: Float32, opening_m: Flo
     local = local.reshape(len(points), -1, 3) - np.einsum("gk,gkc->gc", origin, rotation)
     x, y, z = np.abs(local[..., 0]), np.abs(local[..., 1]), local[..., 2]
     from_pad = y - opening_m / 2
-    touched = (z <= PALM_FRONT_Z_M + POINT_CLEARANCE_M) & _within(x, palm_box().high[0]) & _within(y, palm_box().high[1])
+    touched = (
+        (z <= PALM_FRONT_Z_M + POINT_CLEARANCE_M) & _within(x, palm_box().high[0]) & _within(y, palm_box().high[1])
+    )
     for box in finger_boxes():
         touched |= (
             (z <= box.high[2] + POINT_CLEARANCE_M)

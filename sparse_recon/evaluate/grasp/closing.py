@@ -17,6 +17,9 @@ MIN_PATCH_POINTS = 2
 MIN_WIDTH_M = 0.001
 ONE_SIDED_MIN_WIDTH_M = 0.008
 _CHUNK = 128
+_ENOUGH = 100  # points about a seed
+_ROUNDING_M2 = 1e-7
+_BEYOND_M = 0.041  # what the jaw, put amid its contacts, may reach beyond where they were looked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,39 +49,45 @@ class Closing:
         return Closing(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
-def close(given: GivenGeometry, seeds: Seeds, rotation: Float32) -> Closing:
+def close(given: GivenGeometry, seeds: Seeds, first: Float32, count: int) -> Closing:
     """Close jaws on the known points: find the contacts from the seed, put the jaw amid them, and close it again.
 
     Parameters
     ----------
-    rotation : (S, K, 3, 3) float32, R_world_grasp of K approaches a seed, all with the seed's axis as y.
+    first : (S, 3, 3) float32, R_world_grasp of the first approach of each seed, whose axis is y.
+    count : of approaches K, evenly about that axis.
 
     Returns
     -------
     Closing with arrays (S, K).
     """
     parts = [
-        _close(given, seeds.taken(slice(start, start + _CHUNK)), rotation[start : start + _CHUNK])
+        _close(given, seeds.taken(slice(start, start + _CHUNK)), first[start : start + _CHUNK], count)
         for start in range(0, len(seeds), _CHUNK)
     ]
     if not parts:
-        empty = np.zeros((0, rotation.shape[1]), np.float32)
+        empty = np.zeros((0, count), np.float32)
         return Closing(*[empty] * len(fields(Closing)))
     return Closing(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Closing)))
 
 
-def _close(given: GivenGeometry, seeds: Seeds, rotation: Float32) -> Closing:
+def _close(given: GivenGeometry, seeds: Seeds, first: Float32, count: int) -> Closing:
     # Only points in the cylinder around the axis that the turned pads sweep can be met.
-    relative = given.points[None] - seeds.origin[:, None]  # (S, N, 3)
-    along = np.einsum("snk,sk->sn", relative, seeds.axis)
-    across = np.einsum("snk,snk->sn", relative, relative) - along**2
-    near = across <= PAD_HALF_X_M**2 + PAD_HALF_Z_M**2
+    along = seeds.axis @ given.points.T - np.einsum("sk,sk->s", seeds.origin, seeds.axis)[:, None]  # (S, N)
+    away = (seeds.origin**2).sum(axis=1)[:, None] - 2 * seeds.origin @ given.points.T + (given.points**2).sum(axis=1)
+    near = away - along**2 <= PAD_HALF_X_M**2 + PAD_HALF_Z_M**2 + _ROUNDING_M2
+    near &= (along >= seeds.low_m[:, None] - _BEYOND_M) & (along <= seeds.high_m[:, None] + _BEYOND_M)
+    many = int(near.sum() / len(seeds) / _ENOUGH)
+    if many > 1:  # on small objects fewer are as good
+        near[:, np.arange(near.shape[1]) % many != 0] = False
     near[:, 0] = True  # every seed has a segment below; a point outside the pads counts nothing
     seed, point = np.nonzero(near)
     starts = np.searchsorted(seed, np.arange(len(seeds)))
-    offset, y = relative[seed, point], along[seed, point][:, None]
-    x = np.einsum("mk,mck->mc", offset, rotation[seed, :, :, 0])  # (M, K)
-    z = np.einsum("mk,mck->mc", offset, rotation[seed, :, :, 2])
+    offset, y = given.points[point] - seeds.origin[seed], along[seed, point][:, None]
+    u = np.einsum("mk,mk->m", offset, first[seed, :, 2])[:, None]
+    w = np.einsum("mk,mk->m", offset, first[seed, :, 0])[:, None]
+    angle = np.arange(count, dtype=np.float32) * np.float32(2 * np.pi / count)
+    x, z = np.cos(angle) * w - np.sin(angle) * u, np.cos(angle) * u + np.sin(angle) * w  # (M, K)
     column = (np.abs(x) <= PAD_HALF_X_M) & (np.abs(z) <= PAD_HALF_Z_M)
     sought = column & (y >= seeds.low_m[seed, None]) & (y <= seeds.high_m[seed, None])
     top, bottom = _extremes(sought, y, starts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,12 +35,13 @@ def object_parts(vertices_obj: Float64, faces: Int32, cache: Path) -> tuple[Part
     """
     vertices: Float32 = np.ascontiguousarray(vertices_obj, np.float32)
     longest_m = float(np.ptp(vertices, axis=0).max())
-    concavity = float(np.clip(PARTS_TOLERANCE_M / (longest_m / 2), *_THRESHOLDS))
-    digest = hashlib.sha256(_FORMAT.encode() + vertices.tobytes() + np.ascontiguousarray(faces, np.int32).tobytes())
+    concavity = round(float(np.clip(PARTS_TOLERANCE_M / (longest_m / 2), *_THRESHOLDS)), 4)
+    triangles = np.ascontiguousarray(faces, np.int32)
+    digest = hashlib.sha256(f"{_FORMAT} {concavity} ".encode() + vertices.tobytes() + triangles.tobytes())
     path = Path(cache) / f"{digest.hexdigest()[:32]}.npz"
     if path.is_file():
         return _read(path)
-    parts = tuple(convex_parts(vertices, faces, round(concavity, 4), _SEED))
+    parts = tuple(convex_parts(vertices, triangles, concavity, _SEED))
     _write(path, parts)
     return parts
 
@@ -54,6 +56,7 @@ def _write(path: Path, parts: tuple[Part, ...]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with own_folder(path) as temporary:  # several processes may make the same parts at once
             whole = temporary / path.name
-            arrays = {f"{kind}{i}": part[k] for i, part in enumerate(parts) for k, kind in enumerate("vf")}
+            arrays: dict[str, Any] = {f"v{i}": vertices for i, (vertices, _) in enumerate(parts)}
+            arrays |= {f"f{i}": faces for i, (_, faces) in enumerate(parts)}
             np.savez_compressed(whole, **arrays)
             os.replace(whole, path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sparse_recon.evaluate.grasp.geometry import GivenGeometry
 from sparse_recon.evaluate.grasp.gripper import Box, corners, finger_boxes, hand_boxes, palm_box
@@ -22,9 +23,12 @@ _SIZE_PX, _CAPTION_PX, _MARGIN_PX = 300, 34, 12
 _TABLE_M, _TABLE_THICK_M = 0.36, 0.01
 _HAND, _PAD, _THING, _TOP = (92, 98, 108), (60, 120, 190), (226, 150, 70), (222, 214, 204)
 _KNOWN = (70, 140, 120)
+# Of corners numbered by the bits of x, y and z; counter-clockwise from outside.
 _BOX_FACES = np.array(
-    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4]]
-    + [[1, 5, 7], [1, 7, 3]],
+    [
+        *([0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]),
+        *([2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]),
+    ],
     np.int32,
 )
 
@@ -33,7 +37,7 @@ _BOX_FACES = np.array(
 class _Painted:
     """Triangles of one colour in the world frame."""
 
-    vertices: Float64
+    vertices: npt.NDArray[np.floating]
     faces: Int32
     color: tuple[int, int, int]
 
@@ -86,7 +90,7 @@ def _view(surface: TriangleMesh, grasp: Grasp | None) -> OrthographicView:
         points = np.concatenate([points, transform_points(grasp.T_world_grasp, hand)])
         across = grasp.T_world_grasp[:3, 0] * (1.0, 1.0, 0.0)
         front = across if np.linalg.norm(across) > 0.3 else front
-    points = np.concatenate([points, points + (0.0, 0.0, 0.16)])
+    points = np.concatenate([points, points + np.array([0.0, 0.0, 0.16])])
     return views_around(points, (35.0,), _SIZE_PX, front_world=front)[0]
 
 
@@ -120,7 +124,7 @@ class _Scene:
         self._T_object_world = inverse(pose(np.eye(3), true.centre_of_mass_world))
         middle = surface.vertices_world.mean(axis=0)
         low = np.array([middle[0] - _TABLE_M / 2, middle[1] - _TABLE_M / 2, true.table_z_m - _TABLE_THICK_M])
-        self._table = Box(low, low + (_TABLE_M, _TABLE_M, _TABLE_THICK_M))
+        self._table = Box(low, low + np.array([_TABLE_M, _TABLE_M, _TABLE_THICK_M]))
 
     def drawn(self, moment: Snapshot, view: OrthographicView) -> UInt8:
         """Return the picture of a moment."""

@@ -7,7 +7,7 @@ Meshes and bare points are treated alike: both are points with normals.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from sparse_recon.evaluate.grasp.clearance import backed_off, reachable
 from sparse_recon.evaluate.grasp.closing import ONE_SIDED_MIN_WIDTH_M, Closing, close
 from sparse_recon.evaluate.grasp.geometry import GivenGeometry
 from sparse_recon.evaluate.grasp.gripper import MAX_OPENING_M
-from sparse_recon.evaluate.grasp.seeds import SIDE_ROOM_M, Seeds, com_factor, cone_cosine, pair_seeds, point_seeds
+from sparse_recon.evaluate.grasp.seeds import SIDE_ROOM_M, com_factor, cone_cosine, joined, pair_seeds, point_seeds
 from sparse_recon.types import Float32, Float64
 
 FRICTION = 0.5  # of the cones in which the planner wants the line between the contacts
@@ -53,7 +53,7 @@ class Grasp:
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
-    """G hands: rotation (G, 3, 3), origin (G, 3), middle of the contacts (G, 3), widths, openings, scores, confidence."""
+    """G hands, best first: rotation (G, 3, 3), origin and middle of the contacts (G, 3), and numbers (G,)."""
 
     rotation: Float32
     origin: Float32
@@ -98,7 +98,7 @@ def sample_grasps(
 
 
 def approaches(axis: Float32) -> Float32:
-    """Return (S, 12, 3, 3) R_world_grasp evenly around (S, 3) unit axes y, the first one as steep from above as can be."""
+    """Return (S, 12, 3, 3) R_world_grasp evenly around (S, 3) unit axes y, the first one the steepest from above."""
     down = np.array([0.0, 0.0, -1.0], np.float32) + axis * axis[:, 2:]
     upright = np.linalg.norm(down, axis=1, keepdims=True) < 1e-3
     first = np.where(upright, np.cross(axis, np.array([1.0, 0.0, 0.0], np.float32)), down)
@@ -111,13 +111,13 @@ def approaches(axis: Float32) -> Float32:
     return np.stack([np.cross(y, z), y, z], axis=-1).astype(np.float32)
 
 
-def _candidates(
-    given: GivenGeometry, table_z_m: float, friction: float, seed: int, one_sided: bool
-) -> _Candidates:
+def _candidates(given: GivenGeometry, table_z_m: float, friction: float, seed: int, one_sided: bool) -> _Candidates:
     """Return the hands that clear the table and hold the object, best first."""
-    seeds = point_seeds(given, seed) if one_sided else _both(given, friction, seed)
+    seeds = (
+        point_seeds(given, seed) if one_sided else joined((pair_seeds(given, friction, seed), point_seeds(given, seed)))
+    )
     rotation = approaches(seeds.axis)
-    closing = close(given, seeds, rotation)
+    closing = close(given, seeds, rotation[:, 0], APPROACHES)
     holds = (closing.width_m > 0) & (closing.width_m <= seeds.opening_m[:, None] - 2 * SIDE_ROOM_M)
     if one_sided:
         holds &= (closing.first >= cone_cosine(friction)) & (closing.width_m >= ONE_SIDED_MIN_WIDTH_M)
@@ -134,11 +134,6 @@ def _candidates(
     origin = middle - back[:, None] * rotation[:, :, 2]
     columns = (rotation, origin, middle, closing.width_m, opening, score, closing.confidence)
     return _Candidates(*(np.asarray(a[order], np.float32) for a in columns))
-
-
-def _both(given: GivenGeometry, friction: float, seed: int) -> Seeds:
-    pairs, points = pair_seeds(given, friction, seed), point_seeds(given, seed)
-    return Seeds(*(np.concatenate([getattr(pairs, f.name), getattr(points, f.name)]) for f in fields(Seeds)))
 
 
 def _scores(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -59,14 +60,14 @@ def antipodal_pairs(
     Outward unit normals are compared with the line away from the other point, so that the jaw closes from outside.
     """
     least = np.float32(cone_cosine(friction))
+    points = points - points.mean(axis=0)
+    square, own = (points**2).sum(axis=1), np.einsum("nk,nk->n", points, normals)
     first, second, cosine = [], [], []
-    for start in range(0, len(points), 256):
-        rows = slice(start, start + 256)
-        line = points[rows, None] - points[None]  # (R, N, 3), from the second point to the first
-        width = np.sqrt(np.einsum("rnk,rnk->rn", line, line))
-        safe = np.maximum(width, np.float32(1e-9))
-        one = np.einsum("rnk,rk->rn", line, normals[rows]) / safe
-        other = -np.einsum("rnk,nk->rn", line, normals) / safe
+    for start in range(0, len(points), 512):
+        rows = slice(start, start + 512)
+        width = np.sqrt(np.maximum(square[rows, None] + square - 2 * points[rows] @ points.T, 1e-12))
+        one = (own[rows, None] - normals[rows] @ points.T) / width
+        other = (own - points[rows] @ normals.T) / width
         worse = np.minimum(one, other)
         i, j = np.nonzero((width >= MIN_WIDTH_M) & (width <= max_width_m) & (worse >= least))
         once = i + start < j
@@ -82,12 +83,13 @@ def pair_seeds(given: GivenGeometry, friction: float, seed: int) -> Seeds:
     widest = MAX_OPENING_M - 2 * SIDE_ROOM_M
     i, j, cosine = antipodal_pairs(points, given.normals, friction=friction, max_width_m=widest)
     line = points[i] - points[j]
-    width = np.linalg.norm(line, axis=1)
-    axis, middle = line / width[:, None], (points[i] + points[j]) / 2
+    width = np.linalg.norm(line, axis=1).astype(np.float32)
+    axis: Float32 = line / width[:, None]
+    middle: Float32 = (points[i] + points[j]) / np.float32(2.0)
     kept = _thinned(middle, axis, (cosine - cone_cosine(friction)) * com_factor(given, middle, axis), seed)
     middle, axis, width = middle[kept], axis[kept], width[kept]
     narrow = np.minimum(width + 2 * NARROW_ROOM_M, MAX_OPENING_M)
-    return _joined(
+    return joined(
         Seeds(middle, axis, -opening / 2, opening / 2, opening)
         for opening in (np.full_like(width, MAX_OPENING_M), narrow)
     )
@@ -97,7 +99,7 @@ def point_seeds(given: GivenGeometry, seed: int) -> Seeds:
     """Return points with their normals as axes, for a fully open jaw and for one that reaches round a wall or rim."""
     kept = _thinned(given.points, given.normals, com_factor(given, given.points, given.normals), seed)
     origin, axis = given.points[kept], given.normals[kept]
-    return _joined(
+    return joined(
         Seeds(
             origin,
             axis,
@@ -121,11 +123,14 @@ def _thinned(origin: Float32, axis: Float32, score: Float32, seed: int) -> npt.N
     order = np.random.default_rng(seed).permutation(len(score))
     order = order[np.argsort(-score[order], kind="stable")]
     upward = np.where(axis[:, 2:] < 0, -axis, axis)
-    cell = np.concatenate([np.floor(origin / _CELL_M), np.floor(upward / _AXIS_CELL)], axis=1).astype(np.int64)
-    kept = np.sort(np.unique(cell[order], axis=0, return_index=True)[1]) if len(order) else order
+    place = np.floor((origin - origin.min(axis=0, initial=0.0)) / _CELL_M).astype(np.int64)
+    turn = np.floor(upward / _AXIS_CELL).astype(np.int64) + 3
+    cell = ((place[:, 0] * 1024 + place[:, 1]) * 1024 + place[:, 2]) * 512 + turn @ (64, 8, 1)
+    kept = np.sort(np.unique(cell[order], return_index=True)[1])
     return order[kept][:MAX_SEEDS]
 
 
-def _joined(parts: object) -> Seeds:
-    several = list(parts)  # type: ignore[call-overload]
+def joined(parts: Iterable[Seeds]) -> Seeds:
+    """Return several sets of seeds as one."""
+    several = list(parts)
     return Seeds(*(np.concatenate([getattr(p, f.name) for p in several]).astype(np.float32) for f in fields(Seeds)))

@@ -156,7 +156,9 @@ class _Run:
 
     def _close(self) -> None:
         open_m = self._grasp.opening_m / 2
-        self._step("close", _CLOSE_S, lambda _: np.zeros(len(AXES)), lambda s: open_m - s * _CLOSE_S * CLOSING_SPEED_M_S)
+        self._step(
+            "close", _CLOSE_S, lambda _: np.zeros(len(AXES)), lambda s: open_m - s * _CLOSE_S * CLOSING_SPEED_M_S
+        )
 
     def _move(self, phase: str, seconds: float, motion: Callable[[float], Float64]) -> bool:
         """Drive the hand; return whether the object is still held in the end or before it fell."""
@@ -182,9 +184,9 @@ class _Run:
         return True
 
     def _fingers_touching(self) -> set[str]:
-        return {one if other == OBJECT else other for one, other, _ in self._contacts() if OBJECT in (one, other)} & set(
-            FINGERS
-        )
+        return {
+            one if other == OBJECT else other for one, other, _ in self._contacts() if OBJECT in (one, other)
+        } & set(FINGERS)
 
     def _contacts(self) -> Iterator[tuple[str, str, float]]:
         """Yield the kinds of both sides, and how deep they overlap."""

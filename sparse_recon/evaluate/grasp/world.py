@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.errors import DependencyError, ErrorCode, InputError
+from sparse_recon.errors import DependencyError, ErrorCode, InputError, MeshError
 from sparse_recon.evaluate.grasp.gripper import MAX_OPENING_M, Box, finger_boxes, palm_box
 from sparse_recon.evaluate.grasp.parts import Part
 from sparse_recon.types import Float64, TriangleMesh
@@ -27,6 +27,7 @@ TORSION_M = 0.005  # torque over normal force of a pad that turns, over its fric
 MASS_RANGE_KG = (0.1, 0.6)
 FRICTION_RANGE = (0.3, 0.7)
 
+_SLIVER_M3 = 1e-12
 _HAND_KG, _FINGER_KG = 0.73, 0.015
 _ARMATURE, _TURN_ARMATURE, _FINGER_ARMATURE = 5.0, 0.1, 0.5
 _STIFF, _TURN_STIFF, _FINGER_STIFF = 2e5, 2e3, 5e3
@@ -80,11 +81,12 @@ def true_object(truth: TriangleMesh, parts: Iterable[Part], T_world_obj: Float64
     """
     R, t = T_world_obj[:3, :3], T_world_obj[:3, 3]
     placed = tuple(((np.asarray(v, np.float64) @ R.T + t).astype(np.float32), f) for v, f in parts)
+    placed = tuple(part for part in placed if _mass_properties(_triangles(part))[0] > _SLIVER_M3)
     corner = truth.vertices_world.astype(np.float64)[truth.faces]
     volume, centre, inertia = _mass_properties(corner)
     if volume <= 0 or np.linalg.eigvalsh(inertia).min() <= 0:  # a scan with holes or turned faces
-        volume, centre, inertia = _mass_properties(np.concatenate([np.asarray(v, np.float64)[f] for v, f in placed]))
-    if volume <= 0 or not placed:
+        volume, centre, inertia = _mass_properties(np.concatenate([np.zeros((0, 3, 3)), *map(_triangles, placed)]))
+    if not placed or volume <= 0:
         raise InputError(ErrorCode.MESH_INVALID, "the true object encloses no volume; give a closed mesh")
     return TrueObject(placed, centre, inertia / volume, table_z_m)
 
@@ -108,6 +110,11 @@ def make_model(true: TrueObject, physics: Physics, T_world_grasp: Float64 | None
     """Return the MuJoCo model: object on its table, hand at a grasp pose with the jaw open; no hand for None.
 
     The free joint `object` has its origin in the centre of mass and the world's axes.
+
+    Raises
+    ------
+    MeshError
+        If a part has no volume.
     """
     mujoco = load_mujoco()
     hand = "" if T_world_grasp is None else _hand_xml(T_world_grasp, physics)
@@ -125,7 +132,10 @@ def make_model(true: TrueObject, physics: Physics, T_world_grasp: Float64 | None
 {_object_xml(true, physics, len(local))}{hand}
 </worldbody>{drives}
 </mujoco>"""
-    return mujoco.MjModel.from_xml_string(xml)
+    try:
+        return mujoco.MjModel.from_xml_string(xml)
+    except ValueError as error:
+        raise MeshError(f"MuJoCo refuses the convex parts of the object: {error}") from error
 
 
 def _object_xml(true: TrueObject, physics: Physics, count: int) -> str:
@@ -170,7 +180,8 @@ def _drives_xml() -> str:
     stiff = [_STIFF] * 3 + [_TURN_STIFF] * 3
     damped = [2 * np.sqrt(k * a) for k, a in zip(stiff, [_ARMATURE] * 3 + [_TURN_ARMATURE] * 3, strict=True)]
     axes = "".join(
-        f'<position joint="{name}" kp="{k!r}" kv="{float(d)!r}"/>' for name, k, d in zip(AXES, stiff, damped, strict=True)
+        f'<position joint="{name}" kp="{k!r}" kv="{float(d)!r}"/>'
+        for name, k, d in zip(AXES, stiff, damped, strict=True)
     )
     damped_finger = 2 * float(np.sqrt(_FINGER_STIFF * _FINGER_ARMATURE))
     limited = f'kp="{_FINGER_STIFF!r}" kv="{damped_finger!r}" forcerange="{-GRIP_FORCE_N!r} {GRIP_FORCE_N!r}"'
@@ -196,6 +207,10 @@ def _bits(kind: str) -> str:
 
 def _text(values: Sequence[float] | npt.NDArray[np.floating]) -> str:
     return " ".join(repr(float(v)) for v in values)
+
+
+def _triangles(part: Part) -> Float64:
+    return part[0].astype(np.float64)[part[1]]
 
 
 def _mass_properties(corner: Float64) -> tuple[float, Float64, Float64]:

@@ -1,0 +1,71 @@
+"""One picture for each outcome of a study: the case is made and grasped again, which gives the same to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparse_recon.errors import SparseReconError
+from sparse_recon.evaluate.cases import make_case
+from sparse_recon.evaluate.grasp.attempt import OUTCOME, GraspCase
+from sparse_recon.evaluate.grasp.pictures import outcome_picture
+from sparse_recon.evaluate.grasp.rates import counted
+from sparse_recon.evaluate.grasp.study import PARTS
+from sparse_recon.evaluate.grasp.trial import Outcome
+from sparse_recon.evaluate.markdown import sides
+from sparse_recon.evaluate.methods import Contestant
+from sparse_recon.evaluate.pairing import TRUTH
+from sparse_recon.evaluate.results import Results, Score
+from sparse_recon.evaluate.runner import Study
+from sparse_recon.viz.sheet import save_png
+
+
+def write_examples(
+    study: Study, results: Results, folder: Path, *, method: str = "", cache: Path | None = None
+) -> tuple[Path, ...]:
+    """Draw a trial of each outcome that a study has, and return the paths.
+
+    Parameters
+    ----------
+    method : whose trials are drawn where it has the outcome; else, and without it, those of any method but the truth.
+    cache : as for `study.run_study`.
+
+    Raises
+    ------
+    FileError
+        If the folder cannot be written.
+    """
+    contestant = Contestant(study.config)
+    written = []
+    for outcome in Outcome:
+        chosen = _chosen(results.scores, outcome, method)
+        if chosen is None:
+            continue
+        path = Path(folder) / f"grasp_{outcome.name.lower()}.png"
+        _draw(study, contestant, chosen, path, cache or Path(folder) / PARTS)
+        written.append(path)
+    return tuple(written)
+
+
+def _chosen(scores: Sequence[Score], outcome: Outcome, method: str) -> Score | None:
+    """Return the middle one in the order of cases, so that no first or best is shown."""
+    there = [s for s in counted(scores) if s.answered and Outcome(int(s.metrics[OUTCOME])) is outcome]
+    for wanted in ([s for s in there if s.method == method], [s for s in there if s.method != TRUTH], there):
+        if wanted:
+            return wanted[len(wanted) // 2]
+    return None
+
+
+def _draw(study: Study, contestant: Contestant, score: Score, path: Path, cache: Path) -> None:
+    scored = next(scored for scored in study.objects if scored.name == score.object)
+    case = make_case(scored, score.condition, score.seed, study.protocol).seen_from(score.views)
+    scene = GraspCase(case, cache)
+    try:
+        attempt = scene.attempt(contestant.predict(score.method, case), record=True)
+    except SparseReconError:
+        return
+    title = f"{attempt.trial.outcome.name.lower().replace('_', ' ')}: {score.object}, {score.condition}, "
+    title += f"{sides(score.views)}, {score.method}"
+    title += f"; hit the {attempt.trial.hit}" if attempt.trial.hit else ""
+    sheet = outcome_picture(title, scene.true, scene.physics, case.truth, attempt.given, attempt.grasp, attempt.trial)
+    save_png(sheet.image, path)

@@ -1,0 +1,165 @@
+"""Grasps of all sources in all cases: parallel by process, resumable, the same result in whatever order it is made."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+from sparse_recon.errors import DependencyError, ErrorCode, ModelError
+from sparse_recon.evaluate.cases import diameter, make_case
+from sparse_recon.evaluate.environment import machine, versions
+from sparse_recon.evaluate.grasp import sampling, trial, world
+from sparse_recon.evaluate.grasp.attempt import GraspCase
+from sparse_recon.evaluate.grasp.geometry import SURFACE_POINTS
+from sparse_recon.evaluate.grasp.gripper import MAX_OPENING_M
+from sparse_recon.evaluate.grasp.parts import PARTS_TOLERANCE_M
+from sparse_recon.evaluate.methods import Contestant
+from sparse_recon.evaluate.results import Key, ObjectRecord, Results, Score
+from sparse_recon.evaluate.runner import OnScore, Study
+from sparse_recon.evaluate.store import ScoreStore
+
+FILE_NAME = "grasps.jsonl"
+PARTS = "parts"
+
+
+def settings() -> dict[str, Any]:
+    """Return the conditions of a grasp trial beside the protocol, as JSON holds them."""
+    return {
+        "grasp_surface_points": SURFACE_POINTS,
+        "grasp_cone_friction": sampling.FRICTION,
+        "grasp_approaches": sampling.APPROACHES,
+        "grasp_jaw_m": MAX_OPENING_M,
+        "grasp_force_n": world.GRIP_FORCE_N,
+        "grasp_mass_kg": list(world.MASS_RANGE_KG),
+        "grasp_friction": list(world.FRICTION_RANGE),
+        "grasp_parts_tolerance_m": PARTS_TOLERANCE_M,
+        "grasp_collision_depth_m": trial.COLLISION_DEPTH_M,
+        "grasp_lift_m": trial.LIFT_M,
+        "grasp_shake": [trial.SHAKE_M, trial.SHAKE_RAD, trial.SHAKE_HZ],
+        "grasp_max_slip_m": trial.MAX_SLIP_M,
+    }
+
+
+def run_study(
+    study: Study, folder: Path, *, jobs: int = 1, cache: Path | None = None, on_score: OnScore | None = None
+) -> Results:
+    """Grasp every object of a study once for each of its conditions, views, seeds and methods.
+
+    The metric `grasp_success` is 1 or 0, `grasp_outcome` a number of `trial.Outcome`; cases that count for no source
+    have `grasp_excluded` instead, a number of `attempt.EXCLUDED`.
+
+    Parameters
+    ----------
+    folder : where scores are kept as they come; a run that was stopped goes on there.
+    jobs : processes.
+    cache : folder of convex parts of the objects, which take up to a minute each; None for one below `folder`.
+    on_score : called after each score with it, the number of scores there are, and of those wanted.
+
+    Raises
+    ------
+    DependencyError
+        If MuJoCo or CoACD is not installed.
+    FileError
+        If a folder cannot be written, or holds the scores of another protocol.
+    ModelError
+        If a model cannot be loaded, or a process dies.
+    """
+    world.load_mujoco()
+    _check_methods(study)
+    protocol = {**study.protocol.as_dict(), **settings()}
+    records = {scored.name: _record(scored) for scored in study.objects}
+    wanted = [key for task in study.tasks() for key in study.keys(task)]
+    found = {**versions(), "mujoco": _mujoco_version()}
+    with ScoreStore(Path(folder) / FILE_NAME, protocol, records, found) as store:
+        tasks = [(task, [key for key in study.keys(task) if key not in store]) for task in study.tasks()]
+        missing = [(task, todo) for task, todo in tasks if todo]
+        done = len(wanted) - sum(len(todo) for _, todo in missing)
+        for score in _scores(study, cache or Path(folder) / PARTS, missing, jobs):
+            store.append(score)
+            done += 1
+            if on_score is not None:
+                on_score(score, done, len(wanted))
+        keys = set(wanted)
+        scores = tuple(score for score in store.scores if score.key in keys)
+        return Results(protocol, records, scores, store.versions, machine())
+
+
+def _record(scored: Any) -> ObjectRecord:
+    return ObjectRecord(scored.sha256(), 1e3 * diameter(scored.load().vertices_obj), scored.origin)
+
+
+def _check_methods(study: Study) -> None:
+    contestant = Contestant(study.config)
+    for method in study.methods:
+        contestant.load(method)
+
+
+def _mujoco_version() -> str:
+    return str(world.load_mujoco().__version__)
+
+
+def _scores(study: Study, cache: Path, missing: list[tuple[Any, list[Key]]], jobs: int) -> Iterator[Score]:
+    if jobs <= 1 or len(missing) <= 1:
+        contestant = Contestant(study.config)
+        for task, todo in missing:
+            yield from _grasps(study, contestant, cache, task, todo)
+        return
+    context = get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(jobs, context, _start, (study, cache, stop)) as pool:
+        futures = [pool.submit(_in_worker, task, todo) for task, todo in missing]
+        try:
+            for future in as_completed(futures):
+                yield from future.result()
+        except BrokenProcessPool as error:
+            raise ModelError(
+                ErrorCode.MODEL_FAILED,
+                "a process of the grasp study died, perhaps of too little memory; what was scored is kept: run the "
+                "same command with --jobs 1 to go on and to see the case that did it",
+            ) from error
+        finally:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _grasps(study: Study, contestant: Contestant, cache: Path, task: Any, todo: Sequence[Key]) -> Iterator[Score]:
+    full = make_case(task.scored, task.condition, task.seed, replace(study.protocol, novel_views=0))
+    for views, keys in itertools.groupby(todo, key=lambda key: key[2]):
+        case = full.seen_from(views)
+        scene = GraspCase(case, cache)
+        for *_, method in keys:
+            if scene.excluded:
+                yield scene.exclusion(method)
+                continue
+            try:
+                prediction = contestant.predict(method, case)
+                yield scene.score(method, scene.attempt(prediction), prediction.timings_s)
+            except DependencyError:
+                raise
+            except Exception as error:  # also a library's: one bad case must not end a study of hours
+                yield scene.no_grasp(method, error)
+
+
+_worker: tuple[Study, Contestant, Path, Event]
+
+
+def _start(study: Study, cache: Path, stop: Event) -> None:
+    global _worker
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one tells the others
+    cv2.setNumThreads(1)
+    _worker = (study, Contestant(study.config), cache, stop)
+
+
+def _in_worker(task: Any, todo: Sequence[Key]) -> list[Score]:
+    study, contestant, cache, stop = _worker
+    return list(itertools.takewhile(lambda _: not stop.is_set(), _grasps(study, contestant, cache, task, todo)))
