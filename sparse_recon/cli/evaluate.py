@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from sparse_recon.config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError
 from sparse_recon.evaluate.methods import method_names
 from sparse_recon.evaluate.objects import UNITS_M, ScoredObject, folder_objects, procedural_objects
-from sparse_recon.evaluate.profiles import PROFILES
+from sparse_recon.evaluate.profiles import GRASPS, PROFILES
 from sparse_recon.evaluate.protocol import Protocol, changed_parameters
-from sparse_recon.evaluate.results import FILE_NAME, Results, read_results, write_results
+from sparse_recon.evaluate.results import FILE_NAME, Results, Score, read_results, write_results
+from sparse_recon.evaluate.runner import OnScore, Study
 from sparse_recon.parameters import parameters
 
 TABLE, SHEET = "table.md", "sheet.png"
@@ -39,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     what = parser.add_argument_group("what is measured")
     lines = "; ".join(f"{name}: {p.text}" for name, p in PROFILES.items())
-    what.add_argument("--profile", choices=tuple(PROFILES), default="full", help=f"{lines} (default full)")
+    what.add_argument("--profile", choices=tuple(PROFILES), help=f"{lines} (default full)")
+    what.add_argument(
+        "--grasp", action="store_true", help=f"not geometry but {GRASPS.text}, executed in simulation (MuJoCo)"
+    )
     what.add_argument(
         "--methods",
         nargs="+",
@@ -64,9 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--out",
         type=Path,
-        default=Path("out/evaluate"),
         metavar="DIR",
-        help="results, tables, plots; a stopped run goes on there (default out/evaluate)",
+        help="results, tables, plots; a stopped run goes on there (default out/evaluate, out/grasps with --grasp)",
     )
     how.add_argument("--jobs", type=at_least(1), metavar="N", help="processes (default: processors; 1 for true times)")
     how.add_argument("--sheet", metavar="METHOD", help="method of the contact sheet (default: the model)")
@@ -92,46 +97,84 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.compare is not None:
         return _compare(*args.compare)
-    results = _evaluated(args)
-    _write(results, args)
-    status = EXIT_DONE
-    if args.derive is not None:
-        _derive(results, args.derive)
-    if args.against is not None:
-        status = _held_against(results, args.against)
+    args.out = args.out or Path("out/grasps" if args.grasp else "out/evaluate")
+    if args.grasp:
+        if args.against is not None or args.derive is not None:
+            raise InputError(ErrorCode.USAGE, "--against and --derive are for geometry; leave out --grasp")
+        results, status = _grasped(args), EXIT_DONE
+    else:
+        results, status = _evaluated(args), EXIT_DONE
+        _write(results, args)
+        if args.derive is not None:
+            _derive(results, args.derive)
+        if args.against is not None:
+            status = _held_against(results, args.against)
     if args.json:
         print(json.dumps(_summary(results, args.out, status)))
     return status
 
 
-def _evaluated(args: argparse.Namespace) -> Results:
-    from tqdm import tqdm
-
-    from sparse_recon.evaluate.runner import Study, evaluate
-
-    profile = PROFILES[args.profile]
-    args.seed, args.up, args.max_objects = None, None, None
-    config = config_of(args)
+def _study(args: argparse.Namespace) -> Study:
+    profile = PROFILES[args.profile] if args.profile else GRASPS if args.grasp else PROFILES["full"]
+    config = _config(args)
     study = Study(
         _objects(args, profile.made_up),
         replace(_protocol(args, profile.protocol), parameters=changed_parameters(config)),
         _methods(args, profile.methods, config),
         config,
-        "" if args.no_pictures else args.sheet or config.model,
+        "" if args.no_pictures or args.grasp else args.sheet or config.model,
     )
-    jobs = args.jobs or len(os.sched_getaffinity(0))
     print(f"{len(study.objects)} objects, {', '.join(study.methods)}\n{study.protocol.text()}", file=sys.stderr)
+    return study
+
+
+def _config(args: argparse.Namespace) -> SessionConfig:
+    args.seed, args.up, args.max_objects = None, None, None  # of a session; here they belong to the protocol
+    return config_of(args)
+
+
+def _jobs(args: argparse.Namespace) -> int:
+    return args.jobs or len(os.sched_getaffinity(0))
+
+
+def _evaluated(args: argparse.Namespace) -> Results:
+    from sparse_recon.evaluate.runner import evaluate
+
+    study = _study(args)
+    with _progress() as on_score:
+        results, warnings = evaluate(study, args.out, jobs=_jobs(args), on_score=on_score)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return results
+
+
+def _grasped(args: argparse.Namespace) -> Results:
+    from sparse_recon.evaluate.grasp.examples import write_examples
+    from sparse_recon.evaluate.grasp.report import write_report
+    from sparse_recon.evaluate.grasp.study import run_study
+
+    study = _study(args)
+    with _progress() as on_score:
+        results = run_study(study, args.out, jobs=_jobs(args), on_score=on_score)
+    written = write_report(results, args.out, pictures=not args.no_pictures)
+    if not args.no_pictures:
+        written += write_examples(study, results, args.out, method=args.sheet or study.config.model)
+    print(f"{args.out}: {', '.join(p.name for p in written)}", file=sys.stderr)
+    return results
+
+
+@contextmanager
+def _progress() -> Iterator[OnScore]:
+    from tqdm import tqdm
+
     with tqdm(unit="score", disable=None) as bar:
 
-        def on_score(score: Any, done: int, wanted: int) -> None:
+        def on_score(score: Score, done: int, wanted: int) -> None:
             bar.total, bar.n = wanted, done
             bar.set_postfix_str(f"{score.object} {score.condition} {score.views} {score.method}", refresh=False)
             bar.refresh()
 
-        results, warnings = evaluate(study, args.out, jobs=jobs, on_score=on_score)
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    return results
+        yield on_score
 
 
 def _objects(args: argparse.Namespace, made_up: int) -> tuple[ScoredObject, ...]:
@@ -178,7 +221,7 @@ def _write(results: Results, args: argparse.Namespace) -> None:
         from sparse_recon.evaluate.sheet import write_sheet
 
         written += [p.name for p in write_plots(results, args.out)]
-        method = args.sheet or config_of(args).model
+        method = args.sheet or _config(args).model
         if write_sheet(results, method, args.out / EXAMPLES / method, args.out / SHEET):
             written.append(SHEET)
         else:

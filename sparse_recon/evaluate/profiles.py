@@ -42,3 +42,10 @@ PROFILES: dict[str, Profile] = {
         made_up=8,
     ),
 }
+
+# With --grasp, unless a profile is named.
+GRASPS = Profile(
+    "grasps on measured points, hulls, the model and the truth, 1/2 views, noisy",
+    {"conditions": ["noisy"], "views": [1, 2], "novel_views": 0},
+    ("observed", "hull", "carved_hull", TRUTH),
+)

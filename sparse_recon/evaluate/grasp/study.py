@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from multiprocessing import get_context
-from multiprocessing.synchronize import Event
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.errors import DependencyError, ErrorCode, ModelError
+from sparse_recon.errors import DependencyError
 from sparse_recon.evaluate.cases import diameter, make_case
 from sparse_recon.evaluate.environment import machine, versions
 from sparse_recon.evaluate.grasp import sampling, trial, world
@@ -22,8 +18,9 @@ from sparse_recon.evaluate.grasp.geometry import SURFACE_POINTS
 from sparse_recon.evaluate.grasp.gripper import MAX_OPENING_M
 from sparse_recon.evaluate.grasp.parts import PARTS_TOLERANCE_M
 from sparse_recon.evaluate.methods import Contestant
+from sparse_recon.evaluate.processes import scores_of
 from sparse_recon.evaluate.results import Key, ObjectRecord, Results, Score
-from sparse_recon.evaluate.runner import OnScore, Study
+from sparse_recon.evaluate.runner import OnScore, Study, Task
 from sparse_recon.evaluate.store import ScoreStore
 
 FILE_NAME = "grasps.jsonl"
@@ -79,10 +76,9 @@ def run_study(
     wanted = [key for task in study.tasks() for key in study.keys(task)]
     found = {**versions(), "mujoco": _mujoco_version()}
     with ScoreStore(Path(folder) / FILE_NAME, protocol, records, found) as store:
-        tasks = [(task, [key for key in study.keys(task) if key not in store]) for task in study.tasks()]
-        missing = [(task, todo) for task, todo in tasks if todo]
+        missing = study.missing(store)
         done = len(wanted) - sum(len(todo) for _, todo in missing)
-        for score in _scores(study, cache or Path(folder) / PARTS, missing, jobs):
+        for score in scores_of(_Grasping(study, cache or Path(folder) / PARTS), missing, jobs):
             store.append(score)
             done += 1
             if on_score is not None:
@@ -106,60 +102,31 @@ def _mujoco_version() -> str:
     return str(world.load_mujoco().__version__)
 
 
-def _scores(study: Study, cache: Path, missing: list[tuple[Any, list[Key]]], jobs: int) -> Iterator[Score]:
-    if jobs <= 1 or len(missing) <= 1:
-        contestant = Contestant(study.config)
-        for task, todo in missing:
-            yield from _grasps(study, contestant, cache, task, todo)
-        return
-    context = get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(jobs, context, _start, (study, cache, stop)) as pool:
-        futures = [pool.submit(_in_worker, task, todo) for task, todo in missing]
-        try:
-            for future in as_completed(futures):
-                yield from future.result()
-        except BrokenProcessPool as error:
-            raise ModelError(
-                ErrorCode.MODEL_FAILED,
-                "a process of the grasp study died, perhaps of too little memory; what was scored is kept: run the "
-                "same command with --jobs 1 to go on and to see the case that did it",
-            ) from error
-        finally:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+@dataclass(frozen=True, eq=False)
+class _Grasping:
+    """Grasps what is missing of a task."""
 
+    study: Study
+    cache: Path
 
-def _grasps(study: Study, contestant: Contestant, cache: Path, task: Any, todo: Sequence[Key]) -> Iterator[Score]:
-    full = make_case(task.scored, task.condition, task.seed, replace(study.protocol, novel_views=0))
-    for views, keys in itertools.groupby(todo, key=lambda key: key[2]):
-        case = full.seen_from(views)
-        scene = GraspCase(case, cache)
-        for *_, method in keys:
-            if scene.excluded:
-                yield scene.exclusion(method)
-                continue
-            try:
-                prediction = contestant.predict(method, case)
-                yield scene.score(method, scene.attempt(prediction), prediction.timings_s)
-            except DependencyError:
-                raise
-            except Exception as error:  # also a library's: one bad case must not end a study of hours
-                yield scene.no_grasp(method, error)
+    @cached_property
+    def contestant(self) -> Contestant:
+        return Contestant(self.study.config)
 
-
-_worker: tuple[Study, Contestant, Path, Event]
-
-
-def _start(study: Study, cache: Path, stop: Event) -> None:
-    global _worker
-    import cv2
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one tells the others
-    cv2.setNumThreads(1)
-    _worker = (study, Contestant(study.config), cache, stop)
-
-
-def _in_worker(task: Any, todo: Sequence[Key]) -> list[Score]:
-    study, contestant, cache, stop = _worker
-    return list(itertools.takewhile(lambda _: not stop.is_set(), _grasps(study, contestant, cache, task, todo)))
+    def __call__(self, missing: tuple[Task, list[Key]]) -> Iterator[Score]:
+        task, todo = missing
+        full = make_case(task.scored, task.condition, task.seed, replace(self.study.protocol, novel_views=0))
+        for views, keys in itertools.groupby(todo, key=lambda key: key[2]):
+            case = full.seen_from(views)
+            scene = GraspCase(case, self.cache)
+            for *_, method in keys:
+                if scene.excluded:
+                    yield scene.exclusion(method)
+                    continue
+                try:
+                    prediction = self.contestant.predict(method, case)
+                    yield scene.score(method, scene.attempt(prediction), prediction.timings_s)
+                except DependencyError:
+                    raise
+                except Exception as error:  # also a library's: one bad case must not end a study of hours
+                    yield scene.no_grasp(method, error)
