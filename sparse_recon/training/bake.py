@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -27,15 +28,27 @@ class BakedObject:
     sdf_m: Float32
 
     def distance(self, points_obj: Tensor) -> Tensor:
-        """Return the signed distance, (N,) metres, at (N, 3) points; beyond the grid it grows by the way to it."""
-        low = torch.tensor(self.grid.low_m).to(points_obj)
-        size = torch.tensor(self.grid.shape).to(points_obj)
-        index = (points_obj - low) / self.grid.voxel_m - 0.5
-        held = torch.minimum(index.clamp(min=0), size - 1)
-        volume = torch.as_tensor(self.sdf_m).to(points_obj)[None, None]
-        where = (held.flip(-1) * 2 / (size.flip(-1) - 1) - 1)[None, None, None]
-        value = torch.nn.functional.grid_sample(volume, where, align_corners=True)[0, 0, 0, 0]
-        return value + (index - held).norm(dim=-1) * self.grid.voxel_m
+        """Return the signed distance, (N,) metres, at (N, 3) points, on the grid or beyond it."""
+        index = (points_obj - torch.tensor(self.grid.low_m).to(points_obj)) / self.grid.voxel_m - 0.5
+        held = torch.minimum(index.clamp(min=0), torch.tensor(self.grid.shape).to(points_obj) - 1)
+        value = self._sampled(self.sdf_m[None], held)[0]
+        beyond = (index != held).any(dim=-1)
+        if beyond.any():
+            direction = self._sampled(self._gradient, held[beyond]).T
+            nearest = held[beyond] - value[beyond, None] / self.grid.voxel_m * torch.nn.functional.normalize(direction)
+            value[beyond] = (index[beyond] - nearest).norm(dim=-1) * self.grid.voxel_m
+        return value
+
+    @cached_property
+    def _gradient(self) -> Float32:
+        return np.stack([np.gradient(self.sdf_m, axis=k) for k in range(3)])
+
+    def _sampled(self, volumes: Float32, index: Tensor) -> Tensor:
+        """Interpolate (C, X, Y, Z) volumes at (N, 3) voxel indices: (C, N)."""
+        size = torch.tensor(self.grid.shape).to(index)
+        where = (index.flip(-1) * 2 / (size.flip(-1) - 1) - 1)[None, None, None]
+        volume = torch.as_tensor(volumes).to(index)[None]
+        return torch.nn.functional.grid_sample(volume, where, align_corners=True)[0, :, 0, 0]
 
 
 def bake(made: ProceduralObject, resolution: int = FINE) -> BakedObject | None:

@@ -78,10 +78,10 @@ def samples_of(seed: int, number: int, count: int, config: SessionConfig | None 
         frames = [frame_of(k) for k in numbers]
         frames = [replace(f, depth_m=None) if i == colour_only else f for i, f in enumerate(frames)]
         try:
-            views = _object_views(scene, frames, rng, config)
+            views = object_views(scene, frames, rng, config)
         except EvidenceError:
             continue
-        sample = _sample(scene, views, rng, config)
+        sample = sample_of(scene, views, rng, config)
         if sample is not None:
             yield replace(sample, family=made.family, number=number)
 
@@ -98,7 +98,7 @@ def _choose_views(rng: np.random.Generator) -> list[int]:
     return rng.permutation(RING_VIEWS)[:count].tolist()
 
 
-def _object_views(
+def object_views(
     scene: TrainingScene, frames: Sequence[Frame], rng: np.random.Generator, config: SessionConfig
 ) -> ObjectViews:
     """Do with frames what a session does with a labelled object."""
@@ -127,7 +127,10 @@ def _plane(scene: TrainingScene, rng: np.random.Generator) -> SupportPlane | Non
     return SupportPlane(up / np.linalg.norm(up), scene.support_z_m + rng.normal(0, PLANE_SIGMA_M))
 
 
-def _sample(scene: TrainingScene, views: ObjectViews, rng: np.random.Generator, config: SessionConfig) -> Sample | None:
+def sample_of(
+    scene: TrainingScene, views: ObjectViews, rng: np.random.Generator, config: SessionConfig
+) -> Sample | None:
+    """Return what a completer would be told of an object, with the truth; None where that would teach nothing."""
     views, _ = without_outliers(views)
     grid = VoxelGrid.cube(GRID, views.object_frame.half_side_m)
     evidence = Evidence.empty(views.object_frame, grid, config.evidence)
