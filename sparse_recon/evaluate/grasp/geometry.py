@@ -48,8 +48,7 @@ class GivenGeometry:
                 f"a grasp needs (N, 3) points with as many normals, N > 0; got {self.points.shape} and "
                 f"{self.normals.shape}",
             )
-        if not all(np.isfinite(a).all() for a in (self.points, self.normals, self.obstacles)):
-            raise InputError(ErrorCode.MESH_INVALID, "the surface to grasp has values that are not finite")
+        _check_finite(self.points, self.normals, self.obstacles)
 
 
 def given_mesh(
@@ -82,6 +81,7 @@ def given_points(points: Float32, normals: Float32, *, count: int = SURFACE_POIN
         raise InputError(
             ErrorCode.USAGE, f"points need as many normals, more than none; got {points.shape} and {normals.shape}"
         )
+    _check_finite(points, normals)
     order = np.random.default_rng(seed).permutation(len(points))
     even = order[_first_in_cell(points[order])]
     obstacles, chosen = points[even[:MAX_OBSTACLES]], even[:count]
@@ -111,6 +111,11 @@ def given_prediction(prediction: Prediction, *, count: int = SURFACE_POINTS, see
     return GivenGeometry(
         given.points, given.normals, given.obstacles, given.centre_of_mass, given.closed, confidence=confidence
     )
+
+
+def _check_finite(*arrays: Float32) -> None:
+    if not all(np.isfinite(a).all() for a in arrays):
+        raise InputError(ErrorCode.MESH_INVALID, "the surface to grasp has values that are not finite")
 
 
 def _volume_centre(corner: Float64) -> Float64:

@@ -22,7 +22,7 @@ from sparse_recon.types import Float32, Float64
 FRICTION = 0.5  # of the cones in which the planner wants the line between the contacts
 APPROACHES = 12
 WANTED = 20
-_BLOCK = 256
+_BLOCK, _MAX_CHECKED = 256, 12_800
 _ONE_SIDED = 0.5  # factor for a contact that nobody saw
 _EASY_ROOM_M = 0.008
 _PAD_RADIUS_M = 0.005  # root mean square, of a patch that fills the pad along one edge
@@ -155,7 +155,7 @@ def _scores(
 def _free(given: GivenGeometry, candidates: _Candidates, wanted: int) -> Iterator[Grasp]:
     """Yield the best grasps that the hand reaches without touching anything."""
     found = 0
-    for start in range(0, len(candidates.score), _BLOCK):
+    for start in range(0, min(len(candidates.score), _MAX_CHECKED), _BLOCK):
         block = slice(start, start + _BLOCK)
         hands = (a[block] for a in (candidates.rotation, candidates.origin, candidates.opening_m))
         for k in np.flatnonzero(reachable(given.obstacles, *hands))[: wanted - found]:

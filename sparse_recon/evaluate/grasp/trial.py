@@ -34,7 +34,8 @@ LIFT_M = 0.20
 SHAKE_M, SHAKE_RAD, SHAKE_HZ = 0.025, 0.25, 3.0  # 0.9 g along each axis
 _APPROACH_STEPS = 25
 _CLOSE_S, _LIFT_S, _SHAKE_S, _HOLD_S = 0.7, 0.8, 2.0 / SHAKE_HZ, 0.2
-_LOOK_EVERY = 20  # steps
+_SNAP_EVERY, _LATELY = 20, 25  # steps
+_LOST_M = 0.1
 _STILL_S = 0.5
 STILL_M, STILL_RAD = 0.005, 0.1
 
@@ -115,6 +116,7 @@ class _Run:
         self._data: Any = self._mujoco.MjData(self._model)
         self._grasp, self._record = grasp, record
         self._snapshots: list[Snapshot] = []
+        self._touching: set[str] = set()
         geoms = range(self._model.ngeom)
         body = [self._model.body(int(self._model.geom_bodyid[g])).name for g in geoms]
         self._kind = [name if name in (OBJECT, *FINGERS) else TABLE if name == "world" else "palm" for name in body]
@@ -124,18 +126,20 @@ class _Run:
         """Go through the phases until one ends it."""
         if hit := self._approach():
             return self._trial(Outcome.COLLISION, hit=hit)
-        self._close()
-        if self._fingers_touching() != set(FINGERS):
+        open_m = self._grasp.opening_m / 2
+        self._drive("close", _CLOSE_S, lambda _: _at(2, 0.0), lambda s: open_m - s * _CLOSE_S * CLOSING_SPEED_M_S)
+        if self._touching != set(FINGERS):
             return self._trial(Outcome.MISSED)
         held = self._object_in_hand()
-        for phase, seconds, motion in _motions():
-            if not self._move(phase, seconds, motion):
-                return self._trial(Outcome.DROPPED)
-        now = self._object_in_hand()
         pinched = np.linalg.inv(held)[:, 3]  # the middle of the pads, in the object's frame
-        slip_m = float(np.linalg.norm((now @ pinched)[:3]))
+        for phase, seconds, motion in _motions():
+            self._drive(phase, seconds, motion)
+            now = self._object_in_hand()
+            slip_m = float(np.linalg.norm((now @ pinched)[:3]))
+            if slip_m > _LOST_M:
+                return self._trial(Outcome.DROPPED, slip_m)
         turn_rad = _turn(now[:3, :3] @ held[:3, :3].T)
-        if self._fingers_touching() != set(FINGERS):
+        if self._touching != set(FINGERS):
             return self._trial(Outcome.DROPPED, slip_m, turn_rad)
         return self._trial(Outcome.SLIPPED if slip_m >= MAX_SLIP_M else Outcome.SUCCESS, slip_m, turn_rad)
 
@@ -154,39 +158,29 @@ class _Run:
                     return met.pop()
         return ""
 
-    def _close(self) -> None:
-        open_m = self._grasp.opening_m / 2
-        self._step(
-            "close", _CLOSE_S, lambda _: np.zeros(len(AXES)), lambda s: open_m - s * _CLOSE_S * CLOSING_SPEED_M_S
-        )
-
-    def _move(self, phase: str, seconds: float, motion: Callable[[float], Float64]) -> bool:
-        """Drive the hand; return whether the object is still held in the end or before it fell."""
-        return self._step(phase, seconds, motion)
-
-    def _step(
+    def _drive(
         self,
         phase: str,
         seconds: float,
         motion: Callable[[float], Float64],
         fingers: Callable[[float], float] | None = None,
-    ) -> bool:
-        steps = round(seconds / TIMESTEP_S)
-        for i in range(steps):
-            self._data.ctrl[: len(AXES)] = motion((i + 1) / steps)
-            if fingers is not None:
-                self._data.ctrl[len(AXES) :] = fingers((i + 1) / steps)
-            self._mujoco.mj_step(self._model, self._data)
-            if i % _LOOK_EVERY == 0:
-                self._snap(phase)
-                if phase != "close" and not self._fingers_touching():
-                    return False
-        return True
+    ) -> None:
+        """Move the hand, and the fingers if given; note which of them touch the object in the end.
 
-    def _fingers_touching(self) -> set[str]:
-        return {
-            one if other == OBJECT else other for one, other, _ in self._contacts() if OBJECT in (one, other)
-        } & set(FINGERS)
+        What slides in MuJoCo may lose contact for single steps, so that the last 50 ms count.
+        """
+        steps = round(seconds / TIMESTEP_S)
+        self._touching = set()
+        for i in range(1, steps + 1):
+            self._data.ctrl[: len(AXES)] = motion(i / steps)
+            if fingers is not None:
+                self._data.ctrl[len(AXES) :] = fingers(i / steps)
+            self._mujoco.mj_step(self._model, self._data)
+            if i % _SNAP_EVERY == 0:
+                self._snap(phase)
+            if i > steps - _LATELY:
+                self._touching |= {name for pair in self._contacts() if OBJECT in pair[:2] for name in pair[:2]}
+        self._touching &= set(FINGERS)
 
     def _contacts(self) -> Iterator[tuple[str, str, float]]:
         """Yield the kinds of both sides, and how deep they overlap."""
