@@ -108,7 +108,7 @@ def test_base_dependencies_are_what_the_library_imports():
         "skimage": "scikit-image",
         "yaml": "pyyaml",
     }
-    optional = {"rerun", "torch"}  # and compression is of the standard library from Python 3.14 on
+    optional = {"matplotlib", "mujoco", "rerun", "torch"}  # and compression is of the standard library from Python 3.14 on
     imported: set[str] = set()
     for path in (ROOT / "sparse_recon").rglob("*.py"):
         if path.parent.name != "ros":
