@@ -241,7 +241,8 @@ def _compare(old: Path, new: Path) -> int:
 def _derive(results: Results, path: Path) -> None:
     from sparse_recon.evaluate.expectations import derive, write_expectations
 
-    expectations = derive([results])
+    # A later run uses one of these very seeds; 2.5 deviations hold every one of ten seeds of made-up objects.
+    expectations = derive([results], spreads=2.5)
     write_expectations(expectations, path)
     print(f"{path}: {len(expectations.entries)} expectations of {len(expectations.seeds)} seeds", file=sys.stderr)
 
