@@ -22,7 +22,7 @@ from sparse_recon.evaluate.results import Score
 
 # Why a case counts for no source, by the number that is stored.
 EXCLUDED: Mapping[int, str] = {
-    1: "the jaw can hold the true object nowhere",
+    1: "no grasp is found on the true object itself",
     2: "the true object does not stand by itself",
     3: "the true object has no convex parts",
 }

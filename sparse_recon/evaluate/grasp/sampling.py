@@ -113,9 +113,9 @@ def approaches(axis: Float32) -> Float32:
 
 def _candidates(given: GivenGeometry, table_z_m: float, friction: float, seed: int, one_sided: bool) -> _Candidates:
     """Return the hands that clear the table and hold the object, best first."""
-    seeds = (
-        point_seeds(given, seed) if one_sided else joined((pair_seeds(given, friction, seed), point_seeds(given, seed)))
-    )
+    seeds = point_seeds(given, table_z_m, seed)
+    if not one_sided:
+        seeds = joined((pair_seeds(given, table_z_m, friction, seed), seeds))
     rotation = approaches(seeds.axis)
     closing = close(given, seeds, rotation[:, 0], APPROACHES)
     holds = (closing.width_m > 0) & (closing.width_m <= seeds.opening_m[:, None] - 2 * SIDE_ROOM_M)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.evaluate.grasp.geometry import GivenGeometry
-from sparse_recon.evaluate.grasp.gripper import MAX_OPENING_M
+from sparse_recon.evaluate.grasp.gripper import MAX_OPENING_M, TIP_THICKNESS_M
 from sparse_recon.types import Bool, Float32
 
 MIN_WIDTH_M = 0.002
@@ -77,7 +77,7 @@ def antipodal_pairs(
     return np.concatenate(first), np.concatenate(second), np.concatenate(cosine)
 
 
-def pair_seeds(given: GivenGeometry, friction: float, seed: int) -> Seeds:
+def pair_seeds(given: GivenGeometry, table_z_m: float, friction: float, seed: int) -> Seeds:
     """Return the best antipodal pairs of each neighbourhood, with a fully open jaw and with a narrow one."""
     points = given.points
     widest = MAX_OPENING_M - 2 * SIDE_ROOM_M
@@ -86,7 +86,9 @@ def pair_seeds(given: GivenGeometry, friction: float, seed: int) -> Seeds:
     width = np.linalg.norm(line, axis=1).astype(np.float32)
     axis: Float32 = line / width[:, None]
     middle: Float32 = (points[i] + points[j]) / np.float32(2.0)
-    kept = _thinned(middle, axis, (cosine - cone_cosine(friction)) * com_factor(given, middle, axis), seed)
+    room = np.flatnonzero(_above_table(middle, axis, width / 2, table_z_m))
+    middle, axis, width = middle[room], axis[room], width[room]
+    kept = _thinned(middle, axis, (cosine[room] - cone_cosine(friction)) * com_factor(given, middle, axis), seed)
     middle, axis, width = middle[kept], axis[kept], width[kept]
     narrow = np.minimum(width + 2 * NARROW_ROOM_M, MAX_OPENING_M)
     return joined(
@@ -95,10 +97,12 @@ def pair_seeds(given: GivenGeometry, friction: float, seed: int) -> Seeds:
     )
 
 
-def point_seeds(given: GivenGeometry, seed: int) -> Seeds:
+def point_seeds(given: GivenGeometry, table_z_m: float, seed: int) -> Seeds:
     """Return points with their normals as axes, for a fully open jaw and for one that reaches round a wall or rim."""
-    kept = _thinned(given.points, given.normals, com_factor(given, given.points, given.normals), seed)
-    origin, axis = given.points[kept], given.normals[kept]
+    room = _above_table(given.points, given.normals, np.float32(0.0), table_z_m)
+    origin, axis = given.points[room], given.normals[room]
+    kept = _thinned(origin, axis, com_factor(given, origin, axis), seed)
+    origin, axis = origin[kept], axis[kept]
     return joined(
         Seeds(
             origin,
@@ -116,6 +120,17 @@ def com_factor(given: GivenGeometry, middle: Float32, axis: Float32) -> Float32:
     arm = given.centre_of_mass.astype(np.float32) - middle
     lever = np.linalg.norm(np.cross(arm, axis), axis=-1)
     return np.asarray(1.0 / (1.0 + (lever / _LEVER_M) ** 2), np.float32)
+
+
+def _above_table(
+    origin: Float32, axis: Float32, half_m: npt.NDArray[np.floating] | np.float32, table_z_m: float
+) -> Bool:
+    """Return for which seeds a finger has room below the lower contact, which is at least `half_m` from the origin.
+
+    Most pairs of a flat object are its top and bottom, between which and the table no finger goes.
+    """
+    below_m = np.abs(axis[:, 2]) * (half_m + SIDE_ROOM_M + TIP_THICKNESS_M)
+    return np.asarray(origin[:, 2] - below_m > table_z_m)
 
 
 def _thinned(origin: Float32, axis: Float32, score: Float32, seed: int) -> npt.NDArray[np.intp]:
