@@ -131,7 +131,8 @@ def _simplified(mesh: TriangleMesh) -> TriangleMesh:
     import open3d as o3d
 
     legacy = o3d.geometry.TriangleMesh(
-        o3d.utility.Vector3dVector(mesh.vertices_world.astype(np.float64)), o3d.utility.Vector3iVector(mesh.faces)
+        o3d.utility.Vector3dVector(mesh.vertices_world.astype(np.float64)),
+        o3d.utility.Vector3iVector(mesh.faces.astype(np.int32)),
     )
     small = legacy.simplify_quadric_decimation(MAX_FACES)
     return TriangleMesh(np.asarray(small.vertices, np.float32), np.asarray(small.triangles, np.int32))

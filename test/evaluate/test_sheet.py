@@ -74,6 +74,7 @@ def test_an_example_comes_back_to_a_hundredth_of_a_millimetre(case: Case, tmp_pa
 def test_large_answers_are_made_small(case: Case, tmp_path: Path):
     ball = trimesh.creation.icosphere(subdivisions=6, radius=0.05)
     mesh = TriangleMesh(np.asarray(ball.vertices, np.float32), np.asarray(ball.faces, np.int32))
+    mesh.faces.setflags(write=False)  # as meshes of a completion are
     points = np.repeat(mesh.vertices_world, 2, axis=0)
     path = save_example(tmp_path, case, Prediction(mesh, points, np.ones(len(points), bool)))
     back = load_example(path)
