@@ -28,15 +28,23 @@ EXCLUDED: Mapping[int, str] = {
 }
 SUCCESS, OUTCOME, EXCLUSION = "grasp_success", "grasp_outcome", "grasp_excluded"
 SCORE, CONFIDENCE = "grasp_score", "grasp_confidence"
+FALLBACK = "grasp_success_fallback"
 
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """What a source planned on, its best grasp, and how that went; no grasp, no trial."""
+    """What a source planned on, its best grasp, and how that went; no grasp, no trial.
+
+    Attributes
+    ----------
+    fallback : the trial of the best grasp that touches the best estimate of the surface nowhere, where none keeps away
+        from the conservative mesh; else `trial`.
+    """
 
     given: GivenGeometry
     grasp: Grasp | None
     trial: Trial
+    fallback: Trial
     timings_s: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -94,9 +102,13 @@ class GraspCase:
         given = given_prediction(prediction, seed=self._seed)
         grasp = self._planned(given)
         planned = time.perf_counter()
-        trial = Trial(Outcome.NO_GRASP) if grasp is None else execute(self.true, self.physics, grasp, record=record)
+        trial = self._executed(grasp, record)
         seconds = {"plan_grasp": planned - started, "execute_grasp": time.perf_counter() - planned}
-        return Attempt(given, grasp, trial, seconds)
+        fallback = trial
+        if grasp is None and prediction.conservative is not None:
+            daring = given_prediction(replace(prediction, conservative=None), seed=self._seed)
+            fallback = self._executed(self._planned(daring), False)
+        return Attempt(given, grasp, trial, fallback, seconds)
 
     def score(self, method: str, attempt: Attempt, timings_s: Mapping[str, float]) -> Score:
         """Return an attempt as it is stored."""
@@ -104,6 +116,7 @@ class GraspCase:
         metrics = {
             OUTCOME: float(trial.outcome),
             SUCCESS: float(trial.outcome is Outcome.SUCCESS),
+            FALLBACK: float(attempt.fallback.outcome is Outcome.SUCCESS),
             "grasp_slip_mm": 1e3 * trial.slip_m,
             "grasp_turn_deg": float(np.rad2deg(trial.turn_rad)),
             "mass_kg": self.physics.mass_kg,
@@ -118,12 +131,15 @@ class GraspCase:
         """Return the score of a source without any geometry: it grasps nothing."""
         code = error.code if isinstance(error, SparseReconError) else ErrorCode.INTERNAL
         message = error.message if isinstance(error, SparseReconError) else f"{type(error).__name__}: {error}"
-        metrics = {OUTCOME: float(Outcome.NO_GRASP), SUCCESS: 0.0}
+        metrics = {OUTCOME: float(Outcome.NO_GRASP), SUCCESS: 0.0, FALLBACK: 0.0}
         return replace(self._score(method, metrics, message=message), code=code.name)
 
     def exclusion(self, method: str) -> Score:
         """Return the score that says why this case does not count."""
         return self._score(method, {EXCLUSION: float(self.excluded)}, message=EXCLUDED[self.excluded])
+
+    def _executed(self, grasp: Grasp | None, record: bool) -> Trial:
+        return Trial(Outcome.NO_GRASP) if grasp is None else execute(self.true, self.physics, grasp, record=record)
 
     def _planned(self, given: GivenGeometry) -> Grasp | None:
         found = sample_grasps(given, self.case.scene.table_z_m, seed=self._seed, wanted=1)

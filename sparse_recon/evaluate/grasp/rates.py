@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.evaluate.grasp.attempt import CONFIDENCE, EXCLUSION, OUTCOME, SCORE, SUCCESS
+from sparse_recon.evaluate.grasp.attempt import CONFIDENCE, EXCLUSION, FALLBACK, OUTCOME, SCORE, SUCCESS
 from sparse_recon.evaluate.grasp.trial import Outcome
 from sparse_recon.evaluate.pairing import Case, case_of
 from sparse_recon.evaluate.results import Score
@@ -21,9 +21,10 @@ COVERAGES = (0.9, 0.7, 0.5)
 
 @dataclass(frozen=True)
 class Tally:
-    """Trials of one method: the share that succeeded with its interval, and how many ended how."""
+    """Trials of one method: the share that succeeded, with and without fallback, and how many ended how."""
 
     success: Estimate
+    fallback: Estimate
     outcomes: Counter[Outcome]
 
 
@@ -49,7 +50,8 @@ def tally(scores: Iterable[Score]) -> Tally:
     """Count trials; a method that gave no geometry, or no grasp, has failed."""
     trials = counted(scores)
     outcomes = Counter(Outcome(int(score.metrics[OUTCOME])) for score in trials)
-    return Tally(wilson(outcomes[Outcome.SUCCESS], len(trials)), outcomes)
+    fallback = sum(score.metrics[FALLBACK] > 0 for score in trials)
+    return Tally(wilson(outcomes[Outcome.SUCCESS], len(trials)), wilson(fallback, len(trials)), outcomes)
 
 
 def against(first: Iterable[Score], second: Iterable[Score]) -> McNemar:

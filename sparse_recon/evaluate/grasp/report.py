@@ -126,10 +126,12 @@ def _introduction(results: Results) -> list[str]:
         wrapped(
             f"{len(results.objects)} objects. Cases that count for no method: {reasons or 'none'}. Brackets hold the "
             f"{100 * LEVEL:.0f} % Wilson interval, as if all cases were independent. A method that answers nothing, or "
-            f"on whose answer no grasp is found, has failed. Against {REFERENCE}: cases in which only this method, and "
-            f"in which only {REFERENCE} succeeded, with the exact p value of McNemar's test. Success at a coverage: of "
-            "that share of all cases, the ones with the most certain grasps, by the claimed confidence of the less "
-            "certain contact, else by the planner's rank; a dash, where there are fewer grasps."
+            "on whose answer no grasp is found, has failed; fallback: success if the hand then keeps away from the "
+            "best estimate of the surface alone, and no more from the conservative mesh. "
+            f"Against {REFERENCE}: cases in which only this method, and in which only {REFERENCE} succeeded, with the "
+            "exact p value of McNemar's test. Success at a coverage: of that share of all cases, the ones with the "
+            "most certain grasps, by the claimed confidence of the less certain contact, else by the planner's rank; "
+            "a dash, where there are fewer grasps."
         ),
         wrapped(f"Measured with {named(results.versions)}, on {named(results.machine)}."),
     ]
@@ -156,14 +158,14 @@ def _trial_text(s: Mapping[str, Any]) -> str:
 
 def _table(scores: Sequence[Score]) -> str:
     groups = _by_method(scores)
-    header = ["method", "success", "trials", f"only it / {REFERENCE}", "p"]
+    header = ["method", "success", "fallback", "trials", f"only it / {REFERENCE}", "p"]
     header += [outcome.name.lower().replace("_", " ") for outcome in Outcome if outcome is not Outcome.SUCCESS]
     header += [f"at {100 * coverage:.0f} %" for coverage in COVERAGES]
     rows = []
     for method, own in groups.items():
         found, curve = tally(own), risk_coverage(own)
         rows.append(
-            [method, _share(found.success), str(found.success.count)]
+            [method, _share(found.success), _percent(found.fallback.value), str(found.success.count)]
             + _comparison(own, groups.get(REFERENCE, ()), method)
             + _failures(found)
             + [_percent(curve.at(coverage)) for coverage in COVERAGES]

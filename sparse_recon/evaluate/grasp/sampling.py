@@ -17,7 +17,7 @@ from sparse_recon.evaluate.grasp.closing import ONE_SIDED_MIN_WIDTH_M, Closing, 
 from sparse_recon.evaluate.grasp.geometry import GivenGeometry
 from sparse_recon.evaluate.grasp.gripper import MAX_OPENING_M
 from sparse_recon.evaluate.grasp.seeds import SIDE_ROOM_M, com_factor, cone_cosine, joined, pair_seeds, point_seeds
-from sparse_recon.types import Float32, Float64
+from sparse_recon.types import Bool, Float32, Float64
 
 FRICTION = 0.5  # of the cones in which the planner wants the line between the contacts
 APPROACHES = 12
@@ -88,13 +88,7 @@ def sample_grasps(
     table_z_m : height of the table.
     seed : of the order in which seeds of equal rank are tried.
     """
-    for one_sided in (False, True):
-        if one_sided and given.closed:
-            break
-        candidates = _candidates(given, table_z_m, friction, seed, one_sided)
-        if found := tuple(_free(given, candidates, wanted)):
-            return found
-    return ()
+    return tuple(_free(given, _candidates(given, table_z_m, friction, seed), wanted))
 
 
 def approaches(axis: Float32) -> Float32:
@@ -111,24 +105,21 @@ def approaches(axis: Float32) -> Float32:
     return np.stack([np.cross(y, z), y, z], axis=-1).astype(np.float32)
 
 
-def _candidates(given: GivenGeometry, table_z_m: float, friction: float, seed: int, one_sided: bool) -> _Candidates:
+def _candidates(given: GivenGeometry, table_z_m: float, friction: float, seed: int) -> _Candidates:
     """Return the hands that clear the table and hold the object, best first."""
-    seeds = point_seeds(given, table_z_m, seed)
-    if not one_sided:
-        seeds = joined((pair_seeds(given, table_z_m, friction, seed), seeds))
+    seeds = joined((pair_seeds(given, table_z_m, friction, seed), point_seeds(given, table_z_m, seed)))
     rotation = approaches(seeds.axis)
     closing = close(given, seeds, rotation[:, 0], APPROACHES)
-    holds = (closing.width_m > 0) & (closing.width_m <= seeds.opening_m[:, None] - 2 * SIDE_ROOM_M)
-    if one_sided:
-        holds &= (closing.first >= cone_cosine(friction)) & (closing.width_m >= ONE_SIDED_MIN_WIDTH_M)
-    else:
-        holds &= np.minimum(closing.first, closing.second) >= cone_cosine(friction)
-    chosen = np.nonzero(holds)
-    closing, rotation, seed_of = closing.taken(chosen), rotation[chosen], chosen[0]
+    fits = (closing.width_m > 0) & (closing.width_m <= seeds.opening_m[:, None] - 2 * SIDE_ROOM_M)
+    both = np.minimum(closing.first, closing.second) >= cone_cosine(friction)
+    # Half of an object is seen: its far side is taken to be where its points end.
+    one = (closing.first >= cone_cosine(friction)) & (closing.width_m >= ONE_SIDED_MIN_WIDTH_M) & (not given.closed)
+    chosen = np.nonzero(fits & (both | one))
+    closing, rotation, one_sided, seed_of = closing.taken(chosen), rotation[chosen], ~both[chosen], chosen[0]
     middle = seeds.origin[seed_of] + closing.shift_m[:, None] * seeds.axis[seed_of]
     opening = seeds.opening_m[seed_of]
     back, clear = backed_off(rotation, middle, opening, table_z_m)
-    score = _scores(given, rotation, middle, closing, friction, one_sided)
+    score = _scores(given, middle, rotation[:, :, 1], closing, one_sided, friction)
     order = np.flatnonzero(clear)
     order = order[np.argsort(-score[order], kind="stable")]
     origin = middle - back[:, None] * rotation[:, :, 2]
@@ -137,19 +128,18 @@ def _candidates(given: GivenGeometry, table_z_m: float, friction: float, seed: i
 
 
 def _scores(
-    given: GivenGeometry, rotation: Float32, middle: Float32, closing: Closing, friction: float, one_sided: bool
+    given: GivenGeometry, middle: Float32, axis: Float32, closing: Closing, one_sided: Bool, friction: float
 ) -> npt.NDArray[np.floating]:
     """Rank by how square the pads lie, how wide they bear, the lever of the weight, room to close, and confidence."""
     least = cone_cosine(friction)
-    worse = closing.first if one_sided else np.minimum(closing.first, closing.second)
+    worse = np.where(one_sided, closing.first, np.minimum(closing.first, closing.second))
     square = np.clip((worse - least) / (1.0 - least), 0.0, 1.0)
     facing = np.clip(1.0 - closing.offset_m / _MISS_M, 0.0, 1.0)
     bearing = np.clip(closing.spread_m / _PAD_RADIUS_M, 0.0, 1.0)
     room = np.clip((MAX_OPENING_M - closing.width_m) / 2 / _EASY_ROOM_M, 0.0, 1.0)
     score = (0.1 + 0.9 * square) * (0.2 + 0.8 * facing) * (0.4 + 0.6 * bearing) * (0.3 + 0.7 * room)
-    score *= com_factor(given, middle, rotation[:, :, 1])
-    score *= np.where(np.isnan(closing.confidence), 1.0, closing.confidence)
-    return score * (_ONE_SIDED if one_sided else 1.0)
+    score *= com_factor(given, middle, axis) * np.where(one_sided, _ONE_SIDED, 1.0)
+    return score * np.where(np.isnan(closing.confidence), 1.0, closing.confidence)
 
 
 def _free(given: GivenGeometry, candidates: _Candidates, wanted: int) -> Iterator[Grasp]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparse_recon.evaluate.grasp.attempt import CONFIDENCE, EXCLUSION, OUTCOME, SCORE, SUCCESS
+from sparse_recon.evaluate.grasp.attempt import CONFIDENCE, EXCLUSION, FALLBACK, OUTCOME, SCORE, SUCCESS
 from sparse_recon.evaluate.grasp.rates import against, certainty, exclusions, risk_coverage, tally
 from sparse_recon.evaluate.grasp.trial import Outcome
 from sparse_recon.evaluate.results import Score
@@ -16,7 +16,7 @@ S, C, D, N = Outcome.SUCCESS, Outcome.COLLISION, Outcome.DROPPED, Outcome.NO_GRA
 def scores(method: str, outcomes, ranks=None, confidences=None, views: int = 1) -> list[Score]:
     made = []
     for i, outcome in enumerate(outcomes):
-        metrics = {OUTCOME: float(outcome), SUCCESS: float(outcome is S)}
+        metrics = {OUTCOME: float(outcome), SUCCESS: float(outcome is S), FALLBACK: float(outcome in (S, N))}
         if outcome is not N:
             metrics[SCORE] = 0.5 if ranks is None else ranks[i]
             if confidences is not None:
@@ -33,6 +33,7 @@ def test_tally_counts_every_failure_and_no_excluded_case():
     found = tally([*scores("m", [S, S, C, N]), excluded("far", "m", 1)])
     assert found.success.value == 0.5 and found.success.count == 4
     assert found.success.low < 0.5 < found.success.high
+    assert found.fallback.value == 0.75
     assert (found.outcomes[S], found.outcomes[C], found.outcomes[N], found.outcomes[D]) == (2, 1, 1, 0)
 
 

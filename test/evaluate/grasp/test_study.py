@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import solids
 import trimesh
 from PIL import Image
 
-from sparse_recon.evaluate.grasp.attempt import EXCLUDED, EXCLUSION, OUTCOME, SUCCESS
+from sparse_recon.evaluate.cases import make_case
+from sparse_recon.evaluate.grasp.attempt import EXCLUDED, EXCLUSION, FALLBACK, OUTCOME, SUCCESS, GraspCase
 from sparse_recon.evaluate.grasp.examples import write_examples
 from sparse_recon.evaluate.grasp.report import table, write_report
 from sparse_recon.evaluate.grasp.study import run_study
 from sparse_recon.evaluate.grasp.trial import Outcome
+from sparse_recon.evaluate.methods import Contestant
 from sparse_recon.evaluate.objects import folder_objects
 from sparse_recon.evaluate.protocol import Protocol
 from sparse_recon.evaluate.results import Results
@@ -95,3 +100,18 @@ def test_results_table_and_pictures_are_written(study, done, tmp_path):
     for path in pictures:
         picture = np.asarray(Image.open(path))
         assert picture.shape[1] >= 324 and picture.std() > 10
+
+
+def test_where_the_conservative_mesh_blocks_all_grasps_the_fallback_gives_it_up(study, done):
+    _, folder = done
+    case = make_case(study.objects[1], "clean", 0, study.protocol).seen_from(1)
+    assert case.name == "small"
+    scene = GraspCase(case, folder / "parts")
+    truth = Contestant().predict("truth", case)
+    low, high = case.truth.vertices_world.min(axis=0), case.truth.vertices_world.max(axis=0)
+    blocked = replace(truth, conservative=solids.box((0.25, 0.25, 0.2), (*(low + high)[:2] / 2, 0.1)))
+    attempt = scene.attempt(blocked)
+    assert attempt.grasp is None and attempt.trial.outcome is Outcome.NO_GRASP
+    assert attempt.fallback.outcome is Outcome.SUCCESS
+    score = scene.score("truth", attempt, {})
+    assert (score.metrics[SUCCESS], score.metrics[FALLBACK]) == (0.0, 1.0)
