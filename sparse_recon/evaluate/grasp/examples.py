@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparse_recon.errors import SparseReconError
 from sparse_recon.evaluate.cases import make_case
 from sparse_recon.evaluate.grasp.attempt import OUTCOME, GraspCase
 from sparse_recon.evaluate.grasp.pictures import outcome_picture
@@ -17,7 +16,7 @@ from sparse_recon.evaluate.methods import Contestant
 from sparse_recon.evaluate.pairing import TRUTH
 from sparse_recon.evaluate.results import Results, Score
 from sparse_recon.evaluate.runner import Study
-from sparse_recon.viz.sheet import save_png
+from sparse_recon.viz.sheet import Sheet, save_png
 
 
 def write_examples(
@@ -42,7 +41,7 @@ def write_examples(
         if chosen is None:
             continue
         path = Path(folder) / f"grasp_{outcome.name.lower()}.png"
-        _draw(study, contestant, chosen, path, cache or Path(folder) / PARTS)
+        save_png(_drawn(study, contestant, chosen, cache or Path(folder) / PARTS).image, path)
         written.append(path)
     return tuple(written)
 
@@ -56,16 +55,12 @@ def _chosen(scores: Sequence[Score], outcome: Outcome, method: str) -> Score | N
     return None
 
 
-def _draw(study: Study, contestant: Contestant, score: Score, path: Path, cache: Path) -> None:
+def _drawn(study: Study, contestant: Contestant, score: Score, cache: Path) -> Sheet:
     scored = next(scored for scored in study.objects if scored.name == score.object)
     case = make_case(scored, score.condition, score.seed, study.protocol).seen_from(score.views)
     scene = GraspCase(case, cache)
-    try:
-        attempt = scene.attempt(contestant.predict(score.method, case), record=True)
-    except SparseReconError:
-        return
-    title = f"{attempt.trial.outcome.name.lower().replace('_', ' ')}: {score.object}, {score.condition}, "
-    title += f"{sides(score.views)}, {score.method}"
-    title += f"; hit the {attempt.trial.hit}" if attempt.trial.hit else ""
-    sheet = outcome_picture(title, scene.true, scene.physics, case.truth, attempt.given, attempt.grasp, attempt.trial)
-    save_png(sheet.image, path)
+    attempt = scene.attempt(contestant.predict(score.method, case), record=True)
+    trial = attempt.trial
+    title = f"{trial.outcome.name.lower().replace('_', ' ')}{' with the ' + trial.hit if trial.hit else ''}: "
+    title += f"{score.object}, {score.condition}, {sides(score.views)}, {score.method}"
+    return outcome_picture(title, scene.true, scene.physics, case.truth, attempt.given, attempt.grasp, trial)
