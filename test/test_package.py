@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -108,11 +109,20 @@ def test_base_dependencies_are_what_the_library_imports():
         "skimage": "scikit-image",
         "yaml": "pyyaml",
     }
-    optional = {"matplotlib", "mujoco", "rerun", "torch"}  # and compression is of the standard library from Python 3.14 on
+    optional = {
+        "matplotlib",
+        "mujoco",
+        "rerun",
+        "torch",
+    }  # and compression is of the standard library from Python 3.14 on
     imported: set[str] = set()
     for path in (ROOT / "sparse_recon").rglob("*.py"):
         if path.parent.name != "ros":
-            imported |= set(re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE))
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    imported.add(node.module.partition(".")[0])
     imported = {names.get(name, name) for name in imported - {"sparse_recon", "compression", *sys.stdlib_module_names}}
     assert imported - optional == distributions(PYPROJECT["project"]["dependencies"])
 
