@@ -73,6 +73,7 @@ def table(results: Results, *, reference: str = REFERENCE, draws: int = DRAWS) -
         parts += [f"## {condition}", *([wrapped(f"{CONDITIONS[condition]}.")] if condition in CONDITIONS else [])]
         for block in BLOCKS:
             parts += _block(results, condition, block, draws)
+        parts += _stages(results, condition)
         parts += _answers(results, condition)
         parts += _common(results, condition)
         for metric in PAIRED_METRICS:
@@ -137,6 +138,22 @@ def _cell(scores: Sequence[Score], q: Quantity, block: Block, draws: int) -> str
     text = interval(q, found) if block.interval else q.text(found.value)
     answered = len({score.object for score in scores if score.answered})
     return text if found.count == answered else f"{text} ({found.count})"
+
+
+def _stages(results: Results, condition: str) -> list[str]:
+    """Return where the time of the methods with more than two stages goes."""
+    views, parts = views_of(results, condition), []
+    for method in methods_of(results, condition):
+        groups = [results.group(condition, v, method) for v in views]
+        stages = list(dict.fromkeys(stage for scores in groups for score in scores for stage in score.timings_s))
+        if len(stages) < 3:
+            continue
+        rows = []
+        for stage in stages:
+            times = [[s.timings_s[stage] for s in scores if stage in s.timings_s] for scores in groups]
+            rows.append([stage, *(f"{np.median(t):.2f}" if t else "-" for t in times)])
+        parts += [f"### Seconds of {method} by stage (medians)", aligned(["stage", *map(sides, views)], rows)]
+    return parts
 
 
 def _answers(results: Results, condition: str) -> list[str]:

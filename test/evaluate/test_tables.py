@@ -54,6 +54,18 @@ def test_safety_is_told_as_means():
     assert row("Safety", "carve")[1] == f"{np.mean(values):.2f}" != f"{np.median(values):.2f}"
 
 
+def test_time_of_three_stages_or_more_is_told_by_stage():
+    def with_stages(score: Score, *names: str) -> Score:
+        return dataclasses.replace(score, timings_s={name: 0.25 * (i + 1) for i, name in enumerate(names)})
+
+    scores = [with_stages(s, "complete", "fuse", "observe") for s in RESULTS.scores if s.method == "carve"]
+    scores += [with_stages(s, "observe", "tsdf") for s in RESULTS.scores if s.method == "tsdf"]
+    text = table(dataclasses.replace(RESULTS, scores=tuple(scores)), draws=10)
+    title = "Seconds of carve by stage (medians)"
+    assert [row(title, stage, text)[0] for stage in ("complete", "fuse", "observe")] == ["0.25", "0.50", "0.75"]
+    assert "Seconds of tsdf" not in text
+
+
 def test_refused_cases_are_counted_with_their_codes():
     refused = sum(not score.answered for score in RESULTS.scores if score.method == "tsdf")
     first = [score.answered for score in RESULTS.group("noisy", 1, "tsdf")]
