@@ -15,12 +15,21 @@ from typing import Any
 from sparse_recon.cli.arguments import at_least, config_of
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError
-from sparse_recon.evaluate.methods import method_names
+from sparse_recon.evaluate.expectations import (
+    FEWEST_SEEDS,
+    derive,
+    improvements,
+    read_expectations,
+    regressions,
+    write_expectations,
+)
+from sparse_recon.evaluate.methods import check_methods, method_names
 from sparse_recon.evaluate.objects import UNITS_M, ScoredObject, folder_objects, procedural_objects
 from sparse_recon.evaluate.profiles import GRASPS, PROFILES
 from sparse_recon.evaluate.protocol import Protocol, changed_parameters
 from sparse_recon.evaluate.results import FILE_NAME, Results, Score, read_results, write_results
 from sparse_recon.evaluate.runner import OnScore, Study
+from sparse_recon.evaluate.tables import REFERENCE
 from sparse_recon.parameters import parameters
 
 TABLE, SHEET = "table.md", "sheet.png"
@@ -98,9 +107,8 @@ def run(args: argparse.Namespace) -> int:
     if args.compare is not None:
         return _compare(*args.compare)
     args.out = args.out or Path("out/grasps" if args.grasp else "out/evaluate")
+    _check(args)
     if args.grasp:
-        if args.against is not None or args.derive is not None:
-            raise InputError(ErrorCode.USAGE, "--against and --derive are for geometry; leave out --grasp")
         results, status = _grasped(args), EXIT_DONE
     else:
         results, status = _evaluated(args), EXIT_DONE
@@ -112,6 +120,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_summary(results, args.out, status)))
     return status
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse before hours of work what could only fail after them."""
+    if args.sheet:
+        check_methods([args.sheet])
+    if args.grasp and (args.against is not None or args.derive is not None):
+        raise InputError(ErrorCode.USAGE, "--against and --derive are for geometry; leave out --grasp")
+    if args.derive is not None and (args.repeats or 1) < FEWEST_SEEDS:
+        raise InputError(ErrorCode.USAGE, f"--derive needs --repeats {FEWEST_SEEDS} or more: a spread between seeds")
+    if args.against is not None:
+        read_expectations(args.against)
 
 
 def _study(args: argparse.Namespace) -> Study:
@@ -206,7 +226,7 @@ def _protocol(args: argparse.Namespace, values: dict[str, Any]) -> Protocol:
 def _methods(args: argparse.Namespace, of_profile: tuple[str, ...], config: SessionConfig) -> tuple[str, ...]:
     if args.methods or not of_profile:
         return tuple(args.methods)
-    return tuple(dict.fromkeys((*of_profile, config.model)))
+    return tuple(dict.fromkeys((*of_profile, REFERENCE, config.model)))
 
 
 def _write(results: Results, args: argparse.Namespace) -> None:
@@ -239,8 +259,6 @@ def _compare(old: Path, new: Path) -> int:
 
 
 def _derive(results: Results, path: Path) -> None:
-    from sparse_recon.evaluate.expectations import derive, write_expectations
-
     # A later run uses one of these very seeds; 2.5 deviations hold every one of ten seeds of made-up objects.
     expectations = derive([results], spreads=2.5)
     write_expectations(expectations, path)
@@ -248,8 +266,6 @@ def _derive(results: Results, path: Path) -> None:
 
 
 def _held_against(results: Results, path: Path) -> int:
-    from sparse_recon.evaluate.expectations import improvements, read_expectations, regressions
-
     stored = read_expectations(path)
     worse, better = regressions(stored, results), improvements(stored, results)
     for line in (*worse, *better):

@@ -27,6 +27,8 @@ TSDF_VOXEL_M = 0.002
 TSDF_TRUNCATION_M = 0.008
 POISSON_DEPTH = 7
 NORMAL_RADIUS_M = 0.01
+CROP_M = 0.005
+MIRROR_MIN_MEAN = 0.3  # length of the mean of the unit viewing directions; opposite cameras have 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +131,10 @@ def carved_hull(seen: Observation) -> Prediction:
 
 
 def poisson(seen: Observation) -> Prediction:
-    """Answer with screened Poisson reconstruction (Kazhdan and Hoppe 2013) of the measured points."""
+    """Answer with screened Poisson reconstruction (Kazhdan and Hoppe 2013) of the measured points.
+
+    What balloons out of the box around the points is cut off: without it the surface is far worse.
+    """
     cloud = measured_cloud(seen)
     return _poisson(seen, cloud.points_world, cloud.normals_world)
 
@@ -138,14 +143,16 @@ def mirror(seen: Observation) -> Prediction:
     """Answer with measured points and their mirror image behind the outline, joined by screened Poisson.
 
     The mirror is the upright plane square to the mean viewing direction, through the farthest measured points along it
-    (Bohg et al. 2011, without their search); mirrored points in space seen to be empty are dropped.
+    (Bohg et al. 2011, without their search); mirrored points in space seen to be empty are dropped. Where the cameras
+    stand all around there is no behind, and nothing is mirrored.
     """
     cloud = measured_cloud(seen)
     cameras = np.array([v.frame.T_world_cam[:3, 3] for v in seen.views.views])
     centre = cloud.points_world.mean(axis=0)
     towards = (centre - cameras)[:, :2]
     mean = (towards / np.linalg.norm(towards, axis=1, keepdims=True)).mean(axis=0)
-    mean = mean if np.linalg.norm(mean) > 0.1 else towards[0]  # cameras all around: as the first one sees it
+    if np.linalg.norm(mean) < MIRROR_MIN_MEAN:
+        return _poisson(seen, cloud.points_world, cloud.normals_world)
     axis = np.append(mean / np.linalg.norm(mean), 0.0).astype(np.float32)
     along = cloud.points_world @ axis
     behind = cloud.points_world + 2 * (np.quantile(along, 0.98) - along)[:, None] * axis
@@ -178,6 +185,9 @@ def _poisson(seen: Observation, points_world: Float32, normals_world: Float32) -
     cloud.normals = o3d.utility.Vector3dVector(normals_world.astype(np.float64))
     # More threads than one change the last bits from run to run.
     mesh, _ = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(cloud, depth=POISSON_DEPTH, n_threads=1)
+    mesh = mesh.crop(
+        o3d.geometry.AxisAlignedBoundingBox(cloud.get_min_bound() - CROP_M, cloud.get_max_bound() + CROP_M)
+    )
     return _of_mesh(seen, np.asarray(mesh.vertices), np.asarray(mesh.triangles), "Poisson reconstruction")
 
 

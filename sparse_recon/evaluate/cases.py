@@ -100,10 +100,13 @@ def make_case(scored: ScoredObject, condition: str, seed: int, protocol: Protoco
 
 def diameter(vertices: Float64) -> float:
     """Return the largest distance between two of (V, 3) points, metres."""
-    from scipy.spatial import ConvexHull
+    from scipy.spatial import ConvexHull, QhullError
     from scipy.spatial.distance import pdist
 
-    corners = vertices[ConvexHull(vertices).vertices]
+    try:
+        corners = vertices[ConvexHull(vertices).vertices]
+    except QhullError:  # of a flat sheet
+        corners = np.unique(vertices, axis=0)
     if len(corners) > 4000:  # of a ball; every so many of them lie closer than sampling errors
         corners = corners[:: len(corners) // 4000 + 1]
     return float(pdist(corners).max())
@@ -170,30 +173,38 @@ def _delivered(
 
 
 def _with_occluder(scene: Scene, T_world_cam: Float64, protocol: Protocol, rng: np.random.Generator) -> Scene:
-    """Stand a can or a box between the first camera and the object, hiding a part of it: the best of some tries."""
+    """Stand a can or a box between the first camera and the object, as high as it takes to hide a part of it."""
     scored = scene.objects[0]
-    direction = T_world_cam[:2, 3] - scene.centre_world[:2]
-    azimuth = float(np.arctan2(direction[1], direction[0]))
-    intrinsics = _intrinsics(protocol)
+    towards = T_world_cam[:3, 3] - scene.centre_world
+    azimuth, slope = float(np.arctan2(towards[1], towards[0])), float(towards[2] / np.linalg.norm(towards[:2]))
+    intrinsics, middle = _intrinsics(protocol), 0.5 * sum(OCCLUDED_SHARE)
     best: tuple[float, Scene] = (np.inf, scene)
+    higher_m = 0.5 * float(scored.shape.size_m[2])  # than where the sight line to the object's middle passes
     for _ in range(_OCCLUDER_TRIES):
-        other = _fitting(make_shape(str(rng.choice(["can", "box"])), rng), scored.shape, rng)
-        gap_m = scored.shape.footprint_radius_m + other.footprint_radius_m + rng.uniform(0.005, 0.05)
-        angle = azimuth + rng.uniform(-0.6, 0.6)
-        at = pose(np.eye(3), (gap_m * np.cos(angle), gap_m * np.sin(angle), 0.0))
+        other = _slim(make_shape(str(rng.choice(["can", "box"])), rng), scored.shape)
+        angle = azimuth + rng.uniform(-0.3, 0.3)
+        away_m = scored.shape.footprint_radius_m + other.footprint_radius_m + rng.uniform(0.005, 0.03)
+        height_m = float(np.clip(away_m * slope + higher_m, 0.03, 0.5))
+        other = replace(other, vertices_obj=other.vertices_obj * (1.0, 1.0, height_m / other.size_m[2]))
+        at = pose(np.eye(3), (away_m * np.cos(angle), away_m * np.sin(angle), 0.0))
         tried = scene_of([scored.shape, other], [scored.T_world_obj, at])
-        renderer = Renderer(tried)
-        labels = renderer.render(intrinsics, T_world_cam, shadows=False).labels
-        hidden = 1.0 - renderer.visibility(intrinsics, T_world_cam, labels)[LABEL]
-        middle = 0.5 * sum(OCCLUDED_SHARE)
+        hidden = hidden_share(tried, intrinsics, T_world_cam)
         if abs(hidden - middle) < best[0]:
             best = (abs(hidden - middle), tried)
         if OCCLUDED_SHARE[0] <= hidden <= OCCLUDED_SHARE[1]:
             return tried
+        higher_m += 0.02 if hidden < middle else -0.015
     return best[1]
 
 
-def _fitting(other: Shape, scored: Shape, rng: np.random.Generator) -> Shape:
-    """Scale an occluder to about the height of what it stands before."""
-    wanted_m = float(np.clip(scored.size_m[2] * rng.uniform(0.6, 1.3), 0.03, 0.25))
-    return replace(other, vertices_obj=other.vertices_obj * (wanted_m / other.size_m[2]))
+def hidden_share(scene: Scene, intrinsics: CameraIntrinsics, T_world_cam: Float64) -> float:
+    """Return how much of the outline of the scored object other objects hide from a camera, in [0, 1]."""
+    renderer = Renderer(scene)
+    labels = renderer.render(intrinsics, T_world_cam, shadows=False).labels
+    return 1.0 - renderer.visibility(intrinsics, T_world_cam, labels)[LABEL]
+
+
+def _slim(other: Shape, scored: Shape) -> Shape:
+    """Make an occluder about half as wide as what it stands before, at least 2 cm."""
+    wanted_m = max(0.02, 0.5 * scored.footprint_radius_m)
+    return replace(other, vertices_obj=other.vertices_obj * (wanted_m / other.footprint_radius_m))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -16,9 +17,10 @@ _LIBRARIES = ("numpy", "open3d", "scipy")
 def versions() -> dict[str, str]:
     """Return the versions of the package, Python and the libraries that results depend on.
 
-    In a checkout `commit` names the commit, with `-dirty` where files were changed since.
+    In a checkout `commit` names the commit, with `-dirty` where files were changed since; `code` is a hash of the
+    package's modules, installed or not.
     """
-    found = {"sparse_recon": sparse_recon.__version__, "python": platform.python_version()}
+    found = {"sparse_recon": sparse_recon.__version__, "code": _code(), "python": platform.python_version()}
     for library in _LIBRARIES:
         try:
             found[library] = metadata.version(library)
@@ -32,6 +34,14 @@ def machine() -> dict[str, str | int]:
     """Return the processor, how many of its cores this process may use, and the system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {"cpu": _cpu(), "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def _code() -> str:
+    """Return the first digits of a sha256 over all modules of the package."""
+    package, digest = Path(sparse_recon.__file__).resolve().parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _commit(root: Path) -> str:

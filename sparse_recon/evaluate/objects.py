@@ -120,9 +120,10 @@ class ScoredObject:
         return self._shapes[0]
 
     def sha256(self) -> str:
-        """Return the hash of the mesh file, or of the recipe and size of a made-up shape."""
+        """Return the hash of the mesh file and how it is read, or of the recipe and size of a made-up shape."""
         if self.path is not None:
-            return hashlib.sha256(self.path.read_bytes()).hexdigest()
+            reading = "" if (self.units, self.up) == ("m", "z") else f"{self.units} {self.up}"
+            return hashlib.sha256(self.path.read_bytes() + reading.encode()).hexdigest()
         # Last bits of made-up vertices differ between machines.
         size = np.round(self.load().size_m, 4).tolist()
         return hashlib.sha256(f"{self.kind} {self.seed} {size}".encode()).hexdigest()
@@ -148,11 +149,15 @@ def folder_objects(
     folder = Path(folder)
     if not folder.is_dir():
         raise FileError(ErrorCode.INPUT_MISSING, f"no folder {folder}; name one that holds {', '.join(MESH_SUFFIXES)}")
-    paths = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in MESH_SUFFIXES}
+    paths = {p.stem: p for p in sorted(folder.iterdir()) if _is_mesh(p)}
     if not paths:
         found = ", ".join(sorted({p.suffix or p.name for p in folder.iterdir()})) or "nothing"
         raise FileError(
             ErrorCode.INPUT_MISSING, f"{folder} holds no mesh but {found}; accepted are {', '.join(MESH_SUFFIXES)}"
+        )
+    if twice := sorted(p.name for p in folder.iterdir() if p.stem in paths and p not in paths.values() and _is_mesh(p)):
+        raise FileError(
+            ErrorCode.INPUT_MISSING, f"{folder} has two meshes of one name: {', '.join(twice)}; rename or remove one"
         )
     if missing := sorted(set(names) - set(paths)):
         raise FileError(
@@ -161,6 +166,10 @@ def folder_objects(
     listed = [name for name in SCORED if name in paths]
     chosen = list(names) or (listed if listed and not everything else sorted(paths))
     return tuple(ScoredObject(name, "folder", path=paths[name], units=units, up=up) for name in chosen)
+
+
+def _is_mesh(path: Path) -> bool:
+    return path.suffix.lower() in MESH_SUFFIXES
 
 
 def procedural_objects(count: int, seed: int = 0) -> tuple[ScoredObject, ...]:

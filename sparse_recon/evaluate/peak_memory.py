@@ -1,4 +1,4 @@
-"""The most memory that a piece of work held."""
+"""The most memory that the process held during a piece of work."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _SELF = Path("/proc/self")
 
 
 class PeakMemory:
-    """A context manager: how far resident memory rose, from its entry on.
+    """A context manager that tells the largest resident size of the process between its entry and its exit.
 
-    `peak_mb` is the largest resident size of the process, in MB (1e6 bytes), between entry and exit; NaN where the
-    system cannot be asked (Linux can, by /proc/self/clear_refs).
+    `peak_mb` is in MB (1e6 bytes) and holds what was there before, loaded models and the evaluation itself included;
+    NaN where the system cannot be asked (Linux can, by /proc/self/clear_refs).
     """
 
     peak_mb: float = float("nan")

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sparse_recon.config import SessionConfig
+from sparse_recon.errors import DependencyError
 from sparse_recon.evaluate.cases import diameter, make_case
 from sparse_recon.evaluate.environment import machine, versions
 from sparse_recon.evaluate.examples import save_example
@@ -156,9 +157,12 @@ class _Scoring:
                 self.contestant.load(method)
                 with PeakMemory() as memory:
                     prediction = self.contestant.predict(method, case)
-                yield examiner.score(method, case, prediction, memory.peak_mb)
+                score = examiner.score(method, case, prediction, memory.peak_mb)
+            except (DependencyError, MemoryError):
+                raise
             except Exception as error:  # also a library's: one bad case must not end a study of hours
                 yield refused(method, case, error)
                 continue
             if method == self.study.example_method:
                 save_example(self.folder / EXAMPLES / method, case, prediction)
+            yield score

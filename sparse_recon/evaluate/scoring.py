@@ -147,7 +147,7 @@ class Examiner:
         found: dict[str, list[float]] = {"psnr_db": [], "ssim": []}
         for ideal in case.novel_ideal:
             mine = renderer.render(ideal.intrinsics, ideal.T_world_cam, lit=False)
-            either = (ideal.labels == LABEL) | (mine.labels == LABEL)
+            either = ((ideal.labels == LABEL) | (mine.labels == LABEL)) & (ideal.labels <= LABEL)  # no other object
             found["psnr_db"].append(psnr(mine.rgb, ideal.rgb, either))
             found["ssim"].append(ssim(mine.rgb, ideal.rgb, either))
         return {name: float(np.mean(values)) for name, values in found.items()}

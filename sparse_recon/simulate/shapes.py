@@ -98,7 +98,13 @@ def scanned_shape(path: Path, name: str = "") -> Shape:
     path = Path(path)
     if not path.is_file():
         raise FileError(ErrorCode.INPUT_MISSING, f"no mesh at {path}; give a .glb, .ply, .obj or .stl file")
-    mesh = trimesh.load(path, force="mesh", process=False)
+    try:
+        mesh = trimesh.load(path, force="mesh", process=False)
+    except Exception as error:  # of any of its many parsers
+        raise FileError(
+            ErrorCode.INPUT_MISSING,
+            f"{path} is no mesh that can be read: {type(error).__name__}: {error}; export it again",
+        ) from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} holds no triangles; give a triangle mesh")
     colors = np.full((len(mesh.vertices), 3), 176, np.uint8)

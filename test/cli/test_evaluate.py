@@ -63,6 +63,10 @@ def test_results_compared_with_themselves_are_the_same(out: Path, capsys: pytest
         (["--only", "cup"], "USAGE", "--objects"),
         (["--compare", "nowhere", "nowhere"], "INPUT_MISSING", "nowhere"),
         (["--set", "fusion.max_faces=-1"], "CONFIG_INVALID", "max_faces"),
+        (["--against", "nowhere.json"], "INPUT_MISSING", "nowhere.json"),
+        (["--derive", "new.json", "--repeats", "2"], "USAGE", "--repeats 3"),
+        (["--sheet", "magic"], "USAGE", "carved_hull"),
+        (["--grasp", "--derive", "new.json"], "USAGE", "--grasp"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_runs(

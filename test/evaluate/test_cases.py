@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import trimesh
 from scipy.spatial.transform import Rotation
 
 from sparse_recon.config import load_config
 from sparse_recon.errors import ConfigError
-from sparse_recon.evaluate.cases import LABEL, Case, diameter, make_case
-from sparse_recon.evaluate.objects import procedural_objects
+from sparse_recon.evaluate.cases import LABEL, OCCLUDED_SHARE, Case, diameter, hidden_share, make_case
+from sparse_recon.evaluate.objects import folder_objects, procedural_objects
 from sparse_recon.evaluate.protocol import Protocol, changed_parameters
 
 PROTOCOL = Protocol(views=(1, 4), width_px=160, height_px=120, novel_views=1)
@@ -77,6 +81,16 @@ def test_another_object_hides_part_of_the_first_view(cases: dict[str, Case]):
     assert (cases["occluded"].frames[0].labels == LABEL + 1).any()
 
 
+@pytest.mark.parametrize("height_m", [0.012, 0.2])
+def test_flat_and_tall_objects_are_hidden_in_part_too(height_m: float, tmp_path: Path):
+    trimesh.creation.box((0.2, 0.05, height_m)).export(tmp_path / "slab.ply")
+    (slab,) = folder_objects(tmp_path)
+    for seed in range(3):
+        case = make_case(slab, "occluded", seed, replace(PROTOCOL, views=(1,)))
+        hidden = hidden_share(case.scene, case.ideal[0].intrinsics, case.ideal[0].T_world_cam)
+        assert OCCLUDED_SHARE[0] <= hidden <= OCCLUDED_SHARE[1]
+
+
 def test_noise_has_holes_at_highlights(cases: dict[str, Case]):
     on_object = cases["noisy"].ideal[0].labels == LABEL
     assert np.isnan(cases["noisy"].frames[0].depth_m[on_object]).any()
@@ -88,6 +102,7 @@ def test_diameter_is_the_longest_distance_whatever_the_turn():
     turned = box @ Rotation.from_euler("xyz", (20, 30, 40), degrees=True).as_matrix().T
     assert diameter(box) == pytest.approx(13.0)
     assert diameter(turned) == pytest.approx(13.0)
+    assert diameter(np.array([[0, 0, 0], [3.0, 0, 0], [3.0, 4.0, 0], [0, 4.0, 0]])) == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def one(case: Case) -> dict[str, Prediction]:
 @pytest.fixture(scope="module")
 def four(case: Case) -> dict[str, Prediction]:
     contestant = Contestant()
-    return {name: contestant.predict(name, case) for name in ("hull", "carved_hull", "tsdf", "poisson")}
+    return {name: contestant.predict(name, case) for name in ("hull", "carved_hull", "tsdf", "poisson", "mirror")}
 
 
 def to_truth_m(points: np.ndarray, case: Case) -> np.ndarray:
@@ -81,6 +81,15 @@ def test_reconstructions_follow_what_was_measured(four: dict[str, Prediction], c
 def test_mirror_puts_surface_where_nobody_looked(one: dict[str, Prediction], case: Case):
     assert from_truth_m(one["mirror"], case).mean() < from_truth_m(one["observed"], case).mean()
     assert one["mirror"].inferred.mean() > 0.1
+
+
+def test_poisson_stays_near_what_was_measured(one: dict[str, Prediction]):
+    measured, answer = one["observed"].points_world, one["poisson"].points_world
+    assert (answer > measured.min(axis=0) - 0.006).all() and (answer < measured.max(axis=0) + 0.006).all()
+
+
+def test_cameras_all_around_leave_nothing_to_mirror(four: dict[str, Prediction]):
+    assert np.array_equal(four["mirror"].points_world, four["poisson"].points_world)
 
 
 def test_truth_is_the_truth(one: dict[str, Prediction], case: Case):

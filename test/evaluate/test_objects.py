@@ -64,6 +64,28 @@ def test_missing_meshes_are_named(tmp_path: Path, name: str, word: str):
     assert caught.value.code == ErrorCode.INPUT_MISSING
 
 
+def test_a_mesh_read_in_another_unit_or_turned_is_another_object(tmp_path: Path):
+    box_file(tmp_path, "cup", (0.08, 0.08, 0.1))
+    ways = [("m", "z"), ("cm", "z"), ("m", "y")]
+    assert len({folder_objects(tmp_path, units=units, up=up)[0].sha256() for units, up in ways}) == 3
+
+
+def test_two_meshes_of_one_name_are_refused(tmp_path: Path):
+    box_file(tmp_path, "cup", (0.08, 0.08, 0.1))
+    trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / "cup.stl")
+    with pytest.raises(FileError, match=r"cup\.ply|cup\.stl") as caught:
+        folder_objects(tmp_path)
+    assert caught.value.code == ErrorCode.INPUT_MISSING
+
+
+def test_a_damaged_mesh_is_refused_by_name(tmp_path: Path):
+    (tmp_path / "cup.off").write_text("OFF\n1 2\n")
+    (cup,) = folder_objects(tmp_path)
+    with pytest.raises(FileError, match=r"cup\.off") as caught:
+        cup.load()
+    assert caught.value.code == ErrorCode.INPUT_MISSING
+
+
 def test_vertices_that_are_not_finite_are_counted(tmp_path: Path):
     mesh = trimesh.creation.box((0.1, 0.1, 0.1))
     vertices = mesh.vertices.copy()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse_recon.errors import ErrorCode, MeshError, SparseReconError
+from sparse_recon.errors import ErrorCode, InputError, MeshError, SparseReconError
 from sparse_recon.evaluate.cases import Case
 from sparse_recon.evaluate.grasp.geometry import GivenGeometry, given_mesh, given_prediction
 from sparse_recon.evaluate.grasp.parts import object_parts
@@ -81,11 +81,11 @@ class GraspCase:
     @cached_property
     def excluded(self) -> int:
         """0, or the number in `EXCLUDED` of why this case says nothing about sources."""
-        if self._planned(given_mesh(self.case.truth, seed=self._seed)) is None:
-            return 1
         try:
+            if self._planned(given_mesh(self.case.truth, seed=self._seed)) is None:
+                return 1
             return 0 if stands_still(self.true, self.physics) else 2
-        except MeshError:
+        except (MeshError, InputError):
             return 3
 
     def attempt(self, prediction: Prediction, *, record: bool = False) -> Attempt:

@@ -50,7 +50,7 @@ def tally(scores: Iterable[Score]) -> Tally:
     """Count trials; a method that gave no geometry, or no grasp, has failed."""
     trials = counted(scores)
     outcomes = Counter(Outcome(int(score.metrics[OUTCOME])) for score in trials)
-    fallback = sum(score.metrics[FALLBACK] > 0 for score in trials)
+    fallback = sum(score.metrics.get(FALLBACK, score.metrics[SUCCESS]) > 0 for score in trials)
     return Tally(wilson(outcomes[Outcome.SUCCESS], len(trials)), wilson(fallback, len(trials)), outcomes)
 
 

@@ -25,11 +25,13 @@ from sparse_recon.evaluate.store import ScoreStore
 
 FILE_NAME = "grasps.jsonl"
 PARTS = "parts"
+FORMAT = 2  # of planner and trial: scores of another one are no scores of this study
 
 
 def settings() -> dict[str, Any]:
     """Return the conditions of a grasp trial beside the protocol, as JSON holds them."""
     return {
+        "grasp_format": FORMAT,
         "grasp_surface_points": SURFACE_POINTS,
         "grasp_cone_friction": sampling.FRICTION,
         "grasp_approaches": sampling.APPROACHES,

@@ -150,9 +150,12 @@ class SurfaceDistances:
         return 0.5 * (_mean(self.accuracy_cos) + _mean(self.completeness_cos))
 
     def f_score(self, threshold_m: float) -> float:
-        """Return the harmonic mean, in [0, 1], of precision and recall at a distance (Knapitsch et al., TOG 2017)."""
+        """Return the harmonic mean, in [0, 1], of precision and recall at a distance (Knapitsch et al., TOG 2017).
+
+        0 where one of them is, also if there are no samples for the other.
+        """
         precision, recall = _share_within(self.accuracy_m, threshold_m), _share_within(self.completeness_m, threshold_m)
-        return 2.0 * precision * recall / (precision + recall) if precision + recall != 0 else 0.0
+        return 0.0 if 0.0 in (precision, recall) else 2.0 * precision * recall / (precision + recall)
 
 
 def surface_distances(predicted: Surface, true: Surface) -> SurfaceDistances:
