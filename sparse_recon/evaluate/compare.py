@@ -54,7 +54,8 @@ class Change:
             return "same"
         if not self.p_value < SIGNIFICANT:
             return "unclear"
-        return "better" if self.test.better > self.test.worse else "worse"
+        difference = self.test.difference.value or self.test.worse - self.test.better
+        return "better" if difference < 0 else "worse"
 
 
 @dataclass(frozen=True)

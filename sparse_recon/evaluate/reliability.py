@@ -50,7 +50,8 @@ def right_by_confidence(
     """
     table = _reliability(bins)
     right = _shares(table.sum(axis=0)[None])[0]
-    drawn = np.where(np.isnan(right), 0.0, _shares(_pooled(table, draws, seed))) if len(table) > 1 else right[None]
+    drawn = _shares(_pooled(table, draws, seed)) if len(table) > 1 else right[None]
+    drawn = np.where(np.isnan(right), 0.0, drawn)
     low, high = np.nanpercentile(drawn, [50 * (1 - level), 50 * (1 + level)], axis=0)
     missing = np.isnan(right)
     return right, np.where(missing, np.nan, low), np.where(missing, np.nan, high)
