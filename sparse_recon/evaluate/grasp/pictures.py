@@ -78,7 +78,8 @@ def _moments(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
     last = {snapshot.phase: snapshot for snapshot in snapshots}
     first = [replace(snapshots[0], phase="before")] if snapshots else []
     kept = [snapshot for phase, snapshot in last.items() if phase not in ("approach", "hold")]
-    return first + kept
+    # A trial that ended at once ends with what the phase before shows.
+    return first + [s for i, s in enumerate(kept) if i == 0 or not np.array_equal(s.qpos, kept[i - 1].qpos)]
 
 
 def _view(surface: TriangleMesh, grasp: Grasp | None) -> OrthographicView:
