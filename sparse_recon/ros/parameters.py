@@ -66,6 +66,8 @@ class NodeParameters:
             parameter = self._known.get(item.name)
             if parameter is None:
                 continue  # another's, such as use_sim_time
+            if item.type_ == RosParameter.Type.NOT_SET:  # rclpy forgets a parameter that is set to nothing
+                return SetParametersResult(successful=False, reason=f"{item.name} cannot be removed; set it to a value")
             if not parameter.live and (reason := self._may_change(parameter)):
                 return SetParametersResult(successful=False, reason=reason)
             values[item.name] = _python_value(parameter, item.value)

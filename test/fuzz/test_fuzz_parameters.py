@@ -97,3 +97,10 @@ def test_a_single_value_is_no_list(node, name: str, value):
     result = node[0].set_parameters([Parameter(name, value=value)])[0]
     assert not result.successful
     assert name in result.reason and repr(value) in result.reason
+
+
+@pytest.mark.parametrize("name", ["camera_names", "depth.far_m"])
+def test_no_parameter_can_be_removed(node, name: str):
+    result = node[0].set_parameters([Parameter(name, value=None)])[0]
+    assert not result.successful and name in result.reason
+    assert node[0].has_parameter(name)
