@@ -50,7 +50,7 @@ def draw_scene(baked: BakedObject, rng: np.random.Generator, seed: tuple[int, ..
     """Stand an object up, put things around it and cameras before it."""
     points = _surface_points(baked)
     kind = rng.random()
-    R = _about_z(rng) if kind < 0.45 else _stable(points, rng) if kind < 0.88 else _any(rng)
+    R = _about_z(rng) if kind < 0.45 else _stable(baked, points, rng) if kind < 0.88 else _any(rng)
     on_table = kind < 0.88 or rng.random() < 0.5
     turned = points @ R.T
     low, high = turned.min(axis=0), turned.max(axis=0)
@@ -127,22 +127,42 @@ def _any(rng: np.random.Generator) -> Float64:
     return Rotation.random(random_state=rng).as_matrix()
 
 
-def _stable(points: Float64, rng: np.random.Generator) -> Float64:
-    """Return a rotation that lays the object on one of the faces of its hull, large ones more often."""
+def _stable(baked: BakedObject, points: Float64, rng: np.random.Generator) -> Float64:
+    """Return a rotation that lays the object on a face of its hull on which it stays, large ones more often."""
     from scipy.spatial import ConvexHull
     from scipy.spatial.transform import Rotation
 
     hull = ConvexHull(points)
     corner = points[hull.simplices]
-    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
-    rounded = np.round(hull.equations[:, :3], 1)
-    _, face = np.unique(rounded, axis=0, return_inverse=True)
-    total = np.bincount(face.ravel(), weights=area)
-    chosen = rng.choice(len(total), p=total / total.sum())
-    biggest = np.argmax(np.where(face.ravel() == chosen, area, -1))
-    down = hull.equations[biggest, :3]
+    area: Float64 = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
+    _, face = np.unique(np.round(hull.equations[:, :3], 1) + 0.0, axis=0, return_inverse=True)
+    total: Float64 = np.bincount(face.ravel(), weights=area).astype(np.float64)
+    sums = np.stack([np.bincount(face.ravel(), weights=area * hull.equations[:, k]) for k in range(3)], axis=1)
+    normals: Float64 = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    mass = np.asarray(baked.grid.points(np.argwhere(baked.sdf_m < 0).mean(axis=0)), np.float64)
+    likely = np.argsort(-(rng.random(len(total)) ** (1 / _share(total))))  # a draw without replacement by area
+    near_m = 2 * baked.grid.voxel_m
+    down = next((normals[k] for k in likely if _stays(points, normals[k], mass, near_m)), normals[likely[0]])
     onto, _ = Rotation.align_vectors([[0, 0, -1.0]], [down])
     return _about_z(rng) @ onto.as_matrix()
+
+
+def _share(total: Float64) -> Float64:
+    return np.maximum(total / total.sum(), 1e-9)
+
+
+def _stays(points: Float64, down: Float64, mass: Float64, tolerance_m: float) -> bool:
+    """Whether the centre of mass is above what would touch the table."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    depth = points @ down
+    x = np.cross(down, np.eye(3)[np.argmin(np.abs(down))])
+    plane = np.stack([x / np.linalg.norm(x), np.cross(down, x / np.linalg.norm(x))], axis=1)
+    try:
+        feet = ConvexHull(points[depth > depth.max() - tolerance_m] @ plane)
+    except (QhullError, ValueError):
+        return False
+    return bool(np.all(feet.equations[:, :2] @ (mass @ plane) + feet.equations[:, 2] < 0))
 
 
 def _things_around(half_size: Float64, rng: np.random.Generator) -> tuple[Slab, ...]:
