@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ class SeenSpace:
     distance_m: Float32
     points_obj: Float32
 
-    @property
+    @cached_property
     def tolerance_m(self) -> float:
         return max(TOLERANCE_VOXELS * self.grid.voxel_m, TOLERANCE_SHARE * float(np.ptp(self.points_obj, axis=0).max()))
 
