@@ -56,6 +56,7 @@ def main() -> int:
     steps: list[tuple[str, str, Callable[[], None]]] = [
         ("system packages", digest([str(sorted({**LIBRARIES, **COMMANDS}))]), install_system_packages),
         ("virtual environment", digest([sys.executable, platform.python_version()]), make_venv),
+        ("torch", digest([TORCH, str(has_nvidia_gpu())]), install_torch),
         ("Python wheels", digest([read("pyproject.toml")]), install_wheels),
     ]
     if ros_refusal():
@@ -65,8 +66,6 @@ def main() -> int:
             ("ROS 2 wheels", digest([read("pyproject.toml")]), install_ros_wheels),
             ("interfaces and overlay (colcon)", digest(overlay_inputs()), build_overlay),
         ]
-    if needs_torch():
-        steps.append(("torch", digest([TORCH, str(has_nvidia_gpu())]), install_torch))
     try:
         run_steps(steps)
         write_environment()
@@ -139,12 +138,12 @@ def make_venv() -> None:
 
 def install_wheels() -> None:
     """Install this package in place with what its core and its tests need."""
-    pip("wheels", ["--editable", f"{ROOT}[dev,evaluate,sim]"])
+    pip("wheels", ["--editable", f"{ROOT}[dev,evaluate,sim,train]"])
 
 
 def install_ros_wheels() -> None:
     """Install ROS 2 from wheels and point its CMake files, which name their build machine, at this Python."""
-    pip("ros", ["--editable", f"{ROOT}[dev,evaluate,sim,ros,ros-build]"])
+    pip("ros", ["--editable", f"{ROOT}[dev,evaluate,sim,train,ros,ros-build]"])
     code = "import numpy, sysconfig; print(sysconfig.get_path('include'), numpy.get_include(), sep='\\n')"
     include, numpy_include = subprocess.check_output([PYTHON, "-c", code], text=True).split()
     for path in (VENV / "share").rglob("*.cmake"):
@@ -156,7 +155,10 @@ def install_ros_wheels() -> None:
 
 
 def install_torch() -> None:
-    """Install torch: the CUDA build where an NVIDIA GPU answers, else a CPU build, from local wheels if pip has one."""
+    """Install torch before all that needs it: the CUDA build where an NVIDIA GPU answers, else a CPU build.
+
+    The latter comes from local wheels if pip has one.
+    """
     if not has_nvidia_gpu():
         local = ["--no-index", "--no-deps", TORCH]
         if subprocess.run([PYTHON, "-m", "pip", "install", "-q", *local], capture_output=True, check=False).returncode:
@@ -228,13 +230,6 @@ def ros_refusal() -> str:
     if not ROS_PYTHONS[0] <= sys.version_info[:2] <= ROS_PYTHONS[1] or platform.python_implementation() != "CPython":
         return f"ROS wheels exist for CPython 3.10 to 3.13, this is {platform.python_version()}; make PYTHON=python3.12"
     return ""
-
-
-def needs_torch() -> bool:
-    """Whether anything in the tree imports torch; until then its hundreds of megabytes are not fetched."""
-    pattern = re.compile(r"^\s*(import|from) torch\b", re.MULTILINE)
-    files = [*(ROOT / "sparse_recon").rglob("*.py"), *(ROOT / "test").rglob("*.py")]
-    return any(pattern.search(path.read_text()) for path in files)
 
 
 def has_nvidia_gpu() -> bool:

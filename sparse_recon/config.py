@@ -238,6 +238,34 @@ class CarveConfig(Checked):
 
 
 @dataclass(frozen=True)
+class CompactConfig(Checked):
+    """The default model."""
+
+    steps: int = field(
+        default=1,
+        metadata=doc("Denoising steps; 1 is the regression answer, more make samples differ.", low=1, high=32),
+    )
+    samples: int = field(
+        default=1, metadata=doc("Imagined volumes; their mean is the answer, their spread doubt.", low=1, high=16)
+    )
+    device: str = field(
+        default="auto",
+        metadata=doc("Where it runs; auto: a GPU where there is one.", choices=("auto", "cpu", "cuda"), live=False),
+    )
+    precision: str = field(
+        default="auto",
+        metadata=doc(
+            "Of the network; auto: bf16 where that is fast.",
+            choices=("auto", "fp32", "bf16"),
+            live=False,
+        ),
+    )
+    weights: str = field(
+        default="", metadata=doc("File of weights (safetensors); empty: those of the package.", live=False)
+    )
+
+
+@dataclass(frozen=True)
 class FusionConfig(Checked):
     """From evidence and imagination to one surface."""
 
@@ -288,7 +316,7 @@ class SessionConfig(Checked):
             "Up direction in the world frame (REP 103: +z); 0 0 0: found from the support plane and the images."
         ),
     )
-    model: str = field(default="carve", metadata=doc("Name of the completer.", live=False))
+    model: str = field(default="compact", metadata=doc("Name of the completer.", live=False))
     seed: int = field(default=0, metadata=doc("Seed of everything random.", low=0, high=2**31 - 1))
     max_objects: int = field(
         default=16, metadata=doc("Objects completed per pass when nothing is named.", low=1, high=256)
@@ -299,6 +327,7 @@ class SessionConfig(Checked):
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     carve: CarveConfig = field(default_factory=CarveConfig)
+    compact: CompactConfig = field(default_factory=CompactConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,6 +66,7 @@ class CompletionRun:
         self._on_progress, self._cancel = on_progress, cancel
         self._started = self._entered = time.perf_counter()
         self._stage = ""
+        self._fraction = 0.0
         self._best: SurfaceField | None = None
 
     def enter(self, stage: str) -> None:
@@ -99,11 +101,11 @@ class CompletionRun:
             self._best = field or self._best
             self._tell(self._step_progress(step, steps, field, views, evidence))
             self.checkpoint()
-            if self._late() and step < steps:
+            if self.late() and step < steps:
                 raise _DeadlinePassed
 
         task = CompletionTask(views, evidence, bounds, self.seed, self.generator, self.config, on_step, self.checkpoint)
-        if self._late():
+        if self.late():
             raise self._too_late(completer)
         try:
             completion = completer.complete(task)
@@ -203,8 +205,9 @@ class CompletionRun:
         return Progress("complete", step, steps, fraction, preview, confidence)
 
     def _tell(self, progress: Progress) -> None:
+        self._fraction = max(self._fraction, progress.fraction)  # an object may be imagined twice
         if self._on_progress is not None:
-            self._on_progress(progress)
+            self._on_progress(replace(progress, fraction=self._fraction))
 
     def checkpoint(self) -> None:
         """Stop if the caller wants to; called at least every half second in every stage."""
@@ -218,7 +221,8 @@ class CompletionRun:
             "allow more time or use fewer views",
         )
 
-    def _late(self) -> bool:
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
         deadline_s = self.request.deadline_s
         return deadline_s > 0 and time.perf_counter() - self._started > deadline_s
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 
 from sparse_recon.complete.base import OnLoad, ViewCompleter
@@ -13,6 +13,7 @@ from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
 from sparse_recon.fuse.fusion import fuse
+from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.memory import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.catalog import ObjectCatalog
@@ -36,6 +37,10 @@ class Observation:
     evidence: Evidence
     bounds: Bounds
     outliers: float
+
+
+# What does not fit is looked at again in a cube with this much more margin, within the range of that parameter.
+LARGER_CUBE, MOST_MARGIN = 1.4, 3.0
 
 
 class CompletionSession:
@@ -209,18 +214,33 @@ class CompletionSession:
         run = CompletionRun(config, request, on_progress, cancel)
 
         # 1. What was seen, and what it proves.
+        run.enter("observe")
         seen = self._observe(request, run)
         if seen.outliers > 0.1:
             run.warnings.append(
                 f"{100 * seen.outliers:.0f} % of the measured points were outvoted by other views and dropped"
             )
 
-        # 2. Imagine what nobody saw.
+        if all(view.frame.depth_m is None for view in seen.views.views):
+            run.warnings.append(
+                "no frame has depth on it: place and size are those that masks and camera poses leave it; what they "
+                "leave may be too much"
+            )
+
+        # 2. Imagine what nobody saw; once more in a larger cube where the answer does not fit.
         run.enter("complete")
         model = request.model or config.model
         self.load(model, lambda fraction, text: run.checkpoint())
         completer = self._completers[model]
         surface = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
+        if is_cut(surface, seen.views.object_frame) and not run.late():
+            seen = self._observe(request, run, LARGER_CUBE)
+            surface = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
+            if is_cut(surface, seen.views.object_frame):
+                run.warnings.append(
+                    f"the object reaches the border of its cube of {2e3 * seen.views.object_frame.half_side_m:.0f} mm "
+                    "and is cut off there; add a view from another side, or give its box"
+                )
 
         # 3. One surface from both, inside what the evidence allows.
         fused = fuse(seen.views, surface, seen.evidence, config, run.generator, run.enter)
@@ -251,13 +271,17 @@ class CompletionSession:
         MemoryBudgetError
             If memory ran out; the session stays usable.
         """
-        return self._observe(request, CompletionRun(self._config, request, None, None))
+        run = CompletionRun(self._config, request, None, None)
+        run.enter("observe")
+        return self._observe(request, run)
 
-    def _observe(self, request: CompletionRequest, run: CompletionRun) -> Observation:
+    def _observe(self, request: CompletionRequest, run: CompletionRun, larger: float = 1.0) -> Observation:
         config = run.config
+        if larger != 1.0:
+            margin = min(larger * config.evidence.cube_margin, MOST_MARGIN)
+            config = replace(config, evidence=replace(config.evidence, cube_margin=margin))
 
         # 1. Which pixels, which frames.
-        run.enter("observe")
         frames, catalog = self._snapshot()
         if not frames:
             raise EvidenceError(ErrorCode.NO_FRAMES, "no frame was added yet: add at least one frame with depth")
@@ -265,11 +289,20 @@ class CompletionSession:
         name = found.candidate.object_id
         max_views = request.max_views or config.keyframes.max_views
         views = collect_views(
-            name, frames, found.region, found.plane, found.up_world, config, max_views, run.checkpoint
+            name,
+            frames,
+            found.region,
+            found.plane,
+            found.up_world,
+            config,
+            max_views,
+            run.checkpoint,
+            found.hull_world,
         )
 
         # 2. What they prove.
-        run.enter("evidence")
+        if larger == 1.0:
+            run.enter("evidence")
         views, outliers = without_outliers(views, run.checkpoint)
         grid = VoxelGrid.cube(config.evidence.grid, views.object_frame.half_side_m)
         evidence = Evidence.empty(views.object_frame, grid, config.evidence)

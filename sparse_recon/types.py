@@ -229,10 +229,12 @@ class SurfaceField:
     sdf_m : (N, N, N) float32, metres, negative inside; index order x, y, z; voxel centres at
         `-half_side_m + (i + 0.5) * 2 * half_side_m / N` of the object frame.
     sigma_m : (N, N, N) float32, expected absolute error of the surface near that voxel.
+    tail : outer quantiles of the error are those of an exponential whose mean is this much larger; 1.2 for `carve`.
     """
 
     sdf_m: Float32
     sigma_m: Float32
+    tail: float = 1.2
 
 
 @dataclass(frozen=True, eq=False)

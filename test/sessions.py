@@ -14,7 +14,8 @@ from sparse_recon.requests import CompletionRequest
 from sparse_recon.session import CompletionSession
 from sparse_recon.types import CompletedObject
 
-CONFIG = load_config({"evidence.grid": 40, "evidence.fine_voxel_m": 0.0025})
+# Coarse and without weights: what is tested with it is the session. The default model has tests of its own.
+CONFIG = load_config({"model": "carve", "evidence.grid": 40, "evidence.fine_voxel_m": 0.0025})
 
 
 def session_of(frames, config=CONFIG) -> CompletionSession:

@@ -25,7 +25,10 @@ CORE = (
 )
 
 # Networks are classes of PyTorch's own: only what loads a model imports these.
-NETWORKS = tuple(f"sparse_recon.complete.compact.{name}" for name in ("conditioning", "flow", "network", "weights"))
+NETWORKS = tuple(
+    f"sparse_recon.complete.compact.{name}"
+    for name in (*("conditioning", "flow", "network", "patches", "processor", "sampling", "weights"),)
+)
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys

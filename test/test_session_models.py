@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from types import SimpleNamespace
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -17,10 +18,12 @@ from sparse_recon.complete.base import ViewCompleter
 from sparse_recon.complete.carve import CarveCompleter
 from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.complete.weights import read_weights
+from sparse_recon.config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.run import STAGES
-from sparse_recon.session import CompletionSession
+from sparse_recon.session import LARGER_CUBE, CompletionSession
+from sparse_recon.types import Completion, SurfaceField
 
 PETABYTE = 10**15
 
@@ -46,6 +49,39 @@ class Counted(CarveCompleter):
         Counted.loads += 1
         on_progress(0.5, "half of the weights")
         on_progress(1.0, "all weights")
+
+
+class Spreading(CarveCompleter):
+    """Imagines a ball larger than what was seen; in cubes up to `limit_m` it reaches the border."""
+
+    name = "spreading"
+    limit_m = 0.0
+    cubes: ClassVar[list[float]] = []
+
+    def complete(self, task):
+        half_m = task.views.object_frame.half_side_m
+        Spreading.cubes.append(half_m)
+        radius_m = 1.2 * half_m if half_m < self.limit_m else 0.5 * half_m
+        sdf = np.linalg.norm(task.evidence.grid.centres(), axis=-1) - radius_m
+        field = SurfaceField(sdf.astype(np.float32), np.full_like(sdf, 0.002, np.float32))
+        task.on_step(1, 1, field)
+        return Completion(self.name, task.seed, surface=field)
+
+
+@pytest.mark.parametrize(("limit_m", "cubes", "told"), [(0.0, 1, False), (0.06, 2, False), (10.0, 2, True)])
+def test_what_does_not_fit_its_cube_is_looked_at_once_more_in_a_larger_one(register, monkeypatch, limit_m, cubes, told):
+    monkeypatch.setattr(Spreading, "limit_m", limit_m)
+    monkeypatch.setattr(Spreading, "cubes", [])
+    stages = []
+    result = session_of(recording("ball", 1).frames).complete(
+        CompletionRequest(model=register(Spreading)), lambda progress: stages.append(progress.fraction)
+    )
+    assert len(Spreading.cubes) == cubes
+    assert stages == sorted(stages)
+    assert any("is cut off there" in warning for warning in result.quality.warnings) == told
+    assert result.nominal.watertight
+    if cubes == 2:
+        assert Spreading.cubes[1] == pytest.approx(LARGER_CUBE * Spreading.cubes[0], rel=0.05)
 
 
 # Loading
@@ -84,7 +120,7 @@ def test_unloading_lets_go_of_the_model(register):
 def test_default_model_is_that_of_the_parameters():
     session = CompletionSession()
     session.load()
-    assert list(session._completers) == ["carve"]
+    assert list(session._completers) == [SessionConfig().model] == ["compact"]
 
 
 def test_unknown_model_is_refused_when_it_is_loaded():

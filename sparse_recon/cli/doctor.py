@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from sparse_recon import __version__
+from sparse_recon.complete.compact.shipped import WEIGHTS_FILE
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, SparseReconError
 from sparse_recon.messages import definition_files
 from sparse_recon.resources import share_folder
@@ -35,6 +36,7 @@ _CORE = {
     "edt": "edt",
     "rosbags": "rosbags",
     "safetensors": "safetensors",
+    "torch": "torch",
     "yaml": "pyyaml",
     "PIL": "pillow",
     "lz4": "lz4",
@@ -44,11 +46,9 @@ _CORE = {
 }
 _EXTRAS = {
     "rerun": ("rerun-sdk", "the interactive view", "pip install rerun-sdk"),
-    "torch": ("torch", "models with weights", "pip install torch==2.13.0"),
-    "safetensors": ("safetensors", "models with weights", "pip install safetensors"),
     "diffusers": ("diffusers", "imagined views", "pip install diffusers"),
     "transformers": ("transformers", "imagined views", "pip install transformers"),
-    "accelerate": ("accelerate", "imagined views", "pip install accelerate"),
+    "accelerate": ("accelerate", "training on several devices", "pip install accelerate"),
 }
 _MESSAGE_PACKAGES = (
     *("action_msgs", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "sensor_msgs", "shape_msgs"),
@@ -222,6 +222,7 @@ def _weights() -> Finding:
         weights = sorted(share_folder("models").glob("*.safetensors"))
     except SparseReconError:
         weights = []
-    if weights:
+    if any(path.name == WEIGHTS_FILE for path in weights):
         return Finding("weights", "ok", ", ".join(path.name for path in weights))
-    return Finding("weights", "optional", "none; model carve needs none and is used")
+    cure = "install the package again; until then choose model: carve, which needs none"
+    return Finding("weights", "missing", f"no {WEIGHTS_FILE} in models", cure)

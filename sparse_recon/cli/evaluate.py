@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.cli.arguments import at_least, config_of
+from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError
 from sparse_recon.evaluate.expectations import (
@@ -83,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="results, tables, plots; a stopped run goes on there (default out/evaluate, out/grasps with --grasp)",
     )
     how.add_argument("--jobs", type=at_least(1), metavar="N", help="processes (default: processors; 1 for true times)")
-    how.add_argument("--sheet", metavar="METHOD", help="method of the contact sheet (default: the model)")
+    how.add_argument("--sheet", metavar="METHOD", help="method of the contact sheet (default: the last model)")
     how.add_argument("--no-pictures", action="store_true", help="neither plots nor contact sheet")
     how.add_argument("--json", action="store_true", help="summary on stdout")
 
@@ -142,10 +143,16 @@ def _study(args: argparse.Namespace) -> Study:
         replace(_protocol(args, profile.protocol), parameters=changed_parameters(config)),
         _methods(args, profile.methods, config),
         config,
-        "" if args.no_pictures or args.grasp else args.sheet or config.model,
+        "" if args.no_pictures or args.grasp else _sheet_method(args, config.model),
     )
     print(f"{len(study.objects)} objects, {', '.join(study.methods)}\n{study.protocol.text()}", file=sys.stderr)
     return study
+
+
+def _sheet_method(args: argparse.Namespace, model: str) -> str:
+    """Return whose answers are drawn: those of the model of the session, or of the last model that is measured."""
+    measured = [name for name in args.methods if name in COMPLETERS]
+    return args.sheet or (model if model in measured or not measured else measured[-1])
 
 
 def _config(args: argparse.Namespace) -> SessionConfig:
@@ -178,7 +185,7 @@ def _grasped(args: argparse.Namespace) -> Results:
         results = run_study(study, args.out, jobs=_jobs(args), on_score=on_score)
     written = write_report(results, args.out, pictures=not args.no_pictures)
     if not args.no_pictures:
-        written += write_examples(study, results, args.out, method=args.sheet or study.config.model)
+        written += write_examples(study, results, args.out, method=_sheet_method(args, study.config.model))
     print(f"{args.out}: {', '.join(p.name for p in written)}", file=sys.stderr)
     return results
 
@@ -241,7 +248,7 @@ def _write(results: Results, args: argparse.Namespace) -> None:
         from sparse_recon.evaluate.sheet import write_sheet
 
         written += [p.name for p in write_plots(results, args.out)]
-        method = args.sheet or _config(args).model
+        method = _sheet_method(args, _config(args).model)
         if write_sheet(results, method, args.out / EXAMPLES / method, args.out / SHEET):
             written.append(SHEET)
         else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparse_recon.cli.arguments import at_least
-from sparse_recon.errors import EXIT_DONE, ErrorCode, FileError
+from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, ModelError
 from sparse_recon.parameter_file import read_parameter_file
 
 if TYPE_CHECKING:
@@ -23,13 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("out/training/data"), help="folder of samples (default out/training/data)"
     )
+    parser.add_argument("--scans", type=Path, metavar="DIR", help="folder of the meshes that data.scans names")
     parser.add_argument("--out", type=Path, default=Path("out/training/run"), help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument(
+        "--devices",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="GPUs, or processes where there are none (default 1)",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--generate", action="store_true", help="make the samples that are missing in --data, and end")
     what.add_argument("--sheet", type=Path, metavar="PNG", help="draw some samples of --data, and end")
     what.add_argument("--measure", action="store_true", help="measure the run in --out on held-out samples, and end")
+    what.add_argument(
+        "--ship", type=Path, metavar="FILE", help="calibrate the run in --out on held-out samples, write its weights"
+    )
     parser.add_argument("--count", type=at_least(1), default=24, help="samples of --sheet and --measure (default 24)")
+    parser.add_argument(
+        "--steps", type=at_least(1), default=1, help="denoising steps of --measure and --ship (default 1)"
+    )
+    parser.add_argument("--samples", type=at_least(1), default=1, help="samples averaged likewise (default 1)")
     parser.add_argument("--json", action="store_true", help="describe the outcome on stdout")
 
 
@@ -42,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         outcome = _sheet(args)
     elif args.measure:
         outcome = _measure(args)
+    elif args.ship:
+        outcome = _ship(args)
     else:
         outcome = _train(args, config)
     if args.json:
@@ -63,9 +81,22 @@ def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any
 
     from sparse_recon.training.generate import generate
 
-    with tqdm(total=config.data.shards, unit="shard", file=sys.stderr) as bar:
-        count = generate(args.data, config.data, lambda number, samples: bar.update())
+    scans = _scans(args, config)
+    with tqdm(total=config.data.shards + len(scans and range(config.data.scan_shards)), unit="shard") as bar:
+        count = generate(args.data, config.data, lambda number, samples: bar.update(), scans)
     return {"data": str(args.data), "samples": count}
+
+
+def _scans(args: argparse.Namespace, config: TrainingConfig) -> tuple[Path, ...]:
+    """Return the meshes to learn from; never those that `sparse_recon evaluate` scores."""
+    from sparse_recon.evaluate.objects import SCORED
+    from sparse_recon.training.scans import scan_paths
+
+    if not config.data.scans or not args.scans:
+        return ()
+    if scored := sorted(set(config.data.scans) & set(SCORED)):
+        raise ConfigError(f"data.scans names {', '.join(scored)}, which evaluation scores: leave them out")
+    return scan_paths(args.scans, config.data.scans)
 
 
 def _sheet(args: argparse.Namespace) -> dict[str, Any]:
@@ -81,18 +112,42 @@ def _sheet(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
-    from sparse_recon.complete.compact.weights import load_network
+    from sparse_recon.complete.compact.weights import load_weights
     from sparse_recon.training.checkpoints import MODEL_FILE
     from sparse_recon.training.generate import HELD_OUT
     from sparse_recon.training.measure import measure, summary
     from sparse_recon.training.shards import list_samples, shard_paths
 
-    net = load_network(args.out / MODEL_FILE)
+    net = load_weights(args.out / MODEL_FILE).net
     stored = list_samples(shard_paths(args.data / HELD_OUT))
     chosen = stored[:: max(1, len(stored) // args.count)][: args.count]
-    row = summary(measure(net, chosen))
+    row = summary(measure(net, chosen, steps=args.steps, samples=args.samples))
     print("\n".join(f"{name:16} {value:.4f}" for name, value in row.items()), file=sys.stderr)
     return row
+
+
+def _ship(args: argparse.Namespace) -> dict[str, Any]:
+    from sparse_recon.training.ship import ship
+
+    outcome = ship(args.out, args.data, args.ship, args.steps, args.samples)
+    print("\n".join(f"{name:16} {value}" for name, value in outcome.items()), file=sys.stderr)
+    return outcome
+
+
+def _team(args: argparse.Namespace) -> dict[str, Any]:
+    """Start a process a device; each comes here again as a member of a team."""
+    from sparse_recon.training.team import launch
+
+    words = ["train", "--data", str(args.data), "--out", str(args.out)]
+    words += ["--config", str(args.config)] if args.config else []
+    words += ["--set", *args.set] if args.set else []
+    words += ["--resume"] if args.resume else []
+    code = launch(args.devices, words)
+    if code:
+        raise ModelError(
+            ErrorCode.MODEL_FAILED, f"training on {args.devices} devices ended with {code}; the reason is above"
+        )
+    return {"out": str(args.out), "devices": args.devices}
 
 
 def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
@@ -101,15 +156,20 @@ def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
     from sparse_recon.training.checkpoints import STATE_FILE
     from sparse_recon.training.loop import Progress, Run
 
-    if (args.out / STATE_FILE).exists() and not args.resume:
+    in_team = "WORLD_SIZE" in os.environ
+    if (args.out / STATE_FILE).exists() and not args.resume and not in_team:
         raise FileError(
             ErrorCode.OUTPUT_UNWRITABLE,
             f"{args.out} holds a run already; go on with --resume, or name another folder with --out",
         )
+    if args.devices > 1:
+        return _team(args)
     run = Run(config, args.data, args.out, args.resume)
     precision = "bf16" if run.bf16 else "fp32"
     print(f"{args.out}: {len(run.batches)} samples, {run.device}, {precision}, from step {run.step}", file=sys.stderr)
-    with tqdm(total=config.steps, initial=run.step, unit="step", file=sys.stderr, mininterval=5) as bar:
+    with tqdm(
+        total=config.steps, initial=run.step, unit="step", file=sys.stderr, mininterval=5, disable=not run.team.leads
+    ) as bar:
 
         def on_step(progress: Progress) -> None:
             bar.update()

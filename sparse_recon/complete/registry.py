@@ -10,6 +10,7 @@ from sparse_recon.errors import ErrorCode, ModelError
 # A new model is one folder beside this file and one line here: name -> module:class.
 COMPLETERS: dict[str, str] = {
     "carve": "sparse_recon.complete.carve:CarveCompleter",
+    "compact": "sparse_recon.complete.compact:CompactCompleter",
 }
 
 

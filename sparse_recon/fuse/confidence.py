@@ -18,11 +18,6 @@ def probability_within(error_m: Float32, distance_m: float = CORRECT_WITHIN_M) -
     return (1.0 - np.exp(-distance_m / np.maximum(error_m, np.float32(1e-6)))).astype(np.float32)
 
 
-# Real errors have heavier tails than the exponential whose mean fits P(|e| < 5 mm): errors are stretched by this before
-# outer quantiles are taken, which gives 90 % coverage of radius90 on scanned objects (`sparse_recon evaluate`).
-TAIL_STRETCH = 1.2
-
-
 def error_quantile(error_m: Float32, quantile: float) -> Float32:
     """Return the distance within which the error stays with probability `quantile` (Laplace), metres."""
     return (-np.log(1.0 - quantile) * error_m).astype(np.float32)

@@ -12,7 +12,8 @@ from sparse_recon.config import FusionConfig, SessionConfig
 from sparse_recon.errors import MeshError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.blend import BlendedField, blend, fine_evidence, fine_grid
-from sparse_recon.fuse.confidence import TAIL_STRETCH, error_quantile, mixture_quantile, probability_within
+from sparse_recon.fuse.colors import surface_colors
+from sparse_recon.fuse.confidence import error_quantile, mixture_quantile, probability_within
 from sparse_recon.fuse.convex import convex_parts
 from sparse_recon.fuse.mesh import (
     decimated,
@@ -38,7 +39,6 @@ from sparse_recon.types import (
     UInt8,
 )
 
-UNKNOWN_GREY = 128
 # A surface voxel violates free space when it lies deeper in it than this share of a voxel.
 VIOLATION_VOXELS = 0.5
 GROWTH_PASSES = 2
@@ -100,7 +100,7 @@ def fuse(
         field.sdf_m, field, config.fusion, "nominal", lambda _: on_stage("mesh")
     )
     on_stage("conservative")
-    grown = _grown(field, config.fusion)
+    grown = _grown(field, surface.tail, config.fusion)
     on_stage("conservative")
     hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative", on_stage)
 
@@ -112,7 +112,7 @@ def fuse(
     )
     error, observed = _at(field, sampled)
     on_stage("points")
-    colors = _colors(field, sampled, observed)
+    colors = surface_colors(sampled, observed, evidence.all_points_obj(), evidence.all_colors())
     on_stage("points")
     nominal = _mesh_world(vertices, faces, T)
     on_stage("points")
@@ -142,7 +142,7 @@ def fuse(
         convex_parts=parts,
         observed_fraction=float(observed.mean()),
         free_space_violation=violation,
-        radius90_m=mixture_quantile(TAIL_STRETCH * error[~observed], 0.9),
+        radius90_m=mixture_quantile(surface.tail * error[~observed], 0.9),
         evidence_soft=bounds.soft,
     )
 
@@ -192,13 +192,11 @@ def _closed_surface(
     return vertices, faces, min(violations)
 
 
-def _grown(field: BlendedField, config: FusionConfig) -> Float32:
+def _grown(field: BlendedField, tail: float, config: FusionConfig) -> Float32:
     """Grow the solid by its error quantile, smoothly, and nowhere into known-free space."""
     from scipy.ndimage import gaussian_filter
 
-    growth = np.minimum(
-        error_quantile(TAIL_STRETCH * field.error_m, config.conservative_quantile), config.conservative_max_m
-    )
+    growth = np.minimum(error_quantile(tail * field.error_m, config.conservative_quantile), config.conservative_max_m)
     nearest_m = np.minimum(field.bounds.lower_m, field.sdf_m)
     grown = field.sdf_m - growth
     # Cut by free space the growth leaves spikes along rays; smoothed and cut again, the thin ones are gone.
@@ -210,18 +208,6 @@ def _grown(field: BlendedField, config: FusionConfig) -> Float32:
 def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:
     error = field.grid.sample(field.error_m, points_obj)
     return error, field.grid.sample(field.observed, points_obj) > 0.5
-
-
-def _colors(field: BlendedField, points_obj: Float32, observed: Bool) -> UInt8:
-    """Colour of the nearest measured point; an honest grey where nobody looked."""
-    from scipy.spatial import cKDTree
-
-    colors = np.full((len(points_obj), 3), UNKNOWN_GREY, np.uint8)
-    seen = field.evidence.all_points_obj()
-    if len(seen) and observed.any():
-        _, nearest = cKDTree(seen).query(points_obj[observed])
-        colors[observed] = field.evidence.all_colors()[nearest]
-    return colors
 
 
 def _mesh_world(vertices_obj: Float32, faces: Int32, T_world_obj: Float64) -> TriangleMesh:

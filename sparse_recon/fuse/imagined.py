@@ -15,6 +15,8 @@ from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.types import Completion, Float32, GeneratedView, ObjectFrame, ObjectView, SurfaceField
 
 MIN_CONFIDENCE = 0.05
+# Of a side of the cube; 12 voxels of 64 x 64. Less is noise that the border cuts.
+CUT_SHARE = 0.003
 
 
 def imagined_field(
@@ -45,6 +47,19 @@ def imagined_field(
     with np.errstate(divide="ignore"):
         error = np.where(evidence.weight > 0, UNIT_SIGMA_M / np.sqrt(evidence.weight), 0.5 * bounds.upper_m)
     return SurfaceField(sdf, error.astype(np.float32))
+
+
+def is_cut(surface: SurfaceField, object_frame: ObjectFrame) -> bool:
+    """Return whether an imagined solid ends at the border of its cube, but for what it stands on.
+
+    The outermost voxels are empty by definition, so that the surface is closed: the next ones tell.
+    """
+    inside = surface.sdf_m < 0
+    n = len(inside)
+    sides = [inside[1], inside[-2], inside[:, 1], inside[:, -2], inside[:, :, -2]]
+    if object_frame.support_z_m is None:
+        sides.append(inside[:, :, 1])
+    return max(int(side.sum()) for side in sides) > CUT_SHARE * n * n
 
 
 def _as_observation(view: GeneratedView, object_frame: ObjectFrame) -> ObjectView:

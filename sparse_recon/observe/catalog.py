@@ -23,6 +23,7 @@ from sparse_recon.observe.segment import (
     survey,
     upright_in_images,
 )
+from sparse_recon.observe.silhouettes import silhouette_hull
 from sparse_recon.requests import CompletionRequest, ObjectCandidate
 from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 
@@ -33,12 +34,16 @@ REGION_REACH_VOXELS = 2.0
 
 @dataclass(frozen=True, eq=False)
 class FoundObject:
-    """An object with the region that says which pixels it is, and what it stands on."""
+    """An object with the region that says which pixels it is, and what it stands on.
+
+    Where no frame has depth, `hull_world` are points on the hull that its masks leave it.
+    """
 
     candidate: ObjectCandidate
     region: ObjectRegion
     plane: SupportPlane | None
     up_world: Float64
+    hull_world: Float32 | None = None
 
 
 Checkpoint = Callable[[], None]
@@ -92,7 +97,9 @@ class ObjectCatalog:
         if key != self._found_key:
             assert self._scene is not None
             labelled = _spread([f for f in frames if f.labels is not None], LABEL_FRAMES)
-            if labelled:
+            if labelled and all(f.depth_m is None for f in labelled):
+                found = self._from_silhouettes(labelled, checkpoint)
+            elif labelled:
                 found = self._from_labels(self._scene, labelled, checkpoint)
             else:
                 found = self._from_clusters(self._scene, checkpoint)
@@ -192,6 +199,23 @@ class ObjectCatalog:
             found.append(self._object(points[body], pixels, common, region, scene.plane))
         return found
 
+    def _from_silhouettes(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
+        """Return the objects whose labels, the same in all frames, are seen from sides far enough apart."""
+        found = []
+        images = [f.labels for f in frames if f.labels is not None]
+        for label in sorted(set(np.concatenate([np.unique(image) for image in images]).tolist()) - {0}):
+            checkpoint()
+            try:
+                hull = silhouette_hull(frames, label, checkpoint)
+            except EvidenceError:
+                continue
+            if len(self._inside_region(hull)) == 0:
+                continue
+            region = LabelRegion({(f.camera, f.stamp_ns): {label} for f in frames})
+            pixels = sum(int((image == label).sum()) for image in images)
+            found.append(replace(self._object(hull, pixels, label, region, None), hull_world=hull))
+        return found
+
     def _object(
         self, points: Float32, pixels: int, label: int | None, region: ObjectRegion, plane: SupportPlane | None
     ) -> FoundObject:
@@ -209,6 +233,9 @@ class ObjectCatalog:
         return self._region is None or bool(inside_box(box.T_world_box[:3, 3], self._region))
 
     def _refuse_small_label(self, label: int, frames: Sequence[Frame]) -> None:
+        labelled = [f for f in frames if f.labels is not None and (f.labels == label).any()]
+        if labelled and all(f.depth_m is None for f in labelled):
+            silhouette_hull(labelled, label)
         pixels = sum(
             int(np.count_nonzero((f.labels == label) & (f.depth_m > 0)))
             for f in frames

@@ -42,9 +42,11 @@ def collect_views(
     config: SessionConfig,
     max_views: int,
     checkpoint: Callable[[], None] = lambda: None,
+    hull_world: Float32 | None = None,
 ) -> ObjectViews:
     """Choose the frames that tell most of an object and crop them to it.
 
+    Where no frame has depth, its place and size are those of `hull_world`, points on the hull of its masks.
     `checkpoint` is called between the frames and may raise to cancel.
 
     Raises
@@ -77,6 +79,8 @@ def collect_views(
             f"{object_id}: only {len(points)} depth pixels on it in {len(chosen)} frames; "
             f"{max(MIN_PIXELS, config.segment.min_points // 4)} are needed: move closer or lower segment.min_points",
         )
+    if not with_depth and hull_world is not None:
+        points = hull_world
     object_frame = object_cube(object_id, points, chosen, plane, up_world, config)
     checkpoint()
     views = tuple(_cropped_view(s, object_frame, config.depth) for s in chosen)
@@ -218,5 +222,7 @@ def _cropped_view(s: SeenObject, object_frame: ObjectFrame, config: DepthConfig)
     mask = s.mask[window]
     shape = mask.shape
     occluder = np.zeros(shape, bool) if depth is None else ~mask & (depth > 0)
+    if depth is None and frame.labels is not None:
+        occluder = ~mask & (frame.labels[window] != 0)  # other things may hide it
     sigma = np.zeros(shape, np.float32) if depth is None else depth_sigma(depth, config)
     return ObjectView(crop, mask, occluder, sigma)

@@ -34,10 +34,13 @@ class Batch:
 
 
 class Batches:
-    """Draws, reads and augments batches, one ahead of the loop, from a list of shards that may grow."""
+    """Draws, reads and augments batches, one ahead of the loop, from a list of shards that may grow.
 
-    def __init__(self, config: TrainingConfig, paths: Sequence[Path]) -> None:
-        self._config = config
+    Members of a team have different `rank`s and draw different samples.
+    """
+
+    def __init__(self, config: TrainingConfig, paths: Sequence[Path], rank: int = 0) -> None:
+        self._config, self._rank = config, rank
         self._pool = ThreadPoolExecutor(1)
         self._ahead: tuple[int, Future[Batch]] | None = None
         self.take(paths)
@@ -62,7 +65,7 @@ class Batches:
         self._pool.shutdown(cancel_futures=True)
 
     def _drawn(self, step: int, samples: Sequence[StoredSample]) -> Batch:
-        rng = np.random.default_rng((self._config.seed, step))
+        rng = np.random.default_rng((self._config.seed, step, self._rank) if self._rank else (self._config.seed, step))
         chosen = rng.choice(len(samples), self._config.batch_size, replace=len(samples) < self._config.batch_size)
         return batch_of([augmented(read_sample(samples[i]), rng, self._config.turns) for i in chosen])
 

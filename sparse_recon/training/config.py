@@ -11,13 +11,17 @@ from sparse_recon.parameters import Checked, doc, nested, replaced
 
 @dataclass(frozen=True)
 class DataConfig(Checked):
-    """The procedural objects that are learned from."""
+    """The objects that are learned from."""
 
     seed: int = field(default=1, metadata=doc("Seed of the stream of objects.", low=0, high=2**31 - 1))
     objects_per_shard: int = field(default=16, metadata=doc("Objects whose samples share a file.", low=1, high=1000))
     samples_per_object: int = field(
-        default=5, metadata=doc("Samples of one object, seen from different sides.", low=1, high=50)
+        default=3, metadata=doc("Samples of one object, seen from different sides.", low=1, high=50)
     )
+    scans: tuple[str, ...] = field(
+        default=(), metadata=doc("Scanned objects to learn from as well: names of meshes in the folder of scans.")
+    )
+    scan_shards: int = field(default=0, metadata=doc("Files to generate of scans.", low=0, high=100_000))
     shards: int = field(default=500, metadata=doc("Files to generate.", low=1, high=100_000))
     held_out_objects: int = field(
         default=48, metadata=doc("Objects of another stream that are only measured on.", low=1, high=10_000)
@@ -30,8 +34,8 @@ class ModelConfig(Checked):
 
     fine_width: int = field(default=32, metadata=doc("Channels at half of the resolution.", low=8, high=256))
     middle_width: int = field(default=64, metadata=doc("Channels at a quarter.", low=8, high=512))
-    width: int = field(default=192, metadata=doc("Channels at an eighth, where all sees all.", low=16, high=2048))
-    blocks: int = field(default=3, metadata=doc("Attention blocks at an eighth.", low=1, high=48))
+    width: int = field(default=256, metadata=doc("Channels at an eighth, where all sees all.", low=16, high=2048))
+    blocks: int = field(default=6, metadata=doc("Attention blocks at an eighth.", low=1, high=48))
     fine_blocks: int = field(default=1, metadata=doc("Convolution blocks per finer level.", low=1, high=8))
 
 
@@ -41,7 +45,7 @@ class TrainingConfig(Checked):
 
     seed: int = field(default=0, metadata=doc("Seed of weights, order, noise.", low=0, high=2**31 - 1))
     steps: int = field(default=20_000, metadata=doc("Optimiser steps of the whole run.", low=1, high=100_000_000))
-    batch_size: int = field(default=8, metadata=doc("Samples per step.", low=1, high=4096))
+    batch_size: int = field(default=16, metadata=doc("Samples per step.", low=1, high=4096))
     learning_rate: float = field(default=1.5e-3, metadata=doc("Largest step of Muon and AdamW.", low=1e-7, high=1.0))
     weight_decay: float = field(default=0.01, metadata=doc("On matrices only.", low=0.0, high=1.0))
     warmup_steps: int = field(default=200, metadata=doc("Steps in which the rate rises.", low=0, high=1_000_000))

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,28 @@ from torch import Tensor
 
 from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
+from sparse_recon.complete.compact.processor import chosen_device, chosen_dtype
 from sparse_recon.complete.compact.volumes import GRID
 from sparse_recon.errors import ConfigError, ErrorCode, FileError, ModelError
-from sparse_recon.training.batches import Batches
+from sparse_recon.training.batches import Batch, Batches
 from sparse_recon.training.checkpoints import MODEL_FILE, STATE_FILE, read_state, write_model, write_state
 from sparse_recon.training.config import ModelConfig, TrainingConfig
 from sparse_recon.training.generate import HELD_OUT
-from sparse_recon.training.loss import losses
+from sparse_recon.training.loss import Losses, losses
 from sparse_recon.training.measure import measure, summary
 from sparse_recon.training.optimizer import MuonAdamW
-from sparse_recon.training.processor import chosen_device, multiplies_bf16
 from sparse_recon.training.shards import StoredSample, list_samples, shard_paths
+from sparse_recon.training.team import Team
 
 log = logging.getLogger(__name__)
 
 METRICS_FILE, HELD_OUT_FILE = "metrics.csv", "held_out.csv"
 # What a resumed run may change: how long, how fast and how often, but not what is learned.
 MAY_CHANGE = frozenset(
-    {"steps", "threads", "device", "precision", "checkpoint_s", "measure_every", "measure_samples", "gate_step", "data"}
+    {
+        *("steps", "cooldown_share", "threads", "device", "precision", "data"),
+        *("checkpoint_s", "measure_every", "measure_samples", "gate_step"),
+    }
 )
 
 
@@ -52,22 +57,26 @@ class Run:
 
     def __init__(self, config: TrainingConfig, data: Path, out: Path, resume: bool) -> None:
         self.config, self.data, self.out = config, data, out
-        self.device = chosen_device(config.device)
+        self.team = Team(chosen_device(config.device))
+        self.device = self.team.device
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and multiplies_bf16(self.device))
+        # Products are made by a twin in half precision; weights, their averages and moments stay in single precision.
+        self.dtype = chosen_dtype(config.precision, torch.device(self.device).type)
+        self.bf16 = self.dtype is torch.bfloat16
         torch.manual_seed(config.seed)  # initial weights alone are drawn from the global generator
         self.size = architecture(config.model)
-        self.net = _laid_out(CompactNet(self.size), self.device)
+        self.net = CompactNet(self.size).to(self.device)
+        self.twin = deepcopy(self.net).to(self.dtype) if self.bf16 else self.net
         self.average = {name: w.detach().clone().float() for name, w in self.net.state_dict().items()}
-        self.optimizer = MuonAdamW(self.net, config.learning_rate, config.weight_decay)
+        self.optimizer = MuonAdamW(self.net, config.learning_rate, config.weight_decay, self.dtype)
         self.step, self.seconds = 0, 0.0
         paths = shard_paths(data)
         if resume:
             paths = self._restore()
         if not paths:
             raise FileError(ErrorCode.INPUT_MISSING, f"{data} holds no samples; make some with --generate")
-        self.batches = Batches(config, paths)
+        self.batches = Batches(config, paths, self.team.rank)
 
     def train(self, on_step: Any = lambda progress: None) -> None:
         """Run to the end, or until `on_step` raises; what was learned by then is written either way.
@@ -84,11 +93,12 @@ class Run:
         try:
             while self.step < self.config.steps:
                 values = self._one_step()
-                self._note(values)
+                if self.team.leads:
+                    self._note(values)
                 on_step(Progress(self.step, self.config.steps, values["loss"], len(self.batches)))
                 self.seconds = before + time.monotonic() - began
                 due = self.step % self.config.measure_every == 0 or self.step == self.config.gate_step
-                if due or self.step == self.config.steps:
+                if self.team.leads and (due or self.step == self.config.steps):
                     self._measure()
                 if time.monotonic() - saved > self.config.checkpoint_s:
                     self.batches.take(shard_paths(self.data))  # so that a resumed run draws from the same ones
@@ -99,7 +109,9 @@ class Run:
             self.batches.close()
 
     def save(self) -> None:
-        """Write the checkpoint, and the averaged weights as they would ship."""
+        """Write the checkpoint, and the averaged weights as they would ship; of a team, the first does."""
+        if not self.team.leads:
+            return
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
         for name, parameter in self.net.named_parameters():
@@ -111,7 +123,7 @@ class Run:
             "shards": [str(p.relative_to(self.data)) for p in self.batches.paths],
         }
         write_state(self.out / STATE_FILE, tensors, about)
-        about = {"step": self.step, "seconds": self.seconds, "samples": self.step * self.config.batch_size}
+        about = {"step": self.step, "seconds": self.seconds, "samples": self._samples_seen()}
         write_model(self.out / MODEL_FILE, self.average, self.size, about)
 
     def _restore(self) -> list[Path]:
@@ -125,21 +137,18 @@ class Run:
                 # Counts stay on the CPU, moments are laid out as the weights are.
                 self.optimizer.state[parameter] = {k: _like(v, parameter) if v.ndim else v for k, v in state.items()}
         self.step, self.seconds = int(about["step"]), float(about["seconds"])
-        for name in (METRICS_FILE, HELD_OUT_FILE):
+        for name in (METRICS_FILE, HELD_OUT_FILE) if self.team.leads else ():
             _cut_csv(self.out / name, self.step)
         return [self.data / name for name in about["shards"]]
 
     def _one_step(self) -> dict[str, float]:
         config, started = self.config, time.monotonic()
         batch = self.batches.at(self.step).to(self.device)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step + self.team.rank * 7_368_787)
         rate = config.learning_rate * rate_share(self.step, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            found = losses(self.net, batch, config, generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        found.total.backward()
+        found = self._gradients(batch, generator)
         norm = float(torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.clip_norm))
         if not math.isfinite(norm):
             raise ModelError(
@@ -162,6 +171,21 @@ class Run:
             "seconds": time.monotonic() - started,
         }
 
+    def _gradients(self, batch: Batch, generator: torch.Generator) -> Losses:
+        """Leave the gradients of a batch with the weights."""
+        if self.bf16:
+            with torch.no_grad():
+                for mine, half in zip(self.net.parameters(), self.twin.parameters(), strict=True):
+                    half.copy_(mine)
+        self.twin.zero_grad(set_to_none=True)
+        found = losses(self.twin, batch, self.config, generator, self.dtype)
+        found.total.backward()
+        if self.bf16:
+            for mine, half in zip(self.net.parameters(), self.twin.parameters(), strict=True):
+                mine.grad = None if half.grad is None else half.grad.to(mine)
+        self.team.average([p.grad for p in self.net.parameters() if p.grad is not None])
+        return found
+
     def _measure(self) -> None:
         found = measure(self.averaged_net(), self._held_out())
         row = {"step": self.step, "samples": self.step * self.config.batch_size, "seconds": self.seconds}
@@ -181,9 +205,12 @@ class Run:
         stride = max(1, len(stored) // self.config.measure_samples)
         return stored[::stride][: self.config.measure_samples]
 
+    def _samples_seen(self) -> int:
+        return self.step * self.config.batch_size * self.team.count
+
     def averaged_net(self) -> CompactNet:
         """Return a network with the averaged weights."""
-        net = _laid_out(CompactNet(self.size), self.device)
+        net = CompactNet(self.size).to(self.device)
         net.load_state_dict(self.average)
         return net.eval()
 
@@ -203,11 +230,6 @@ def rate_share(step: int, config: TrainingConfig) -> float:
     rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     fall_steps = config.cooldown_share * config.steps
     return rise * min(1.0, (config.steps - step) / fall_steps) if fall_steps > 0 else rise
-
-
-def _laid_out(net: CompactNet, device: str) -> CompactNet:
-    net = net.to(device)
-    return net.to(memory_format=torch.channels_last_3d) if device == "cpu" else net  # type: ignore[call-overload]
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparse_recon.complete.compact.conditioning import TRUNCATION_VOXELS, Conditioning, conditioning
-from sparse_recon.complete.compact.flow import MIN_T, denoised, noise_like, preconditioning
+from sparse_recon.complete.compact.flow import MIN_T, broadcast, denoised, noise_like, preconditioning
 from sparse_recon.complete.compact.network import CompactNet
+from sparse_recon.complete.compact.patches import patched
 from sparse_recon.complete.compact.volumes import LEVELS, REACH_VOXELS
 from sparse_recon.training.batches import Batch
 from sparse_recon.training.config import TrainingConfig
@@ -34,12 +35,18 @@ class Losses:
 
 
 def true_x0(target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x0, and the same unclipped, of int8 targets (B, N, N, N)."""
-    distance = target.float() * (REACH_VOXELS / (LEVELS * TRUNCATION_VOXELS))
+    """Return x0, and the same unclipped, in blocks, of int8 targets (B, N, N, N)."""
+    distance = patched(target).float() * (REACH_VOXELS / (LEVELS * TRUNCATION_VOXELS))
     return distance.clamp(-1, 1), distance
 
 
-def losses(net: CompactNet, batch: Batch, config: TrainingConfig, generator: torch.Generator) -> Losses:
+def losses(
+    net: CompactNet,
+    batch: Batch,
+    config: TrainingConfig,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+) -> Losses:
     """Return the losses of a batch; noise, noise levels and what is told are drawn from `generator`, on the CPU."""
     count, device = len(batch.target), batch.target.device
     t = torch.sigmoid(T_MEAN + T_SPREAD * torch.randn(count, generator=generator)).clamp(MIN_T, 1)
@@ -47,9 +54,9 @@ def losses(net: CompactNet, batch: Batch, config: TrainingConfig, generator: tor
     t = torch.where(pure, 1.0, t).to(device)
     told = (torch.rand(count, generator=generator) >= config.prior_dropout).to(device)
     x0, distance = true_x0(batch.target)
-    noise = noise_like(tuple(x0.shape), generator).to(device)  # type: ignore[arg-type]
-    known = conditioning(batch.volumes, batch.scalars, told)
-    level = t[:, None, None, None]
+    noise = patched(noise_like(tuple(batch.target.shape), generator)).to(device)  # type: ignore[arg-type]
+    known = conditioning(batch.volumes, batch.scalars, told, dtype)
+    level = broadcast(t)
     answer = denoised(net, (1 - level) * x0 + level * noise, t, known)
 
     weight = _weights(x0, known, answer.x0.detach())
@@ -69,8 +76,8 @@ def losses(net: CompactNet, batch: Batch, config: TrainingConfig, generator: tor
 def _weights(x0: Tensor, known: Conditioning, imagined: Tensor) -> Tensor:
     near = torch.minimum(torch.minimum(x0.abs(), known.base.abs()), imagined.abs()) < NEAR
     weight = torch.where(near, torch.where(known.observed, MEASURED_WEIGHT, 1.0), FAR_WEIGHT)
-    return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
+    return weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True)
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    return (values * weight).mean(dim=(1, 2, 3))
+    return (values * weight).mean(dim=(1, 2, 3, 4))

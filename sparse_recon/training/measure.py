@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sparse_recon.complete.compact.conditioning import TRUNCATION_VOXELS, Conditioning, conditioning
+from sparse_recon.complete.compact.conditioning import TRUNCATION_VOXELS, conditioning
 from sparse_recon.complete.compact.flow import Denoised, noise_like, sample, within
 from sparse_recon.complete.compact.network import CompactNet
-from sparse_recon.complete.compact.volumes import CHANNELS, LEVELS, REACH_VOXELS
+from sparse_recon.complete.compact.patches import patched, unpatched
+from sparse_recon.complete.compact.volumes import CHANNELS, GRID, LEVELS, REACH_VOXELS
 from sparse_recon.training.batches import batch_of
+from sparse_recon.training.samples import Sample
 from sparse_recon.training.shards import StoredSample, read_sample
 from sparse_recon.types import Float32, Float64
 
@@ -36,38 +38,75 @@ class Measured:
     error_ratio: float
 
 
-def measure(net: CompactNet, stored: Sequence[StoredSample], told: bool = True, steps: int = 1) -> list[Measured]:
-    """Complete held-out samples and compare; the noise of each is fixed.
+@dataclass(frozen=True, eq=False)
+class Imagined:
+    """What the network makes of a sample, and the truth, (N, N, N) in voxels.
+
+    Attributes
+    ----------
+    field_voxels : signed distance with measured surface in it, within the bounds.
+    occupied_voxels : the same where the occupancy says what is inside.
+    raw_voxels : x0 alone.
+    error_voxels : claimed error, with the spread of the samples.
+    """
+
+    field_voxels: Float32
+    occupied_voxels: Float32
+    raw_voxels: Float32
+    error_voxels: Float32
+    truth_voxels: Float32
+
+
+def imagine(
+    net: CompactNet, entry: Sample, number: int, *, told: bool = True, steps: int = 1, samples: int = 1
+) -> Imagined:
+    """Complete a sample; the noise of sample `number` is fixed.
 
     As fusion will do, measured surface takes the place of the imagined one, and all is clipped into the bounds.
     """
-    device = next(net.parameters()).device
+    device = str(next(net.parameters()).device)
+    batch = batch_of([entry] * samples).to(device)
+    known = conditioning(batch.volumes, batch.scalars, torch.full((samples,), told, device=device))
+    seeds = [number * 1009 + k for k in range(samples)]
+    noise = torch.cat([noise_like((1, GRID, GRID, GRID), torch.Generator().manual_seed(seed)) for seed in seeds])
+    answer = sample(net, known, patched(noise).to(device), steps)
+    occupied = within(occupancy_x0(answer), known)
+    x0, occupied, claimed = (
+        unpatched(v).mean(dim=0).cpu().numpy() * np.float32(TRUNCATION_VOXELS)
+        for v in (answer.x0, occupied, answer.log_error.exp())
+    )
+    spread = unpatched(answer.x0).std(dim=0).cpu().numpy() * TRUNCATION_VOXELS if samples > 1 else np.zeros_like(x0)
+    return Imagined(
+        field_voxels=_measured_over(x0, entry.volumes),
+        occupied_voxels=_measured_over(occupied, entry.volumes),
+        raw_voxels=x0,
+        error_voxels=np.hypot(claimed, spread).astype(np.float32),
+        truth_voxels=entry.target.astype(np.float32) * (REACH_VOXELS / LEVELS),
+    )
+
+
+def measure(
+    net: CompactNet, stored: Sequence[StoredSample], told: bool = True, steps: int = 1, samples: int = 1
+) -> list[Measured]:
+    """Complete held-out samples and compare."""
     was_training = net.training
     net.eval()
     found = []
     for number, entry in enumerate(stored):
-        batch = batch_of([read_sample(entry)]).to(str(device))
-        known = conditioning(batch.volumes, batch.scalars, torch.tensor([told], device=device))
-        noise = noise_like(tuple(batch.target.shape), torch.Generator().manual_seed(number)).to(device)  # type: ignore[arg-type]
-        answer = sample(net, known, noise, steps)
-        found.append(_compared(entry, batch.volumes[0].cpu().numpy(), batch.target[0].cpu().numpy(), known, answer))
+        held = read_sample(entry)
+        found.append(_compared(entry, held, imagine(net, held, number, told=told, steps=steps, samples=samples)))
     net.train(was_training)
     return found
 
 
-def _compared(
-    entry: StoredSample, volumes: np.ndarray, target: np.ndarray, known: Conditioning, answer: Denoised
-) -> Measured:
-    truth = target.astype(np.float32) * (REACH_VOXELS / LEVELS)
-    carve = volumes[0].astype(np.float32) * (REACH_VOXELS / LEVELS)
-    imagined = (answer.x0 * TRUNCATION_VOXELS)[0].cpu().numpy()
-    occupied = (within(occupancy_x0(answer), known) * TRUNCATION_VOXELS)[0].cpu().numpy()
+def _compared(entry: StoredSample, held: Sample, answer: Imagined) -> Measured:
+    volumes, truth = held.volumes, answer.truth_voxels
+    carve = _measured_over(volumes[0].astype(np.float32) * (REACH_VOXELS / LEVELS), volumes)
     inside = np.argwhere(truth < 0)
     diagonal = float(np.linalg.norm(np.ptp(inside, axis=0) + 1)) if len(inside) else 1.0
-    fields = [_measured_over(f, volumes) for f in (carve, imagined, occupied)]
-    hidden = (np.abs(imagined) < 1) & (volumes[WEIGHT] == 0)
-    claimed = np.exp(answer.log_error[0].cpu().numpy())[hidden] * TRUNCATION_VOXELS
-    missed = np.abs(truth - imagined)[hidden]
+    hidden = (np.abs(answer.raw_voxels) < 1) & (volumes[WEIGHT] == 0)
+    missed = np.abs(truth - answer.raw_voxels)[hidden]
+    fields = (carve, answer.field_voxels, answer.occupied_voxels)
     carve_pct, model_pct, occupancy_pct = (100 * chamfer(f, truth) / diagonal for f in fields)
     return Measured(
         views=int(entry.scalars[2]),
@@ -75,9 +114,11 @@ def _compared(
         carve_pct=carve_pct,
         model_pct=model_pct,
         occupancy_pct=occupancy_pct,
-        carve_iou=iou(fields[0], truth),
-        model_iou=iou(fields[1], truth),
-        error_ratio=float(claimed.mean() / max(missed.mean(), 1e-6)) if hidden.any() else float("nan"),
+        carve_iou=iou(carve, truth),
+        model_iou=iou(answer.field_voxels, truth),
+        error_ratio=float(answer.error_voxels[hidden].mean() / max(missed.mean(), 1e-6))
+        if hidden.any()
+        else float("nan"),
     )
 
 
@@ -107,6 +148,13 @@ def chamfer(field: Float32, truth: Float32) -> float:
 def surface_points(field: Float32) -> Float64:
     """Return the points, (N, 3) in voxels, where grid lines cross the surface."""
     return np.concatenate([*_crossings(field)])
+
+
+def trilinear(field: Float32, points: Float64) -> Float32:
+    """Interpolate a field at (N, 3) points in voxels."""
+    from scipy.ndimage import map_coordinates
+
+    return map_coordinates(field, points.T, order=1, mode="nearest").astype(np.float32)
 
 
 def _crossings(field: Float32) -> Iterator[Float64]:

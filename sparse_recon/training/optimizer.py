@@ -19,14 +19,17 @@ class MuonAdamW(torch.optim.Optimizer):
     """Steps along orthogonalised momentum (Muon; Jordan et al. 2024), scaled as AdamW's steps are (Moonlight; 2025).
 
     Matrices inside the network, and kernels flattened to (out, in * k^3), take Muon's steps; inputs, outputs, vectors
-    and places take AdamW's. Both share one learning rate.
+    and places take AdamW's. Both share one learning rate. `dtype` is that of the orthogonalisation, which bears bf16.
     """
 
-    def __init__(self, net: nn.Module, learning_rate: float, weight_decay: float) -> None:
+    def __init__(
+        self, net: nn.Module, learning_rate: float, weight_decay: float, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self._dtype = dtype
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
         for name, parameter in net.named_parameters():
-            inner = parameter.ndim >= 2 and not name.startswith(("down_fine", "out", "told", "place"))
+            inner = parameter.ndim >= 2 and not name.startswith(("enter", "out", "told", "place"))
             (matrices if inner else others).append(parameter)
         groups = [
             {"params": matrices, "muon": True, "weight_decay": weight_decay},
@@ -49,7 +52,7 @@ class MuonAdamW(torch.optim.Optimizer):
         momentum = state.setdefault("momentum", torch.zeros_like(parameter))
         momentum.lerp_(gradient, 1 - MOMENTUM)
         direction = gradient.lerp(momentum, MOMENTUM)
-        matrix = orthogonalised(direction.flatten(1))
+        matrix = orthogonalised(direction.flatten(1), self._dtype)
         # As large as AdamW's steps are by experience: 0.2 per entry (root mean square).
         parameter.add_(matrix.view_as(direction), alpha=-rate * 0.2 * max(matrix.shape) ** 0.5)
 
@@ -66,12 +69,12 @@ class MuonAdamW(torch.optim.Optimizer):
         parameter.addcdiv_(mean, square.sqrt().add_(1e-8), value=-rate * scale)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """Return about the nearest matrix of orthonormal rows or columns, by Newton-Schulz iteration."""
+def orthogonalised(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return about the nearest matrix of orthonormal rows or columns, by Newton-Schulz iteration in `dtype`."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.float().T if tall else matrix.float()
-    x = x / (x.norm() + 1e-7)
+    x = (x / (x.norm() + 1e-7)).to(dtype)
     for _ in range(_ITERATIONS):
         square = x @ x.T
         x = _A * x + (_B * square + _C * square @ square) @ x
-    return x.T if tall else x
+    return (x.T if tall else x).to(matrix.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from threading import RLock
 
 import numpy as np
@@ -27,6 +28,7 @@ from sparse_recon.observe.segment import SupportPlane, largest_clusters
 from sparse_recon.observe.views import collect_views
 from sparse_recon.training.bake import bake
 from sparse_recon.training.objects import draw_object
+from sparse_recon.training.scans import draw_scan
 from sparse_recon.training.scenes import OBJECT_LABEL, RING_VIEWS, TrainingScene, draw_scene, take
 from sparse_recon.types import Float32, Frame, ObjectViews
 
@@ -57,14 +59,17 @@ class Sample:
     number: int
 
 
-def samples_of(seed: int, number: int, count: int, config: SessionConfig | None = None) -> Iterator[Sample]:
+def samples_of(
+    seed: int, number: int, count: int, scans: Sequence[Path] = (), config: SessionConfig | None = None
+) -> Iterator[Sample]:
     """Yield up to `count` samples of object `number` of a stream, seen from different sides.
 
-    The same seed and number give the same samples. An object that is too thin, or unseen, gives fewer.
+    The same seed and number give the same samples. An object that is too thin, or unseen, gives fewer. With `scans`
+    the objects are these meshes, not procedural ones.
     """
     config = config or SessionConfig()
     rng = np.random.default_rng((seed, number))
-    made = draw_object(rng)
+    made = draw_scan(rng, scans) if scans else draw_object(rng)
     baked = bake(made)
     if baked is None:
         return

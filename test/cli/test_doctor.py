@@ -45,7 +45,7 @@ def test_every_dependency_of_the_package_is_looked_at():
     tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = {re.match(r"[\w.-]+", line)[0] for line in [*project["dependencies"], *extras["viz"], *extras["models"]]}
+    wanted = {re.match(r"[\w.-]+", line)[0] for line in [*project["dependencies"], *extras["viz"], *extras["train"]]}
     declared = {e.text for e in ElementTree.parse(ROOT / "package.xml").getroot() if e.tag == "depend"}
     assert wanted | declared <= {finding.name for finding in examine()}
 

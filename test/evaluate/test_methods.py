@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.evaluate.cases import Case, make_case
 from sparse_recon.evaluate.methods import Contestant, check_methods, method_names
@@ -51,7 +52,7 @@ def test_all_answer_in_the_common_form(one: dict[str, Prediction]):
             np.linalg.norm(answer.normals_world, axis=1), 1.0, atol=1e-3
         ), name
         assert (answer.surface is None) == (name == "observed")
-        assert (answer.confidence is not None) == (name == "carve")
+        assert (answer.confidence is not None) == (name in COMPLETERS)
 
 
 def test_observed_points_lie_on_the_truth_and_claim_nothing_else(one: dict[str, Prediction], case: Case):

@@ -18,4 +18,4 @@ def test_no_metric_is_worse_than_expected(tmp_path: Path, capsys: pytest.Capture
     captured = capsys.readouterr()
     assert status == 0, captured.err
     summary = json.loads(captured.out)
-    assert summary["scores"] == 8 * 2 * 2 and summary["refused"] == 0
+    assert summary["scores"] == 8 * 2 * 3 and summary["refused"] == 0

@@ -12,8 +12,10 @@ from sparse_recon.srv import Reset, SetRegion
 
 from sparse_recon.simulate.recording import tabletop_recording
 
-# Coarse enough to complete in a second beside other work; what is tested here is the node, not the surface.
+# Coarse enough to complete in a second beside other work; what is tested here is the node, not the surface. The default
+# model is tested in test_node_model.py.
 FAST = {
+    "model": "carve",
     "evidence.grid": 32,
     "evidence.fine_grid": 48,
     "fusion.max_points": 4000,

@@ -66,7 +66,7 @@ def test_three_loops_of_a_30_hz_camera_with_2_hz_depth_match_forty_sets_each(sta
 
 
 def test_three_passes_of_a_recording_give_equal_clouds_and_those_of_the_offline_replay(started, recording, tmp_path):
-    robot = started()
+    robot = started(model="compact")
     robot.wait_for_node()
     frames = [replace(frame, labels=None) for frame in recording.frames]
     clouds = []

@@ -19,6 +19,8 @@ MAX_SYMMETRY_POINTS = 1500
 STEPS = 4
 # What symmetry says to be empty keeps this distance from the surface: thin walls would not survive its error.
 GUARD_VOXELS = 0.5
+# Expected error of the hull of masks, as a share of the half edge of the cube.
+UNMEASURED_ERROR = 0.1
 
 
 class CarveCompleter(ViewCompleter):
@@ -31,6 +33,12 @@ class CarveCompleter(ViewCompleter):
         config, evidence = task.config.carve, task.evidence
         support_z = task.views.object_frame.support_z_m if config.extrude else None
         points = evidence.all_points_obj()
+
+        if len(points) == 0:  # masks alone: what they leave
+            error = np.full_like(task.bounds.lower_m, UNMEASURED_ERROR * task.views.object_frame.half_side_m)
+            field = SurfaceField(task.bounds.lower_m, error)
+            task.on_step(STEPS, STEPS, field)
+            return Completion(self.name, task.seed, surface=field)
 
         # 1. The hull of what was seen, standing on its support, less the space seen to be empty.
         margin = expected_margin(evidence, task.bounds.soft_slack_m)

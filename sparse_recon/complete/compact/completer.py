@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +12,14 @@ import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
 from sparse_recon.complete.carve import CarveCompleter
-from sparse_recon.complete.compact.volumes import GRID, EvidenceVolumes, evidence_volumes
+from sparse_recon.complete.compact.calibration import Calibration
+from sparse_recon.complete.compact.shipped import WEIGHTS_FILE, WEIGHTS_SHA256
+from sparse_recon.complete.compact.volumes import GRID, evidence_volumes
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.resources import share_folder
 from sparse_recon.types import Completion, Float32, SurfaceField
 
 if TYPE_CHECKING:
@@ -25,104 +27,84 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WEIGHTS_FILE, WEIGHTS_VARIABLE = "compact.safetensors", "SPARSE_RECON_COMPACT_WEIGHTS"
-STEPS, SAMPLES = 1, 1
 # The network's field is kept to this share of its truncation; beyond it distance is measured from its surface.
 TRUSTED_SHARE = 0.8
 
 
 class CompactCompleter(ViewCompleter):
-    """Imagines the hidden side as a volume; the answer of `carve` is what it starts from.
-
-    Parameters
-    ----------
-    weights : safetensors file; None for that in the environment variable `SPARSE_RECON_COMPACT_WEIGHTS`, else the one
-        shipped in `models/`.
-    steps, samples : Euler steps of the flow (1 is the regression answer), and samples whose mean is the answer.
-    """
+    """Imagines the hidden side as a volume; the answer of `carve` is what it starts from."""
 
     name = "compact"
 
-    def __init__(self, weights: Path | None = None, steps: int = STEPS, samples: int = SAMPLES) -> None:
-        self._path, self._steps, self._samples = weights, steps, samples
-        self._net: Any = None
+    def __init__(self) -> None:
+        self._sampler: Any = None
+        self._calibration = Calibration()
         self._carve = CarveCompleter()
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights; see `ViewCompleter.load`."""
         if find_spec("torch") is None:
-            raise DependencyError("torch", "the model compact", "pip install sparse_recon[models]")
-        from sparse_recon.complete.compact.weights import load_network
+            raise DependencyError("torch", "the model compact", "pip install sparse_recon[models], or model: carve")
+        from sparse_recon.complete.compact.sampling import Sampler
+        from sparse_recon.complete.compact.weights import load_weights
 
-        self._net = load_network(self._path or default_weights())
+        on_progress(0.2, "PyTorch is there")
+        given = config.compact.weights
+        weights = (
+            load_weights(Path(given)) if given else load_weights(share_folder("models") / WEIGHTS_FILE, WEIGHTS_SHA256)
+        )
+        self._sampler, self._calibration = Sampler(weights.net, config.compact), weights.calibration
         on_progress(1.0, "weights read")
 
     def complete(self, task: CompletionTask) -> Completion:
         """Imagine the rest of the object; see `ViewCompleter.complete`."""
-        if self._net is None:
+        if self._sampler is None:
             raise ModelError(
                 ErrorCode.MODEL_FAILED, "compact was asked before its weights were loaded: call load first"
             )
         # 1. What carving makes of it, which is also the first preview.
-        task = _on_own_grid(task)
-        steps = self._steps + 1
+        asked, task = task.evidence.grid, _on_own_grid(task)
+        config, steps = task.config.compact, task.config.compact.steps + 1
+
+        def tell(step: int, own: SurfaceField) -> SurfaceField:
+            field = _resampled(own, task.evidence.grid, asked)
+            task.on_step(step, steps, field)
+            return field
+
         silent = replace(task, on_step=lambda step, count, field: task.checkpoint())
         prior = self._carve.complete(silent).surface
         assert prior is not None
-        task.on_step(1, steps, prior)
+        tell(1, prior)
+
+        # 2. The flow, K samples at once; the first step is the regression answer.
         told = evidence_volumes(task.evidence, task.bounds, prior)
         task.checkpoint()
 
-        # 2. The flow, K samples at once.
-        grid = task.evidence.grid
-
         def on_step(step: int, answer: Denoised) -> None:
-            if step < self._steps:
-                task.on_step(1 + step, steps, surface_of(answer, grid))
+            if step < config.steps:
+                tell(1 + step, surface_of(answer, task.evidence, self._calibration))
 
-        answer = self._sampled(told, task, on_step)
+        seeds = [task.seed * 1_000_003 + k for k in range(config.samples)]
+        answer = self._sampler(told, seeds, config.steps, on_step)
         task.checkpoint()
-        field = surface_of(answer, grid)
-        task.on_step(steps, steps, field)
-        return Completion(self.name, task.seed, surface=field)
-
-    def _sampled(self, told: EvidenceVolumes, task: CompletionTask, on_step: Any) -> Denoised:
-        import torch
-
-        from sparse_recon.complete.compact.conditioning import conditioning
-        from sparse_recon.complete.compact.flow import noise_like, sample
-
-        count = self._samples
-        known = conditioning(
-            torch.from_numpy(told.volumes)[None].expand(count, -1, -1, -1, -1),
-            torch.from_numpy(told.scalars)[None].expand(count, -1),
-            torch.ones(count, dtype=torch.bool),
-        )
-        shape = (1, GRID, GRID, GRID)
-        # One generator per sample: a sample does not depend on how many there are.
-        seeds = [task.seed * 1_000_003 + k for k in range(count)]
-        noise = torch.cat([noise_like(shape, torch.Generator().manual_seed(seed)) for seed in seeds])
-        return sample(self._net, known, noise, self._steps, on_step)
+        field = tell(steps, surface_of(answer, task.evidence, self._calibration))
+        diagnostics: dict[str, float | str] = {"device": self._sampler.device, "samples": config.samples}
+        return Completion(self.name, task.seed, surface=field, diagnostics=diagnostics)
 
 
-def default_weights() -> Path:
-    """Return where the weights are looked for."""
-    named = os.environ.get(WEIGHTS_VARIABLE)
-    return Path(named) if named else Path(__file__).parents[3] / "models" / WEIGHTS_FILE
-
-
-def surface_of(answer: Denoised, grid: VoxelGrid) -> SurfaceField:
+def surface_of(answer: Denoised, evidence: Evidence, calibration: Calibration) -> SurfaceField:
     """Return the mean of the samples as a signed distance field; its error is what they claim, and their spread."""
     import torch
 
     from sparse_recon.complete.compact.conditioning import TRUNCATION_VOXELS
 
+    grid = evidence.grid
     unit_m = TRUNCATION_VOXELS * grid.voxel_m
     x0 = answer.x0.mean(dim=0)
     claimed = answer.log_error.exp().mean(dim=0)
     spread = answer.x0.std(dim=0) if len(answer.x0) > 1 else torch.zeros_like(x0)
-    sigma_m = unit_m * torch.hypot(claimed, spread)
-    return SurfaceField(with_far_distances(x0.numpy(), grid, unit_m), sigma_m.numpy().astype(np.float32))
+    sigma_m = unit_m * torch.hypot(claimed, spread).numpy() * calibration.factors(evidence.state)
+    return SurfaceField(with_far_distances(x0.numpy(), grid, unit_m), sigma_m.astype(np.float32), calibration.tail)
 
 
 def with_far_distances(x0: Float32, grid: VoxelGrid, unit_m: float) -> Float32:
@@ -141,6 +123,12 @@ def with_far_distances(x0: Float32, grid: VoxelGrid, unit_m: float) -> Float32:
     )
     near = np.clip((1.0 - np.abs(x0)) / (1.0 - TRUSTED_SHARE), 0.0, 1.0)
     return (near * x0 * unit_m + (1.0 - near) * far).astype(np.float32)
+
+
+def _resampled(field: SurfaceField, grid: VoxelGrid, asked: VoxelGrid) -> SurfaceField:
+    if grid.shape == asked.shape:
+        return field
+    return SurfaceField(grid.resample(field.sdf_m, asked), grid.resample(field.sigma_m, asked), field.tail)
 
 
 def _on_own_grid(task: CompletionTask) -> CompletionTask:

@@ -23,7 +23,7 @@ MIN_T = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Denoised:
-    """The network's answer, each (B, N, N, N).
+    """The network's answer, each in blocks (B, n, n, n, 8).
 
     Attributes
     ----------
@@ -52,28 +52,31 @@ def noise_like(shape: tuple[int, int, int, int], generator: torch.Generator) -> 
 
 
 def denoised(net: CompactNet, x_t: Tensor, t: Tensor, known: Conditioning) -> Denoised:
-    """Return what the network makes of a noisy volume (B, N, N, N) at noise levels t (B,).
+    """Return what the network makes of blocks of a noisy volume (B, n, n, n, 8) at noise levels t (B,).
 
     x0 is the posterior mean under a normal prior about `known.base`, corrected by the network in units of the
     posterior's standard deviation (Karras et al. 2022, table 1, for a prior that is not zero).
     """
-    volume = torch.cat([x_t[:, None], known.channels], dim=1)
-    if volume.device.type == "cpu":
-        volume = volume.contiguous(memory_format=torch.channels_last_3d)
-    raw = net(volume, t, known.numbers).float()
+    raw = net(torch.cat([x_t.to(known.channels.dtype), known.channels], dim=-1), t, known.numbers).float()
+    shift, log_error, occupied = raw.chunk(3, dim=-1)
     gain, scale = preconditioning(t, known.spread)
-    level = t[:, None, None, None]
-    x0 = known.base + gain * (x_t - (1 - level) * known.base) + scale * raw[:, 0]
-    log_error = raw[:, 1] - 2.0
-    occupancy = raw[:, 2] - TRUNCATION_VOXELS * x0.detach()
+    level = broadcast(t)
+    x0 = known.base + gain * (x_t - (1 - level) * known.base) + scale * shift
+    log_error = log_error - 2.0
+    occupancy = occupied - TRUNCATION_VOXELS * x0.detach()
     return Denoised(x0, log_error, occupancy)
 
 
 def preconditioning(t: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gain on `x_t - (1 - t) base` and the posterior's standard deviation, (B, 1, 1, 1) each."""
-    level = t[:, None, None, None]
+    """Return the gain on `x_t - (1 - t) base` and the posterior's standard deviation, (B, 1, 1, 1, 1) each."""
+    level = broadcast(t)
     variance = ((1 - level) * spread) ** 2 + level**2
     return (1 - level) * spread**2 / variance, spread * level / variance.sqrt()
+
+
+def broadcast(t: Tensor) -> Tensor:
+    """Return one number a sample (B,) as (B, 1, 1, 1, 1), to be used with blocks."""
+    return t[:, None, None, None, None]
 
 
 @torch.no_grad()
@@ -84,7 +87,7 @@ def sample(
     steps: int,
     on_step: Callable[[int, Denoised], None] = lambda step, answer: None,
 ) -> Denoised:
-    """Integrate the flow from noise (B, N, N, N) to x0 in `steps` Euler steps, x0 kept within its bounds at each.
+    """Integrate the flow from noise (B, n, n, n, 8) to x0 in `steps` Euler steps, x0 kept within its bounds at each.
 
     One step is the regression answer. `on_step` takes the number of steps done and the answer so far; it may raise.
     """

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparse_recon.complete.compact.patches import VOXELS, gathered, spread
+
 OUTPUTS = 3  # x0, log of its expected error, occupancy
 NUMBERS = 8  # scalars of `conditioning.numbers`
-_HEAD = 32
+_WAVES, _HEAD = 32, 64
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Architecture:
     inputs: int
     fine_width: int = 32
     middle_width: int = 64
-    width: int = 192
-    blocks: int = 3
+    width: int = 256
+    blocks: int = 6
     fine_blocks: int = 1
     grid: int = 64
 
@@ -30,46 +32,49 @@ class Architecture:
 
 
 class CompactNet(nn.Module):
-    """Maps a noisy volume, conditioning and noise level to raw outputs; `flow.denoised` makes x0 of them."""
+    """Maps blocks of a noisy volume and its conditioning, and a noise level, to raw outputs (`flow.denoised`).
+
+    Channels come last everywhere: halving the resolution makes eight times the channels, and layers are products.
+    """
 
     def __init__(self, size: Architecture) -> None:
         super().__init__()
         self.size = size
         fine, middle, wide = size.fine_width, size.middle_width, size.width
         told = 2 * middle
-        self.told = nn.Sequential(nn.Linear(2 * _HEAD + NUMBERS, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU())
-        self.down_fine = nn.Conv3d(size.inputs, fine, 2, stride=2)
-        self.down_middle = nn.Conv3d(fine, middle, 2, stride=2)
+        self.told = nn.Sequential(nn.Linear(2 * _WAVES + NUMBERS, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU())
+        self.enter = nn.Linear(VOXELS * size.inputs, fine)
+        self.to_middle = nn.Linear(VOXELS * fine, middle)
         self.encode = nn.ModuleList(Convolution(middle, told) for _ in range(size.fine_blocks))
-        self.down_wide = nn.Conv3d(middle, wide, 2, stride=2)
+        self.to_wide = nn.Linear(VOXELS * middle, wide)
         self.place = nn.Parameter(0.02 * torch.randn(1, (size.grid // 8) ** 3, wide))
         self.blocks = nn.ModuleList(Attention(wide, told) for _ in range(size.blocks))
-        self.up_middle = nn.Linear(wide, 8 * middle)
+        self.up_middle = nn.Linear(wide, VOXELS * middle)
         self.decode = nn.ModuleList(Convolution(middle, told) for _ in range(size.fine_blocks))
-        self.up_fine = nn.Conv3d(middle, 8 * fine, 1)
+        self.up_fine = nn.Linear(middle, VOXELS * fine)
         self.finish = nn.ModuleList(Convolution(fine, told) for _ in range(size.fine_blocks))
-        self.out = nn.Conv3d(fine, 8 * OUTPUTS, 1)
+        self.out = nn.Linear(fine, OUTPUTS * VOXELS)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.out.bias)
 
     def forward(self, volume: Tensor, t: Tensor, numbers: Tensor) -> Tensor:
-        """Return (B, 3, N, N, N) of a volume (B, C, N, N, N), noise levels t (B,) and numbers (B, NUMBERS)."""
-        told = self.told(torch.cat([_waves(t), numbers], dim=1))  # (B, D)
-        fine = self.down_fine(volume)  # (B, F, N/2, ...)
-        middle = self.down_middle(fine)  # (B, M, N/4, ...)
+        """Return (B, n, n, n, 3 * 8) of blocks (B, n, n, n, 8 C), noise levels t (B,) and numbers (B, NUMBERS)."""
+        told = self.told(torch.cat([_waves(t), numbers], dim=1).to(volume.dtype))  # (B, D)
+        fine = self.enter(volume)  # (B, n, n, n, F)
+        middle = self.to_middle(gathered(fine))  # (B, n/2, ..., M)
         for block in self.encode:
             middle = block(middle, told)
-        wide = self.down_wide(middle)  # (B, W, N/8, ...)
-        tokens = wide.flatten(2).transpose(1, 2) + self.place  # (B, N^3/512, W)
+        wide = self.to_wide(gathered(middle))  # (B, n/4, ..., W)
+        tokens = wide.flatten(1, 3) + self.place  # (B, n^3/64, W)
         for block in self.blocks:
             tokens = block(tokens, told)
-        middle = middle + _spread(_grid(self.up_middle(tokens)))
+        middle = middle + spread(self.up_middle(tokens).view(*wide.shape[:4], -1))
         for block in self.decode:
             middle = block(middle, told)
-        fine = fine + _spread(self.up_fine(middle))
+        fine = fine + spread(self.up_fine(middle))
         for block in self.finish:
             fine = block(fine, told)
-        return _spread(self.out(F.silu(fine)))
+        return self.out(F.silu(fine))
 
 
 class Convolution(nn.Module):
@@ -82,17 +87,17 @@ class Convolution(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        scale, shift = self.modulate(told)[:, :, None, None, None].chunk(2, dim=1)
-        y = self.first(x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-5))
-        return x + self.second(F.silu(y * (1 + scale) + shift))
+        scale, shift = self.modulate(told)[:, None, None, None].chunk(2, dim=-1)
+        y = _over(self.first, F.layer_norm(x, x.shape[-1:]))
+        return x + _over(self.second, F.silu(torch.addcmul(shift, y, 1 + scale)))
 
 
 class Attention(nn.Module):
-    """Transformer block; RMS norms, modulated by what is told (Peebles and Xie 2022)."""
+    """Transformer block, modulated by what is told (Peebles and Xie 2022)."""
 
     def __init__(self, width: int, told: int) -> None:
         super().__init__()
-        self.heads = width // _HEAD
+        self.heads = max(1, width // _HEAD)
         self.qkv, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.rise, self.fall = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.modulate = nn.Linear(told, 4 * width)
@@ -101,27 +106,27 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         a, b, c, d = self.modulate(told)[:, None].chunk(4, dim=-1)
-        y = F.rms_norm(x, x.shape[-1:]) * (1 + a) + b
-        q, k, v = self.qkv(y).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, T, 32) each
-        x = x + self.merge(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        y = F.rms_norm(x, x.shape[-1:]) * (1 + c) + d
+        y = torch.addcmul(b, F.layer_norm(x, x.shape[-1:]), 1 + a)
+        q, k, v = self.qkv(y).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, T, D) each
+        x = x + self.merge(_attended(q, k, v).transpose(1, 2).flatten(2))
+        y = torch.addcmul(d, F.layer_norm(x, x.shape[-1:]), 1 + c)
         return x + self.fall(F.silu(self.rise(y)))
+
+
+def _attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    # Written out: on processors the fused kernel's backward pass takes longer than all the rest of the block.
+    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1) @ v
+
+
+def _over(convolution: nn.Module, x: Tensor) -> Tensor:
+    """Convolve (B, X, Y, Z, C): in memory that is what PyTorch calls channels_last_3d."""
+    return convolution(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
 
 
 def _waves(t: Tensor) -> Tensor:
     """Sines and cosines of a noise level in [0, 1], (B, 64)."""
-    frequency = torch.exp(torch.linspace(0, 5, _HEAD, device=t.device, dtype=torch.float32))
+    frequency = torch.exp(torch.linspace(0, 5, _WAVES, device=t.device, dtype=torch.float32))
     angle = t[:, None].float() * frequency
-    return torch.cat([angle.sin(), angle.cos()], dim=1).to(t.dtype)
-
-
-def _grid(tokens: Tensor) -> Tensor:
-    side = round(tokens.shape[1] ** (1 / 3))
-    return tokens.transpose(1, 2).unflatten(2, (side, side, side))
-
-
-def _spread(x: Tensor) -> Tensor:
-    """Turn eight times as many channels into twice the resolution: (B, 8 C, n, n, n) to (B, C, 2 n, 2 n, 2 n)."""
-    batch, channels, n = x.shape[0], x.shape[1] // 8, x.shape[2]
-    x = x.reshape(batch, 2, 2, 2, channels, n, n, n).permute(0, 4, 5, 1, 6, 2, 7, 3)
-    return x.reshape(batch, channels, 2 * n, 2 * n, 2 * n)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)

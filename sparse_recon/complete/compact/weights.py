@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from sparse_recon.complete.compact.calibration import Calibration
 from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
 from sparse_recon.complete.compact.volumes import GRID
@@ -18,8 +20,16 @@ from sparse_recon.errors import ErrorCode, ModelError
 MOST = {"fine_width": 256, "middle_width": 512, "width": 2048, "blocks": 48, "fine_blocks": 8}
 
 
-def load_network(path: Path, sha256: str = "") -> CompactNet:
-    """Return the network of a weights file, in single precision on the CPU, ready to be asked.
+@dataclass(frozen=True, eq=False)
+class LoadedWeights:
+    """A network in single precision on the CPU, ready to be asked, and how far its claims are to be stretched."""
+
+    net: CompactNet
+    calibration: Calibration
+
+
+def load_weights(path: Path, sha256: str = "") -> LoadedWeights:
+    """Return the network of a weights file and its calibration.
 
     Raises
     ------
@@ -32,7 +42,7 @@ def load_network(path: Path, sha256: str = "") -> CompactNet:
         raise ModelError(
             ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights at {path}: install them there, or choose the model carve"
         )
-    size = _architecture(path)
+    size, calibration = _described(path)
     with torch.device("meta"):
         net = CompactNet(size)
     weights = read_weights(path, {name: tuple(t.shape) for name, t in net.state_dict().items()}, sha256)
@@ -41,24 +51,25 @@ def load_network(path: Path, sha256: str = "") -> CompactNet:
     if broken:
         raise _invalid(path, f"{broken[0]} holds values that are no numbers")
     net.load_state_dict(tensors, assign=True)
-    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return LoadedWeights(net.eval().requires_grad_(False), calibration)
 
 
-def _architecture(path: Path) -> Architecture:
+def _described(path: Path) -> tuple[Architecture, Calibration]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {})["about"])
+            about: dict[str, Any] = json.loads((file.metadata() or {})["about"])
         sizes = {f.name: int(about["architecture"][f.name]) for f in fields(Architecture)}
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        calibration = Calibration.of(about)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise _invalid(path, f"it does not say which architecture it is of ({error})") from error
     wrong = [f"{name} {sizes[name]}" for name, most in MOST.items() if not 1 <= sizes[name] <= most]
     if sizes["inputs"] != INPUTS or sizes["grid"] != GRID:
         wrong.append(f"{sizes['inputs']} inputs on {sizes['grid']} voxels")
     if wrong:
         raise _invalid(path, f"its architecture ({', '.join(wrong)}) is not of this version")
-    return Architecture(**sizes)
+    return Architecture(**sizes), calibration
 
 
 def _invalid(path: Path, found: str) -> ModelError:

@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from scenes import recording
+from scenes import recording, two_objects
 
 from sparse_recon.complete.base import CompletionTask
+from sparse_recon.complete.compact import processor
+from sparse_recon.complete.compact.calibration import Calibration, by_other_alone
 from sparse_recon.complete.compact.completer import CompactCompleter, with_far_distances
 from sparse_recon.complete.compact.conditioning import INPUTS, conditioning
 from sparse_recon.complete.compact.flow import Denoised, denoised, noise_like, sample
 from sparse_recon.complete.compact.network import Architecture, CompactNet
+from sparse_recon.complete.compact.patches import VOXELS, gathered, patched, spread, unpatched
+from sparse_recon.complete.compact.sampling import Sampler
 from sparse_recon.complete.compact.volumes import CHANNELS, GRID, evidence_volumes
-from sparse_recon.complete.compact.weights import load_network
-from sparse_recon.complete.registry import COMPLETERS
-from sparse_recon.config import SessionConfig
+from sparse_recon.complete.compact.weights import load_weights
+from sparse_recon.config import CompactConfig, SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
+from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session import CompletionSession
@@ -45,7 +49,7 @@ def task() -> CompletionTask:
     session = CompletionSession(SessionConfig())
     for frame in recording(turn_deg=90).frames:
         session.add_frame(frame)
-    session._completers["carve"] = Catching()
+    session._completers[session.config.model] = Catching()
     with pytest.raises(CancelledError):
         session.complete(CompletionRequest())
     return caught[0]
@@ -76,14 +80,23 @@ def network(seed: int = 0, loud: float = 0.0) -> CompactNet:
 
 def noise(count: int = 1) -> torch.Tensor:
     one = [noise_like((1, GRID, GRID, GRID), torch.Generator().manual_seed(k)) for k in range(count)]
-    return torch.cat(one)
+    return patched(torch.cat(one))
 
 
-def weights_file(path, net=None, **changes):
-    about = {"architecture": {**SIZE.to_dict(), **changes}}
+def weights_file(path, net=None, about=None, **changes):
+    about = {"architecture": {**SIZE.to_dict(), **changes}, **(about or {})}
     tensors = {name: t.half().contiguous() for name, t in (net or network()).state_dict().items()}
     save_file(tensors, path, {"about": json.dumps(about)})
     return path
+
+
+def test_blocks_hold_the_same_voxels():
+    volume = torch.arange(2 * 8**3).view(2, 8, 8, 8)
+    blocks = patched(volume)
+    assert blocks[1, 2, 0, 3].tolist() == volume[1, 4:6, 0:2, 6:8].flatten().tolist()
+    assert torch.equal(unpatched(blocks), volume)
+    features = torch.randn(2, 4, 4, 4, 5)
+    assert torch.equal(spread(gathered(features)), features)
 
 
 def test_noise_has_unit_variance():
@@ -106,7 +119,7 @@ def test_little_noise_is_mostly_taken_as_seen(told):
 def test_without_the_prior_the_bound_is_what_x0_is_expected_near(told):
     conditions = known(told, with_prior=False)
     assert torch.equal(conditions.base, conditions.lower.clamp(-1, 1))
-    assert conditions.channels[:, 1:3].abs().max() == 0
+    assert conditions.channels[..., VOXELS : 3 * VOXELS].abs().max() == 0
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -145,11 +158,13 @@ def test_far_distances_are_true_ones():
     assert np.abs(field - true)[near].max() < 1e-6
 
 
-def completed(path, seed: int = 3, **how):
-    completer = CompactCompleter(path, **how)
-    completer.load(SessionConfig(), lambda share, text: None)
+def completed(path, seed: int = 3, given: CompletionTask | None = None, **how):
+    config = SessionConfig(compact=CompactConfig(weights=str(path), **how))
+    completer = CompactCompleter()
+    completer.load(config, lambda share, text: None)
     generator = np.random.default_rng(seed)
-    return completer.complete(replace(task(), seed=seed, generator=generator, on_step=lambda *step: None))
+    given = replace(given or task(), seed=seed, generator=generator, on_step=lambda *step: None, config=config)
+    return completer.complete(given)
 
 
 def test_same_seed_gives_the_same_field(tmp_path):
@@ -159,11 +174,46 @@ def test_same_seed_gives_the_same_field(tmp_path):
     assert not np.array_equal(one.sdf_m, other.sdf_m)
 
 
-def test_completion_through_a_session_keeps_seen_space_empty(tmp_path, monkeypatch):
+def test_field_comes_on_the_grid_of_the_session(tmp_path):
+    path = weights_file(tmp_path / "w.safetensors")
+    side = task().views.object_frame.half_side_m
+    coarse = Evidence.empty(task().views.object_frame, VoxelGrid.cube(48, side), SessionConfig().evidence)
+    for view in task().views.views:
+        coarse.add(view)
+    field = completed(path, given=replace(task(), evidence=coarse, bounds=Bounds.of(coarse))).surface
+    own = completed(path).surface
+    assert field.sdf_m.shape == (48,) * 3
+    far = np.abs(field.sdf_m - task().evidence.grid.resample(own.sdf_m, coarse.grid))
+    assert np.median(far) < 0.1 * coarse.grid.voxel_m
+
+
+def test_more_samples_hold_the_earlier_ones(tmp_path):
+    path = weights_file(tmp_path / "w.safetensors", network(loud=0.2))
+    sampler = Sampler(load_weights(path).net, CompactConfig(samples=4, precision="fp32"))
+    told = evidence_volumes(task().evidence, task().bounds, completed(path).surface)
+    two, four = (sampler(told, range(count), 2, lambda step, answer: None).x0 for count in (2, 4))
+    assert torch.allclose(two, four[:2], atol=1e-4)
+    assert (four[2] - four[3]).abs().max() > 1e-3
+
+
+def test_claims_are_stretched_by_what_hides(tmp_path):
+    calibrated = {"calibration": {"hidden_by_self": 2.0, "hidden_by_other": 3.0, "tail": 1.5}}
+    plain = completed(weights_file(tmp_path / "a.safetensors")).surface
+    field = completed(weights_file(tmp_path / "b.safetensors", about=calibrated)).surface
+    other = by_other_alone(task().evidence.state)
+    assert field.tail == 1.5 and plain.tail == Calibration().tail
+    assert other.any() and np.allclose(field.sigma_m[other], 3 * plain.sigma_m[other])
+    assert np.allclose(field.sigma_m[~other], 2 * plain.sigma_m[~other])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, "much", float("inf")])
+def test_calibration_that_is_none_is_refused(tmp_path, value):
+    refused(weights_file(tmp_path / "w.safetensors", about={"calibration": {"tail": value}}))
+
+
+def test_completion_through_a_session_keeps_seen_space_empty(tmp_path):
     path = weights_file(tmp_path / "w.safetensors", network(loud=0.5))
-    monkeypatch.setitem(COMPLETERS, "compact", "sparse_recon.complete.compact:CompactCompleter")
-    monkeypatch.setenv("SPARSE_RECON_COMPACT_WEIGHTS", str(path))
-    session = CompletionSession(SessionConfig(model="compact"))
+    session = CompletionSession(SessionConfig(model="compact", compact=CompactConfig(weights=str(path))))
     for frame in recording().frames:
         session.add_frame(frame)
     previews = []
@@ -174,16 +224,75 @@ def test_completion_through_a_session_keeps_seen_space_empty(tmp_path, monkeypat
     assert any(p is not None for p in previews)
 
 
+class Scarce(Sampler):
+    """A device, played by the processor, with memory for `room` samples."""
+
+    room = 2
+
+    def _move(self, device: str) -> None:
+        super()._move("cpu")
+        self.device = device
+
+    def _part(self, told, seeds, steps, on_step):
+        if self.device != "cpu" and len(seeds) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super()._part(told, seeds, steps, on_step)
+
+
+@pytest.mark.parametrize(("room", "device", "said"), [(2, "cuda", "2 samples at once"), (0, "cpu", "the processor")])
+def test_scarce_memory_costs_time_and_no_accuracy(told, monkeypatch, caplog, room, device, said):
+    monkeypatch.setattr(Scarce, "room", room)
+    config = CompactConfig(samples=4, precision="fp32")
+    scarce = Scarce(network(loud=0.3), config)
+    scarce.device = "cuda"
+    answer = scarce(told, range(4), 1, lambda step, so_far: None)
+    plain = Sampler(network(loud=0.3), config)(told, range(4), 1, lambda step, so_far: None)
+    assert torch.allclose(answer.x0, plain.x0, atol=1e-4)
+    assert scarce.device == device and said in caplog.text
+
+
+def disturbed(frames, what: str):
+    if what == "moved by 2 cm":
+        T = frames[1].T_world_cam.copy()
+        T[:3, 3] += (0.02, 0.0, 0.0)
+        return [frames[0], replace(frames[1], T_world_cam=T)]
+    if what == "labels of the table":
+        return [frames[0], replace(frames[1], labels=np.where(frames[1].labels == 0, 1, 0).astype(np.int32))]
+    raise AssertionError(what)
+
+
+@pytest.mark.parametrize("what", ["moved by 2 cm", "labels of the table"])
+def test_the_shipped_model_bears_views_that_contradict_each_other(what):
+    seen = two_objects(2, with_labels=True).frames
+    session = CompletionSession(SessionConfig())
+    for frame in disturbed(seen, what):
+        session.add_frame(frame)
+    result = session.complete(CompletionRequest(object_id="object_0"))
+    assert result.model == "compact" and result.nominal.watertight and np.isfinite(result.points_world).all()
+    assert result.quality.free_space_violation < 0.02
+    if what == "moved by 2 cm":
+        assert result.quality.evidence_soft and any("contradict" in w for w in result.quality.warnings)
+
+
+def test_a_processor_without_bf16_uses_fp32_and_says_so_once(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(processor, "_said", set())
+    monkeypatch.setattr(processor, "multiplies_bf16", lambda device: False)
+    assert [processor.chosen_dtype("auto", "cpu") for _ in range(2)] == [torch.float32] * 2
+    assert caplog.text.count("fp32 is used") == 1
+    assert processor.chosen_dtype("bf16", "cpu") == torch.bfloat16
+
+
 def refused(path, code=ErrorCode.MODEL_WEIGHTS_INVALID) -> str:
     with pytest.raises(ModelError) as caught:
-        load_network(path)
+        load_weights(path)
     assert caught.value.code == code and str(path) in caught.value.message
     return caught.value.message
 
 
 def test_weights_come_back_as_they_were_saved(tmp_path):
     net = network(5)
-    loaded = load_network(weights_file(tmp_path / "w.safetensors", net)).state_dict()
+    loaded = load_weights(weights_file(tmp_path / "w.safetensors", net)).net.state_dict()
     assert all(torch.equal(loaded[name], t.half().float()) for name, t in net.state_dict().items())
 
 

@@ -1,0 +1,90 @@
+"""Samples of one object on the device that there is, whatever memory it has left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sparse_recon.complete.compact.conditioning import conditioning
+from sparse_recon.complete.compact.flow import Denoised, noise_like, sample
+from sparse_recon.complete.compact.network import CompactNet
+from sparse_recon.complete.compact.patches import patched, unpatched
+from sparse_recon.complete.compact.processor import chosen_device, chosen_dtype
+from sparse_recon.complete.compact.volumes import GRID, EvidenceVolumes
+from sparse_recon.config import CompactConfig
+
+log = logging.getLogger(__name__)
+
+# Called with the steps done and the answer so far, volumes (K, N, N, N) on the CPU; may raise.
+OnStep = Callable[[int, Denoised], None]
+
+
+class Sampler:
+    """The network on its device.
+
+    Where a GPU runs out of memory, fewer samples are made at once, and at last the processor makes them; the answer
+    is the same but for rounding, since every sample has its own seed.
+    """
+
+    def __init__(self, net: CompactNet, config: CompactConfig) -> None:
+        self._original, self._config = net, config
+        self._at_once = config.samples
+        self._move(chosen_device(config.device))
+
+    def _move(self, device: str) -> None:
+        self.device, self.dtype = device, chosen_dtype(self._config.precision, device)
+        self._net = self._original.to(device=device, dtype=self.dtype)
+
+    def __call__(self, told: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep) -> Denoised:
+        """Return the answers of one sample a seed, volumes (K, N, N, N) float32 on the CPU.
+
+        Raises
+        ------
+        MemoryError, torch.OutOfMemoryError
+            If the processor's memory does not suffice either.
+        """
+        self._at_once = max(self._at_once, len(seeds)) if self.device == "cpu" else self._at_once
+        while True:
+            try:
+                parts = [
+                    self._part(told, seeds[first : first + self._at_once], steps, on_step)
+                    for first in range(0, len(seeds), self._at_once)
+                ]
+                return Denoised(*(torch.cat(volumes) for volumes in zip(*parts, strict=True)))
+            except torch.OutOfMemoryError:
+                if self.device == "cpu":
+                    raise
+                self._make_do()
+
+    def _make_do(self) -> None:
+        torch.cuda.empty_cache()
+        if self._at_once > 1:
+            self._at_once //= 2
+            log.warning("GPU memory does not suffice: %d samples at once from now on", self._at_once)
+        else:
+            log.warning("GPU memory does not suffice for one sample: the processor is used from now on")
+            self._move("cpu")
+
+    def _part(self, told: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep) -> tuple[Tensor, ...]:
+        count, device = len(seeds), next(self._net.parameters()).device
+        known = conditioning(
+            torch.from_numpy(told.volumes).to(device)[None].expand(count, -1, -1, -1, -1),
+            torch.from_numpy(told.scalars).to(device)[None].expand(count, -1),
+            torch.ones(count, dtype=torch.bool, device=device),
+            self.dtype,
+        )
+        shape = (1, GRID, GRID, GRID)
+        noise = torch.cat([noise_like(shape, torch.Generator().manual_seed(seed)) for seed in seeds])
+        answer = sample(
+            self._net, known, patched(noise).to(device), steps, lambda step, so_far: on_step(step, _on_cpu(so_far))
+        )
+        out = _on_cpu(answer)
+        return out.x0, out.log_error, out.occupancy
+
+
+def _on_cpu(answer: Denoised) -> Denoised:
+    """Return the answer as whole volumes."""
+    return Denoised(*(unpatched(v).float().cpu() for v in (answer.x0, answer.log_error, answer.occupancy)))
