@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # The network's field is kept to this share of its truncation; beyond it distance is measured from its surface.
 TRUSTED_SHARE = 0.8
+# What carving leaves this close to a measured voxel is kept.
+THIN_VOXELS = 1.2
 
 
 class CompactCompleter(ViewCompleter):
@@ -82,12 +84,12 @@ class CompactCompleter(ViewCompleter):
 
         def on_step(step: int, answer: Denoised) -> None:
             if step < config.steps:
-                tell(1 + step, surface_of(answer, task.evidence, self._calibration))
+                tell(1 + step, with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task))
 
         seeds = [task.seed * 1_000_003 + k for k in range(config.samples)]
         answer = self._sampler(told, seeds, config.steps, on_step)
         task.checkpoint()
-        field = tell(steps, surface_of(answer, task.evidence, self._calibration))
+        field = tell(steps, with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task))
         diagnostics: dict[str, float | str] = {"device": self._sampler.device, "samples": config.samples}
         return Completion(self.name, task.seed, surface=field, diagnostics=diagnostics)
 
@@ -105,6 +107,16 @@ def surface_of(answer: Denoised, evidence: Evidence, calibration: Calibration) -
     spread = answer.x0.std(dim=0) if len(answer.x0) > 1 else torch.zeros_like(x0)
     sigma_m = unit_m * torch.hypot(claimed, spread).numpy() * calibration.factors(evidence.state)
     return SurfaceField(with_far_distances(x0.numpy(), grid, unit_m), sigma_m.astype(np.float32), calibration.tail)
+
+
+def with_thin_parts(field: SurfaceField, prior: SurfaceField, task: CompletionTask) -> SurfaceField:
+    """Return a field that keeps what carving leaves right beside measured surface.
+
+    A shaft or a handle about as thick as a voxel has no negative mean: the network alone would lose it.
+    """
+    reach = task.bounds.upper_m.min() + np.float32(THIN_VOXELS * task.evidence.grid.voxel_m)
+    sdf = np.where(task.bounds.upper_m < reach, np.minimum(field.sdf_m, prior.sdf_m), field.sdf_m)
+    return replace(field, sdf_m=sdf)
 
 
 def with_far_distances(x0: Float32, grid: VoxelGrid, unit_m: float) -> Float32:

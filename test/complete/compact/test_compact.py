@@ -13,14 +13,15 @@ from safetensors.torch import save_file
 from scenes import recording, two_objects
 
 from sparse_recon.complete.base import CompletionTask
-from sparse_recon.complete.compact import processor
+from sparse_recon.complete.compact import completer, processor
 from sparse_recon.complete.compact.calibration import Calibration, by_other_alone
-from sparse_recon.complete.compact.completer import CompactCompleter, with_far_distances
+from sparse_recon.complete.compact.completer import CompactCompleter, with_far_distances, with_thin_parts
 from sparse_recon.complete.compact.conditioning import INPUTS, conditioning
 from sparse_recon.complete.compact.flow import Denoised, denoised, noise_like, sample
 from sparse_recon.complete.compact.network import Architecture, CompactNet
 from sparse_recon.complete.compact.patches import VOXELS, gathered, patched, spread, unpatched
 from sparse_recon.complete.compact.sampling import Sampler
+from sparse_recon.complete.compact.shipped import NANO_FILE, NANO_SHA256, WEIGHTS_FILE, WEIGHTS_SHA256
 from sparse_recon.complete.compact.volumes import CHANNELS, GRID, evidence_volumes
 from sparse_recon.complete.compact.weights import load_weights
 from sparse_recon.config import CompactConfig, SessionConfig
@@ -28,7 +29,9 @@ from sparse_recon.errors import CancelledError, ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.requests import CompletionRequest
+from sparse_recon.resources import share_folder
 from sparse_recon.session import CompletionSession
+from sparse_recon.types import SurfaceField
 
 SIZE = Architecture(INPUTS, 8, 8, 32, 1, 1)
 
@@ -160,11 +163,11 @@ def test_far_distances_are_true_ones():
 
 def completed(path, seed: int = 3, given: CompletionTask | None = None, **how):
     config = SessionConfig(compact=CompactConfig(weights=str(path), **how))
-    completer = CompactCompleter()
-    completer.load(config, lambda share, text: None)
+    model = CompactCompleter()
+    model.load(config, lambda share, text: None)
     generator = np.random.default_rng(seed)
     given = replace(given or task(), seed=seed, generator=generator, on_step=lambda *step: None, config=config)
-    return completer.complete(given)
+    return model.complete(given)
 
 
 def test_same_seed_gives_the_same_field(tmp_path):
@@ -294,6 +297,32 @@ def test_weights_come_back_as_they_were_saved(tmp_path):
     net = network(5)
     loaded = load_weights(weights_file(tmp_path / "w.safetensors", net)).net.state_dict()
     assert all(torch.equal(loaded[name], t.half().float()) for name, t in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "most_bytes"), [(WEIGHTS_FILE, WEIGHTS_SHA256, 25e6), (NANO_FILE, NANO_SHA256, 4e6)]
+)
+def test_shipped_weights_are_whole_small_and_calibrated(name, sha256, most_bytes):
+    path = share_folder("models") / name
+    assert path.stat().st_size <= most_bytes
+    calibration = load_weights(path, sha256).calibration
+    assert calibration != Calibration() and 0.3 < calibration.hidden_by_self < 3
+
+
+def test_shipped_weights_of_another_hash_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(completer, "WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(ModelError, match="sha256"):
+        CompactCompleter().load(SessionConfig(), lambda share, text: None)
+
+
+def test_a_shaft_beside_measured_surface_outlives_a_network_that_does_not_see_it():
+    prior = SurfaceField(np.full((GRID,) * 3, -0.001, np.float32), np.ones((GRID,) * 3, np.float32))
+    nothing = SurfaceField(np.full((GRID,) * 3, 0.004, np.float32), np.ones((GRID,) * 3, np.float32))
+    kept = with_thin_parts(nothing, prior, task()).sdf_m < 0
+    measured = task().evidence.grid.nearest(task().evidence.all_points_obj())
+    assert kept[measured].all()
+    away = task().bounds.upper_m - task().bounds.upper_m.min()
+    assert not kept[away > 2 * task().evidence.grid.voxel_m].any()
 
 
 def test_missing_weights(tmp_path):
