@@ -266,7 +266,7 @@ def _compare(old: Path, new: Path) -> int:
 
 
 def _derive(results: Results, path: Path) -> None:
-    # A later run uses one of these very seeds; 2.5 deviations hold every one of ten seeds of made-up objects.
+    # A later run uses one of these very seeds; 2.5 deviations hold every seed of made-up objects.
     expectations = derive([results], spreads=2.5)
     write_expectations(expectations, path)
     print(f"{path}: {len(expectations.entries)} expectations of {len(expectations.seeds)} seeds", file=sys.stderr)
