@@ -4,8 +4,8 @@
 
 Every figure comes from a process of its own, so that caches and memory of one part do not help or burden another:
 
-- replay: 25 RGB-D frames of 640x480 in a bag, one object completed with the default model, all files written; seconds after
-  import, and the peak resident memory of that process alone (VmHWM).
+- replay: 25 RGB-D frames of 640x480 in a bag, one object completed with the default model, all files written; seconds
+  after import, and the peak resident memory of that process alone (VmHWM).
 - evidence: adding one view of that object to the evidence at 64^3 (median over all views, five rounds).
 - cloud: 1 000 000 completed points into a rclpy PointCloud2, and as a ratio the same point by point.
 - import: `import sparse_recon`, and which heavy modules it loads.

@@ -82,7 +82,8 @@ def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any
     from sparse_recon.training.generate import generate
 
     scans = _scans(args, config)
-    with tqdm(total=config.data.shards + len(scans and range(config.data.scan_shards)), unit="shard") as bar:
+    shards = config.data.shards + (config.data.scan_shards if scans else 0)
+    with tqdm(total=shards, unit="shard", file=sys.stderr) as bar:
         count = generate(args.data, config.data, lambda number, samples: bar.update(), scans)
     return {"data": str(args.data), "samples": count}
 
