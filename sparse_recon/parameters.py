@@ -65,6 +65,11 @@ def parameters(config_type: type) -> Iterator[Parameter]:
             yield Parameter(f.name, _kind(hints[f.name]), f.default, **f.metadata)
 
 
+def highest(config_type: type, name: str) -> float:
+    """Return the upper end of a parameter's range."""
+    return float(next(p for p in parameters(config_type) if p.name == name).high or 0.0)
+
+
 def _kind(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         return {str: "str[]", int: "int[]"}.get(typing.get_args(hint)[0], "float[3]")

@@ -9,7 +9,7 @@ from threading import RLock
 
 from sparse_recon.complete.base import OnLoad, ViewCompleter
 from sparse_recon.complete.registry import create
-from sparse_recon.config import SessionConfig
+from sparse_recon.config import EvidenceConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
 from sparse_recon.fuse.fusion import fuse
@@ -19,6 +19,7 @@ from sparse_recon.memory import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.catalog import ObjectCatalog
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.views import collect_views
+from sparse_recon.parameters import highest
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
 from sparse_recon.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox
@@ -40,7 +41,7 @@ class Observation:
 
 
 # What does not fit is looked at again in a cube with this much more margin, within the range of that parameter.
-LARGER_CUBE, MOST_MARGIN = 1.4, 3.0
+LARGER_CUBE = 1.4
 
 
 class CompletionSession:
@@ -278,7 +279,7 @@ class CompletionSession:
     def _observe(self, request: CompletionRequest, run: CompletionRun, larger: float = 1.0) -> Observation:
         config = run.config
         if larger != 1.0:
-            margin = min(larger * config.evidence.cube_margin, MOST_MARGIN)
+            margin = min(larger * config.evidence.cube_margin, highest(EvidenceConfig, "cube_margin"))
             config = replace(config, evidence=replace(config.evidence, cube_margin=margin))
 
         # 1. Which pixels, which frames.
@@ -305,10 +306,7 @@ class CompletionSession:
             run.enter("evidence")
         views, outliers = without_outliers(views, run.checkpoint)
         grid = VoxelGrid.cube(config.evidence.grid, views.object_frame.half_side_m)
-        evidence = Evidence.empty(views.object_frame, grid, config.evidence)
-        for view in views.views:
-            run.checkpoint()
-            evidence.add(view)
+        evidence = Evidence.of(views, grid, config.evidence, run.checkpoint)
         return Observation(views, evidence, Bounds.of(evidence, run.checkpoint), outliers)
 
     def _snapshot(self) -> tuple[tuple[Frame, ...], ObjectCatalog]:

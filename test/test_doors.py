@@ -25,9 +25,19 @@ CORE = (
 )
 
 # Networks are classes of PyTorch's own: only what loads a model imports these.
-NETWORKS = tuple(
-    f"sparse_recon.complete.compact.{name}"
-    for name in (*("conditioning", "flow", "network", "patches", "processor", "sampling", "weights"),)
+NETWORKS = (
+    "sparse_recon.complete.processor",
+    *(
+        f"sparse_recon.complete.compact.{name}"
+        for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")
+    ),
+    *(f"sparse_recon.complete.zero123.{name}" for name in ("model", "sampling", "score")),
+)
+
+# Radiance fields are too: only what fits or distils one imports these.
+RADIANCE = tuple(
+    f"sparse_recon.fuse.radiance.{name}"
+    for name in (*("cameras", "depth", "distill", "field", "fit", "pixels", "rays", "render", "terms"),)
 )
 
 IMPORT_ALL = """
@@ -67,7 +77,7 @@ def test_imports_keep_to_the_doors():
 
 def test_core_imports_without_optional_libraries():
     rooms = [room for room in (*CORE, "session", "simulate") if any((ROOT / "sparse_recon").glob(f"{room}*"))]
-    loaded = run_python(IMPORT_ALL.format(blocked=OPTIONAL, rooms=rooms, networks=NETWORKS)).split()
+    loaded = run_python(IMPORT_ALL.format(blocked=OPTIONAL, rooms=rooms, networks=(*NETWORKS, *RADIANCE))).split()
     assert {f"sparse_recon.{room}" for room in CORE} <= set(loaded)
 
 

@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/training/run"), help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
+        "--begin-from", type=Path, metavar="FILE", help="begin with the weights of an earlier run, not with random ones"
+    )
+    parser.add_argument(
         "--devices",
         type=at_least(1),
         default=1,
@@ -143,6 +146,7 @@ def _team(args: argparse.Namespace) -> dict[str, Any]:
     words += ["--config", str(args.config)] if args.config else []
     words += ["--set", *args.set] if args.set else []
     words += ["--resume"] if args.resume else []
+    words += ["--begin-from", str(args.begin_from)] if args.begin_from else []
     code = launch(args.devices, words)
     if code:
         raise ModelError(
@@ -165,7 +169,7 @@ def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
         )
     if args.devices > 1:
         return _team(args)
-    run = Run(config, args.data, args.out, args.resume)
+    run = Run(config, args.data, args.out, args.resume, args.begin_from)
     precision = "bf16" if run.bf16 else "fp32"
     print(f"{args.out}: {len(run.batches)} samples, {run.device}, {precision}, from step {run.step}", file=sys.stderr)
     with tqdm(

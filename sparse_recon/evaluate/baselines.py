@@ -11,8 +11,8 @@ import numpy as np
 
 from sparse_recon.errors import DependencyError, ErrorCode, InputError
 from sparse_recon.evaluate.prediction import Prediction
-from sparse_recon.evidence import Bounds
-from sparse_recon.fuse.blend import fine_evidence, fine_grid
+from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.fuse.blend import fine_grid
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.fuse.surface_points import sample_surface
 from sparse_recon.geometry.poses import inverse, transform_points
@@ -124,7 +124,7 @@ def carved_hull(seen: Observation) -> Prediction:
     unknown = SurfaceField(seen.bounds.lower_m, np.zeros_like(seen.bounds.lower_m))
     config = seen.evidence.config
     grid = fine_grid(unknown, seen.evidence.grid, seen.evidence.all_points_obj(), config)
-    bounds = Bounds.of(fine_evidence(seen.views, grid, config))
+    bounds = Bounds.of(Evidence.of(seen.views, grid, config))
     vertices, faces = isosurface(bounds.lower_m, grid)
     vertices_world = transform_points(seen.views.object_frame.T_world_obj, vertices.astype(np.float64))
     return _of_mesh(seen, vertices_world, faces, "the carved hull", watertight=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -14,7 +15,7 @@ from sparse_recon.evidence.depth_filter import carving_depth, smoothed
 from sparse_recon.geometry.cameras import pixel_rays, unproject_depth
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, transform_points
-from sparse_recon.types import CameraIntrinsics, Float32, Float64, ObjectFrame, ObjectView
+from sparse_recon.types import CameraIntrinsics, Float32, Float64, ObjectFrame, ObjectView, ObjectViews
 
 # Depth noise at which a measurement has weight 1.
 UNIT_SIGMA_M = 0.001
@@ -56,6 +57,21 @@ class Evidence:
     point_colors: list[npt.NDArray[np.uint8]]
     point_sigma_m: list[Float32]
     view_depths: list[ViewDepth]
+
+    @classmethod
+    def of(
+        cls,
+        views: ObjectViews,
+        grid: VoxelGrid,
+        config: EvidenceConfig,
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> Evidence:
+        """Return the evidence of an object's views on a grid; `checkpoint` is called before each and may raise."""
+        evidence = cls.empty(views.object_frame, grid, config)
+        for view in views.views:
+            checkpoint()
+            evidence.add(view)
+        return evidence
 
     @classmethod
     def empty(cls, object_frame: ObjectFrame, grid: VoxelGrid, config: EvidenceConfig) -> Evidence:

@@ -11,7 +11,7 @@ from sparse_recon.config import EvidenceConfig
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.volume import UNIT_SIGMA_M
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.types import Float32, ObjectViews, SurfaceField
+from sparse_recon.types import Float32, SurfaceField
 
 # Measured distance is trusted fully to this share of the truncation behind the surface, then fades.
 FULL_TRUST = 0.5
@@ -50,17 +50,6 @@ def fine_grid(surface: SurfaceField, coarse: VoxelGrid, points_obj: Float32, con
     low, high = held.min(axis=0) - rim, held.max(axis=0) + rim
     voxel_m = max(config.fine_voxel_m, float((high - low).max()) / config.fine_grid)
     return VoxelGrid.around(low, high, voxel_m)
-
-
-def fine_evidence(
-    views: ObjectViews, grid: VoxelGrid, config: EvidenceConfig, checkpoint: Callable[[], None] = lambda: None
-) -> Evidence:
-    """Collect the evidence of the same views on the final grid; `checkpoint` is called before each and may raise."""
-    evidence = Evidence.empty(views.object_frame, grid, config)
-    for view in views.views:
-        checkpoint()
-        evidence.add(view)
-    return evidence
 
 
 def blend(

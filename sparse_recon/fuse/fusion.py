@@ -11,7 +11,7 @@ import numpy as np
 from sparse_recon.config import FusionConfig, SessionConfig
 from sparse_recon.errors import MeshError
 from sparse_recon.evidence import Bounds, Evidence
-from sparse_recon.fuse.blend import BlendedField, blend, fine_evidence, fine_grid
+from sparse_recon.fuse.blend import BlendedField, blend, fine_grid
 from sparse_recon.fuse.colors import surface_colors
 from sparse_recon.fuse.confidence import error_quantile, mixture_quantile, probability_within
 from sparse_recon.fuse.convex import convex_parts
@@ -88,7 +88,7 @@ def fuse(
     # 1. The same evidence on the fine grid, and the blend of both inside its bounds.
     on_stage("evidence_fine")
     grid = fine_grid(surface, coarse.grid, coarse.all_points_obj(), config.evidence)
-    evidence = fine_evidence(views, grid, config.evidence, lambda: on_stage("evidence_fine"))
+    evidence = Evidence.of(views, grid, config.evidence, lambda: on_stage("evidence_fine"))
     on_stage("bounds_fine")
     bounds = Bounds.of(evidence, lambda: on_stage("bounds_fine"))
     on_stage("blend")

@@ -18,6 +18,7 @@ class DataConfig(Checked):
     samples_per_object: int = field(
         default=3, metadata=doc("Samples of one object, seen from different sides.", low=1, high=50)
     )
+    noise: bool = field(default=True, metadata=doc("Cameras and poses with their errors; without: an ablation."))
     scans: tuple[str, ...] = field(
         default=(), metadata=doc("Scanned objects to learn from as well: names of meshes in the folder of scans.")
     )

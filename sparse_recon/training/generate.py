@@ -56,7 +56,7 @@ def generate(
         first = job.number * config.objects_per_shard
         meshes = scans if job.prefix else ()
         objects = (
-            samples_of(job.seed, k, config.samples_per_object, meshes)
+            samples_of(job.seed, k, config.samples_per_object, meshes, noise=config.noise)
             for k in range(first, first + config.objects_per_shard)
         )
         count = write_shard(path, chain.from_iterable(objects))

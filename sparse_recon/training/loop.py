@@ -17,8 +17,9 @@ from torch import Tensor
 
 from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
-from sparse_recon.complete.compact.processor import chosen_device, chosen_dtype
 from sparse_recon.complete.compact.volumes import GRID
+from sparse_recon.complete.compact.weights import load_weights
+from sparse_recon.complete.processor import chosen_device, chosen_dtype
 from sparse_recon.errors import ConfigError, ErrorCode, FileError, ModelError
 from sparse_recon.training.batches import Batch, Batches
 from sparse_recon.training.checkpoints import MODEL_FILE, STATE_FILE, read_state, write_model, write_state
@@ -55,7 +56,9 @@ class Progress:
 class Run:
     """One training run in its folder."""
 
-    def __init__(self, config: TrainingConfig, data: Path, out: Path, resume: bool) -> None:
+    def __init__(
+        self, config: TrainingConfig, data: Path, out: Path, resume: bool, begin_from: Path | None = None
+    ) -> None:
         self.config, self.data, self.out = config, data, out
         self.team = Team(chosen_device(config.device))
         self.device = self.team.device
@@ -66,7 +69,7 @@ class Run:
         self.bf16 = self.dtype is torch.bfloat16
         torch.manual_seed(config.seed)  # initial weights alone are drawn from the global generator
         self.size = architecture(config.model)
-        self.net = CompactNet(self.size).to(self.device)
+        self.net = (_begun(begin_from, self.size) if begin_from else CompactNet(self.size)).to(self.device)
         self.twin = deepcopy(self.net).to(self.dtype) if self.bf16 else self.net
         self.average = {name: w.detach().clone().float() for name, w in self.net.state_dict().items()}
         self.optimizer = MuonAdamW(self.net, config.learning_rate, config.weight_decay, self.dtype)
@@ -230,6 +233,14 @@ def rate_share(step: int, config: TrainingConfig) -> float:
     rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     fall_steps = config.cooldown_share * config.steps
     return rise * min(1.0, (config.steps - step) / fall_steps) if fall_steps > 0 else rise
+
+
+def _begun(path: Path, size: Architecture) -> CompactNet:
+    """Return a network with the weights of an earlier run, which it is to go on from on other samples."""
+    net = load_weights(path).net
+    if net.size != size:
+        raise ConfigError(f"{path} holds weights of {net.size}; this run's network is {size}")
+    return net.train().requires_grad_(True)
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

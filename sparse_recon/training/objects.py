@@ -49,9 +49,9 @@ Family = Callable[[np.random.Generator, float], Field]
 
 
 def draw_object(rng: np.random.Generator) -> ProceduralObject:
-    """Draw an object; its longest edge is 4 to 35 cm."""
+    """Draw an object; its longest edge is 4 to 46 cm."""
     name = str(rng.choice(list(FAMILIES), p=[share for share, _ in FAMILIES.values()]))
-    size_m = float(np.exp(rng.uniform(np.log(0.045), np.log(0.33))))
+    size_m = float(np.exp(rng.uniform(np.log(0.045), np.log(0.45))))
     per_mm = 2e-3 / size_m  # units
     field = FAMILIES[name][1](rng, per_mm)
     if rng.random() < 0.12:
@@ -289,10 +289,10 @@ def _frame(rng: np.random.Generator, per_mm: float) -> Field:
 # Family: share of all objects, and how to draw one. Boxes and cylinders must not starve: they are what carving alone
 # completes best, and a model must not lose them.
 FAMILIES: dict[str, tuple[float, Family]] = {
-    "solid": (0.27, _solid),
-    "turned": (0.25, _turned),
-    "prism": (0.12, _prism),
-    "assembly": (0.19, _assembly),
-    "tool": (0.11, _tool),
+    "solid": (0.32, _solid),
+    "turned": (0.23, _turned),
+    "prism": (0.11, _prism),
+    "assembly": (0.18, _assembly),
+    "tool": (0.10, _tool),
     "frame": (0.06, _frame),
 }

@@ -26,6 +26,7 @@ from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.regions import LabelRegion
 from sparse_recon.observe.segment import SupportPlane, largest_clusters
 from sparse_recon.observe.views import collect_views
+from sparse_recon.simulate.sensor import SENSORS
 from sparse_recon.training.bake import bake
 from sparse_recon.training.objects import draw_object
 from sparse_recon.training.scans import draw_scan
@@ -60,12 +61,17 @@ class Sample:
 
 
 def samples_of(
-    seed: int, number: int, count: int, scans: Sequence[Path] = (), config: SessionConfig | None = None
+    seed: int,
+    number: int,
+    count: int,
+    scans: Sequence[Path] = (),
+    config: SessionConfig | None = None,
+    noise: bool = True,
 ) -> Iterator[Sample]:
     """Yield up to `count` samples of object `number` of a stream, seen from different sides.
 
     The same seed and number give the same samples. An object that is too thin, or unseen, gives fewer. With `scans`
-    the objects are these meshes, not procedural ones.
+    the objects are these meshes, not procedural ones. Without `noise` cameras and poses are exact; all else stays.
     """
     config = config or SessionConfig()
     rng = np.random.default_rng((seed, number))
@@ -74,6 +80,8 @@ def samples_of(
     if baked is None:
         return
     scene = draw_scene(baked, rng, (seed, number))
+    if not noise:
+        scene = replace(scene, sensor=SENSORS["clean"])
     frame_of = lru_cache(maxsize=RING_VIEWS)(lambda k: take(scene, k))
     for _ in range(count):
         numbers = _choose_views(rng)
@@ -138,9 +146,7 @@ def sample_of(
     """Return what a completer would be told of an object, with the truth; None where that would teach nothing."""
     views, _ = without_outliers(views)
     grid = VoxelGrid.cube(GRID, views.object_frame.half_side_m)
-    evidence = Evidence.empty(views.object_frame, grid, config.evidence)
-    for view in views.views:
-        evidence.add(view)
+    evidence = Evidence.of(views, grid, config.evidence)
     if len(evidence.all_points_obj()) == 0:
         return None
     target = true_distances(scene, views, grid)

@@ -63,6 +63,19 @@ def test_averaged_weights_leave_as_half_precision(whole):
     assert about["architecture"]["width"] == 32 and about["step"] == 4
 
 
+def test_begins_with_the_weights_of_an_earlier_run(data, config, whole, tmp_path):
+    run = Run(config, data, tmp_path / "next", resume=False, begin_from=whole / MODEL_FILE)
+
+    tensors, _ = read_state(whole / MODEL_FILE)
+    assert all(torch.equal(w, tensors[name].float()) for name, w in run.net.state_dict().items())
+    assert all(torch.equal(run.average[name], w) for name, w in run.net.state_dict().items())
+    run.train()
+    assert len(curve(tmp_path / "next")) == config.steps
+    larger = replace(config, model=replace(config.model, blocks=config.model.blocks + 1))
+    with pytest.raises(ConfigError, match="this run's network is"):
+        Run(larger, data, tmp_path / "other", resume=False, begin_from=whole / MODEL_FILE)
+
+
 def test_other_parameters_than_it_was_begun_with_are_refused(data, config, whole):
     with pytest.raises(ConfigError, match="learning_rate"):
         Run(replace(config, learning_rate=1e-5), data, whole, resume=True)

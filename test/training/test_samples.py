@@ -33,6 +33,15 @@ def test_same_seed_and_number_give_the_same_bytes(samples):
     assert np.array_equal(again.target, samples[0].target)
 
 
+def test_without_noise_the_same_cameras_are_exact(samples):
+    exact = next(samples_of(7, 12, 1, noise=False))
+
+    # The same object; its cube follows what is measured.
+    assert np.corrcoef(exact.target.ravel(), samples[0].target.ravel())[0, 1] > 0.9
+    assert exact.scalars[2] == samples[0].scalars[2]
+    assert not np.array_equal(exact.volumes, samples[0].volumes)
+
+
 def test_truth_keeps_to_the_bounds_of_exact_views(monkeypatch):
     monkeypatch.setattr(scenes, "_draw_sensor", lambda rng: SENSORS["clean"])
     monkeypatch.setattr(samples_module, "PLANE_SIGMA_M", 0.0)

@@ -46,7 +46,7 @@ class CompactCompleter(ViewCompleter):
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights; see `ViewCompleter.load`."""
         if find_spec("torch") is None:
-            raise DependencyError("torch", "the model compact", "pip install sparse_recon[models], or model: carve")
+            raise DependencyError("torch", "the model compact", "pip install torch, or model: carve")
         from sparse_recon.complete.compact.sampling import Sampler
         from sparse_recon.complete.compact.weights import load_weights
 
@@ -147,9 +147,6 @@ def _on_own_grid(task: CompletionTask) -> CompletionTask:
     """Return the task with evidence on the network's grid: the session's may be another."""
     if task.evidence.grid.shape == (GRID,) * 3:
         return task
-    frame = task.views.object_frame
-    evidence = Evidence.empty(frame, VoxelGrid.cube(GRID, frame.half_side_m), task.config.evidence)
-    for view in task.views.views:
-        task.checkpoint()
-        evidence.add(view)
+    grid = VoxelGrid.cube(GRID, task.views.object_frame.half_side_m)
+    evidence = Evidence.of(task.views, grid, task.config.evidence, task.checkpoint)
     return replace(task, evidence=evidence, bounds=Bounds.of(evidence, task.checkpoint))

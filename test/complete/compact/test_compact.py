@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save_file
 from scenes import recording, two_objects
 
+from sparse_recon.complete import processor
 from sparse_recon.complete.base import CompletionTask
-from sparse_recon.complete.compact import completer, processor
+from sparse_recon.complete.compact import completer
 from sparse_recon.complete.compact.calibration import Calibration, by_other_alone
 from sparse_recon.complete.compact.completer import CompactCompleter, with_far_distances, with_thin_parts
 from sparse_recon.complete.compact.conditioning import INPUTS, conditioning

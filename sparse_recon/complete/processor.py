@@ -27,7 +27,17 @@ def chosen_device(name: str) -> str:
 
 
 def chosen_dtype(precision: str, device: str) -> torch.dtype:
-    """Return the type of the network's products for auto, fp32 or bf16; where auto falls to fp32 says so once."""
+    """Return the type of the network's products for auto, fp32, bf16 or fp16; where auto falls to fp32 says so once.
+
+    Raises
+    ------
+    ConfigError
+        If fp16 is asked for on a processor, which does not multiply it.
+    """
+    if precision == "fp16":
+        if device == "cpu":
+            raise ConfigError("precision is fp16, and the processor does not multiply it; take auto, bf16 or fp32")
+        return torch.float16
     if precision == "bf16" or (precision == "auto" and multiplies_bf16(device)):
         return torch.bfloat16
     if precision == "auto" and device not in _said:
