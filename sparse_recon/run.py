@@ -108,7 +108,7 @@ class CompletionRun:
         if self.late():
             raise self._too_late(completer)
         try:
-            completion = completer.complete(task)
+            return self._field(completer.complete(task), views, evidence)
         except _DeadlinePassed:
             if self._best is None:
                 raise self._too_late(completer) from None
@@ -126,14 +126,27 @@ class CompletionRun:
                     f"{completer.name} failed on {views.object_id} with {type(error).__name__}: {error}; try another "
                     "view or model, and report it",
                 ) from error
-        else:
-            return self._field(completion, views, evidence)
         # Outside the handler, so that the traceback no longer holds what the completer had allocated.
         raise MemoryBudgetError(f"{completer.name} imagined {views.object_id}", shortage)
 
     def _field(self, completion: Completion, views: ObjectViews, evidence: Evidence) -> SurfaceField:
         log.debug("%s: %s", completion.model, dict(completion.diagnostics))
-        return imagined_field(completion, views.object_frame, evidence.grid, self.config.evidence)
+        self.warnings.extend(completion.warnings)
+
+        def on_step(step: int, steps: int) -> None:
+            self._tell(self._step_progress(step, steps, None, views, evidence))
+            self.checkpoint()
+
+        def late() -> bool:
+            if not self.late():
+                return False
+            self.warnings.append(
+                f"deadline of {self.request.deadline_s:g} s passed: geometry as far as it was made of what "
+                f"{completion.model} imagined"
+            )
+            return True
+
+        return imagined_field(completion, views, evidence, self.config, on_step, self.checkpoint, late)
 
     def completed(
         self,

@@ -13,7 +13,7 @@ from scipy.spatial import Delaunay, cKDTree
 from sparse_recon.config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ModelError
 from sparse_recon.evidence import Bounds, Evidence
-from sparse_recon.fuse.blend import fine_evidence, fine_grid
+from sparse_recon.fuse.blend import fine_grid
 from sparse_recon.fuse.fusion import free_space_violation, fuse
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.geometry.grids import VoxelGrid
@@ -180,7 +180,7 @@ def test_conservative_mesh_holds_the_nominal_one(count):
 def test_conservative_mesh_does_not_enter_known_free_space():
     result = fused_sphere(2, error_m=0.02)
     grid = fine_grid(sphere_field(), COARSE, evidence_of(views(2)).all_points_obj(), CONFIG.evidence)
-    bounds = Bounds.of(fine_evidence(views(2), grid, CONFIG.evidence))
+    bounds = Bounds.of(Evidence.of(views(2), grid, CONFIG.evidence))
     vertices = transform_points(inverse(OBJECT_FRAME.T_world_obj), result.conservative.vertices_world)
     assert free_space_violation(vertices.astype(np.float32), result.conservative.faces, bounds) == 0.0
     assert np.linalg.norm(vertices, axis=1).max() > RADIUS_M + 0.005  # and it grew elsewhere
@@ -242,8 +242,12 @@ def _alone(T_world_cam):
     return Renderer(far_below).render(depth_camera(160, 120), T_world_cam, shadows=False)
 
 
+def imagined(completion: Completion) -> SurfaceField:
+    return imagined_field(completion, views(1), evidence_of(views(1)), CONFIG)
+
+
 def completed_from(generated: tuple[GeneratedView, ...]):
-    surface = imagined_field(Completion("truth", 0, views=generated), OBJECT_FRAME, COARSE, CONFIG.evidence)
+    surface = imagined(Completion("truth", 0, views=generated))
     return fused(views(1), surface)
 
 
@@ -256,7 +260,7 @@ def test_generated_views_complete_a_ball_seen_from_one_side():
 
 
 def test_generated_outlines_carve_though_their_background_has_no_depth():
-    surface = imagined_field(Completion("truth", 0, views=rendered_views()), OBJECT_FRAME, COARSE, CONFIG.evidence)
+    surface = imagined(Completion("truth", 0, views=rendered_views()))
     distance = np.linalg.norm(COARSE.centres(), axis=-1) - RADIUS_M
     assert np.mean(surface.sdf_m[distance > 0.006] > 0) > 0.97
     assert np.mean(surface.sdf_m[distance < -0.006] < 0) > 0.999
@@ -264,19 +268,24 @@ def test_generated_outlines_carve_though_their_background_has_no_depth():
 
 def test_unsure_views_give_an_unsure_field():
     unsure = tuple(replace(v, confidence=np.full(v.mask.shape, 0.4, np.float32)) for v in rendered_views())
-    sure_field, unsure_field = (
-        imagined_field(Completion("truth", 0, views=v), OBJECT_FRAME, COARSE, CONFIG.evidence)
-        for v in (rendered_views(), unsure)
-    )
+    sure_field, unsure_field = (imagined(Completion("truth", 0, views=v)) for v in (rendered_views(), unsure))
     near = np.abs(np.linalg.norm(COARSE.centres(), axis=-1) - RADIUS_M) < 0.003
     assert np.median(unsure_field.sigma_m[near]) > 2 * np.median(sure_field.sigma_m[near])
 
 
+def test_an_unsure_view_still_carves_what_it_sees_through():
+    # The slack of an unsure depth must not reach from behind the cube into it.
+    unsure = tuple(replace(v, confidence=np.where(v.mask, 0.3, 0.0).astype(np.float32)) for v in rendered_views())
+    surface = imagined(Completion("truth", 0, views=unsure))
+    distance = np.linalg.norm(COARSE.centres(), axis=-1) - RADIUS_M
+    assert np.mean(surface.sdf_m[distance > 0.02] > 0) > 0.97
+
+
 def test_a_field_that_a_completer_hands_over_is_taken_as_it_is():
     surface = sphere_field()
-    assert imagined_field(Completion("m", 0, surface=surface), OBJECT_FRAME, COARSE, CONFIG.evidence) is surface
+    assert imagined(Completion("m", 0, surface=surface)) is surface
 
 
 def test_a_completion_of_nothing_is_a_failure_of_the_model():
     with pytest.raises(ModelError, match="neither"):
-        imagined_field(Completion("lazy", 0), OBJECT_FRAME, COARSE, CONFIG.evidence)
+        imagined(Completion("lazy", 0))

@@ -1,0 +1,167 @@
+"""A radiance field fitted to imagined pictures and to what cameras saw and measured: the fast way to depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sparse_recon.config import FitConfig
+from sparse_recon.errors import ConfigError, ErrorCode, ModelError
+from sparse_recon.evidence import Evidence
+from sparse_recon.fuse.radiance.field import DENSITY_SHIFT, RadianceField
+from sparse_recon.fuse.radiance.hull import possible_space
+from sparse_recon.fuse.radiance.pixels import Pixels, pixels_of
+from sparse_recon.fuse.radiance.render import Rendered, render
+from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.types import GeneratedView, ObjectViews
+
+# At first a sample within the hull takes this share of the light, one outside of it none, for good.
+FIRST_ALPHA, EMPTY_RAW = 0.12, -15.0
+COLOR_RATE = 0.1  # of the learning rate of density
+LAST_RATE = 0.1  # of the first
+SHORTCUT_ITERATIONS = 10
+# Light that ends farther than this from the measured depth, in units of the cube, costs no more.
+DEPTH_REACH = 0.25
+
+OnStep = Callable[[int, int], None]
+
+
+def fit(
+    generated: Sequence[GeneratedView],
+    observed: ObjectViews,
+    evidence: Evidence,
+    config: FitConfig,
+    seed: int,
+    on_step: OnStep = lambda step, steps: None,
+    checkpoint: Callable[[], None] = lambda: None,
+    late: Callable[[], bool] = lambda: False,
+) -> RadianceField:
+    """Fit a field over the cube of the observed object, whose half edge is one unit; its channels are colours.
+
+    Parameters
+    ----------
+    generated : pictures with masks and known cameras; depth, where they have it, is not used.
+    observed : what cameras saw, trusted fully, depth included.
+    evidence : of the observed views; what it knows to be free stays empty.
+    seed : of the pixels drawn; the same seed gives the same field on a processor.
+    on_step, checkpoint, late : as in `distil`.
+
+    Raises
+    ------
+    ModelError
+        MODEL_FAILED if no picture shows anything, or their outlines have no space in common.
+    ConfigError
+        If the device is not there.
+    """
+    if not any(view.mask.any() for view in generated):
+        raise ModelError(
+            ErrorCode.MODEL_FAILED,
+            f"none of the {len(generated)} imagined pictures shows the object: their masks are empty; try another seed",
+        )
+    device = device_of(config.device)
+    generator = torch.Generator().manual_seed(seed)
+    pixels = pixels_of(generated, observed.views, observed.object_frame, device)
+    checkpoint()
+    grid = VoxelGrid.cube(config.grid, observed.object_frame.half_side_m)
+    possible = possible_space(generated, observed.object_frame, evidence, grid, checkpoint)
+    checkpoint()
+    if not possible.any():
+        raise ModelError(
+            ErrorCode.MODEL_FAILED,
+            f"the outlines of {len(generated)} imagined pictures have no space in common that cameras did not see "
+            "to be empty: their poses or the size of the object are wrong; try another seed or view",
+        )
+    field = _first_field(config.grid, torch.from_numpy(possible), device)
+    optimizer = torch.optim.Adam(
+        [
+            {"params": [field.raw], "lr": config.learning_rate},
+            {"params": [field.features], "lr": COLOR_RATE * config.learning_rate},
+        ],
+        fused=True,
+    )
+    rates = torch.optim.lr_scheduler.ExponentialLR(optimizer, LAST_RATE ** (1.0 / max(config.iterations, 1)))
+    shortcuts = field.shortcuts()
+    for iteration in range(config.iterations):
+        checkpoint()
+        if iteration % SHORTCUT_ITERATIONS == 0:
+            shortcuts = field.shortcuts()
+        drawn = pixels.drawn(config.rays, generator)
+        background = torch.rand((config.rays, 3), generator=generator).to(device)
+        jitter = torch.rand(config.rays, generator=generator).to(device)
+        loss = misfit(render(field, drawn.rays, shortcuts, jitter), drawn, background, config)
+        if config.smooth_weight > 0:
+            loss = loss + config.smooth_weight * roughness(field)
+        optimizer.zero_grad(set_to_none=False)
+        loss.backward()
+        optimizer.step()
+        rates.step()
+        on_step(iteration + 1, config.iterations)
+        if iteration + 1 < config.iterations and late():
+            break
+    return field
+
+
+def misfit(rendered: Rendered, pixels: Pixels, background: Tensor, config: FitConfig) -> Tensor:
+    """Return how far what rays see lies from the pixels that they belong to, a scalar.
+
+    Parameters
+    ----------
+    background : (P, 3) colours put behind the picture and the pixel alike, drawn anew each time: what lets them through
+        cannot pass for paint.
+    """
+    known = ~torch.isnan(pixels.inside)
+    inside = torch.where(known, pixels.inside, 0.0)
+    trust = pixels.trust * known
+    wanted = inside[:, None] * pixels.colors + (1.0 - inside)[:, None] * background
+    color = functional.huber_loss(rendered.over(background), wanted, reduction="none", delta=0.1).sum(1) / 0.1
+    opacity = rendered.opacity.clamp(1e-4, 1.0 - 1e-4)
+    mask = functional.binary_cross_entropy(opacity, inside, reduction="none")
+    per_ray = trust * (config.color_weight * color + config.mask_weight * mask)
+    return per_ray.mean() + config.depth_weight * depth_misfit(rendered, pixels)
+
+
+def depth_misfit(rendered: Rendered, pixels: Pixels) -> Tensor:
+    """Return the mean over rays of the distance between where light ends and where it was measured to.
+
+    On the object all light ends at the measured depth. Beside it, none ends before the depth.
+    """
+    depth = pixels.depth[rendered.ray]
+    step = rendered.interval[rendered.ray]
+    away = (rendered.depths - depth).abs() - step
+    before = depth - rendered.depths - 2.0 * step
+    away = torch.where(pixels.inside[rendered.ray] == 1.0, away, before).clamp(0.0, DEPTH_REACH) / DEPTH_REACH
+    return (rendered.weights * torch.nan_to_num(away)).sum() / max(1, len(pixels.depth))
+
+
+def roughness(field: RadianceField) -> Tensor:
+    """Return the mean difference of opacity between neighbouring voxels, per voxel of a surface through the cube."""
+    alpha = -torch.expm1(-field.voxel_density() * 2.0 * field.step)
+    return sum((alpha.diff(dim=axis).abs().sum() for axis in range(3)), torch.zeros(())) / field.grid**2
+
+
+def device_of(name: str) -> str:
+    """Return `cuda` or `cpu` for auto, cuda or cpu.
+
+    Raises
+    ------
+    ConfigError
+        If cuda is asked for and not there.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError("fit.device is cuda, and PyTorch finds no CUDA device here; take auto or cpu")
+    return "cuda" if available and name != "cpu" else "cpu"
+
+
+def _first_field(grid: int, possible: Tensor, device: str) -> RadianceField:
+    field = RadianceField(3, grid, None, device)
+    density = -np.log1p(-FIRST_ALPHA) / field.step
+    first = np.log(np.expm1(density)) - DENSITY_SHIFT
+    with torch.no_grad():
+        field.raw[0, 0] = torch.where(possible, float(first), EMPTY_RAW).to(device)
+    field.scale.requires_grad_(False)
+    return field

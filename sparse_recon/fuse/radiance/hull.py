@@ -1,0 +1,58 @@
+"""Where an object can be at all, by the outlines of imagined pictures and by what cameras saw to be empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.geometry.cameras import project_points
+from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.geometry.poses import inverse, transform_points
+from sparse_recon.types import Bool, GeneratedView, ObjectFrame
+
+# Imagined pictures need not agree: so large a share of them may leave a voxel out.
+TOLERATED_SHARE = 0.15
+# A mask's rim is uncertain by this share of its extent.
+RIM = 0.02
+
+
+def possible_space(
+    generated: Sequence[GeneratedView],
+    object_frame: ObjectFrame,
+    evidence: Evidence,
+    grid: VoxelGrid,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Bool:
+    """Return the voxels of `grid`, (X, Y, Z) bool, that most outlines hold and no camera saw to be empty.
+
+    A picture has no say on what lies outside of its image. `checkpoint` is called before each and may raise to cancel.
+    """
+    centres = grid.centres().reshape(-1, 3)
+    left_out = np.zeros(len(centres), np.int32)
+    for view in generated:
+        checkpoint()
+        left_out += _left_out(view, object_frame, centres)
+    free = Bounds.of(evidence, checkpoint).free[evidence.grid.nearest(centres)]
+    possible = (left_out <= TOLERATED_SHARE * len(generated)) & ~free
+    return possible.reshape(grid.shape)
+
+
+def _left_out(view: GeneratedView, object_frame: ObjectFrame, points_obj: np.ndarray) -> Bool:
+    import cv2
+
+    if not view.mask.any():
+        return np.zeros(len(points_obj), bool)
+    rows, columns = np.nonzero(view.mask)
+    reach = 1 + int(RIM * max(np.ptp(rows), np.ptp(columns)))
+    grown = cv2.dilate(view.mask.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
+    T_cam_obj = inverse(view.frame.T_world_cam) @ object_frame.T_world_obj
+    points_cam = transform_points(T_cam_obj, points_obj)
+    pixels = np.nan_to_num(project_points(points_cam, view.frame.intrinsics), nan=-1.0)
+    u, v = np.rint(pixels).astype(np.int64).T
+    height, width = grown.shape
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    left_out = np.zeros(len(points_obj), bool)
+    left_out[inside] = ~grown[v[inside], u[inside]]
+    return left_out

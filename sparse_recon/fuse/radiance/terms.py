@@ -1,0 +1,69 @@
+"""The terms of score distillation, one function each, and how much each counts when."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sparse_recon.config import DistillConfig
+from sparse_recon.fuse.radiance.render import Rendered
+
+Term = Literal["score", "view", "view_smoothness", "near_view", "smoothness", "emptiness", "solidity"]
+# Depth smoothness of the input view counts this share of that of sampled views.
+VIEW_SMOOTHNESS = 0.1
+# Depth smoothness, and more emptiness, begin after this share of the iterations.
+SECOND_HALF = 0.5
+
+
+def weights_at(iteration: int, config: DistillConfig) -> dict[Term, float]:
+    """Return the weight of each term in an iteration (Liu et al., Zero-1-to-3, ICCV 2023, released code)."""
+    late = iteration >= SECOND_HALF * config.iterations
+    return {
+        "score": 1.0,
+        "view": config.view_weight,
+        "view_smoothness": VIEW_SMOOTHNESS * config.smooth_weight,
+        "near_view": config.near_view_weight,
+        "smoothness": config.smooth_weight if late else 0.0,
+        "emptiness": config.emptiness_weight * (config.emptiness_growth if late else 1.0),
+        "solidity": config.solidity_weight,
+    }
+
+
+def score_gradient(picture: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
+    """Return the gradient -(D - y) / sigma of the score term at pictures y (B, C, S, S); `sigma` is (B,)."""
+    return (picture.detach() - denoised) / sigma.to(picture.dtype)[:, None, None, None]
+
+
+def score_term(picture: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
+    """Return a scalar without a meaning of its own whose gradient at the picture is `score_gradient`."""
+    return (picture * score_gradient(picture, denoised, sigma)).sum()
+
+
+def smoothness(depth: Tensor) -> Tensor:
+    """Return the mean absolute difference of depth (S, S) between neighbours, along rows and columns."""
+    return 0.5 * (depth.diff(dim=0).abs().mean() + depth.diff(dim=1).abs().mean())
+
+
+def near_view_difference(picture: Tensor, near_picture: Tensor, depth: Tensor, near_depth: Tensor) -> Tensor:
+    """Return the mean absolute difference of two pictures plus that of their depths: near views look alike."""
+    return (near_picture - picture).abs().mean() + (near_depth - depth).abs().mean()
+
+
+def emptiness(rendered: Rendered, steepness: float) -> Tensor:
+    """Return the mean of log(1 + steepness * weight) over all samples of a picture (Wang et al., CVPR 2023).
+
+    It is least where few samples carry the weight of a ray: it clears fog. Skipped samples count as empty.
+    """
+    samples = max(1, len(rendered.opacity) * rendered.most_samples)
+    return torch.log1p(steepness * rendered.weights).sum() / samples
+
+
+def solidity(opacity: Tensor) -> Tensor:
+    """Return the mean of 4 o (1 - o) over the opacities o (R,) of rays: 0 where each meets a solid or nothing.
+
+    Ours. On one background thin ink of a darker colour looks like a solid of the right one, and fog of the background's
+    colour like nothing: no picture tells them apart.
+    """
+    return (4.0 * opacity * (1.0 - opacity)).mean()
