@@ -138,12 +138,12 @@ def make_venv() -> None:
 
 def install_wheels() -> None:
     """Install this package in place with what its core and its tests need."""
-    pip("wheels", ["--editable", f"{ROOT}[dev,evaluate,sim,train]"])
+    pip("wheels", ["--editable", f"{ROOT}[dev,evaluate,models,sim,train]"])
 
 
 def install_ros_wheels() -> None:
     """Install ROS 2 from wheels and point its CMake files, which name their build machine, at this Python."""
-    pip("ros", ["--editable", f"{ROOT}[dev,evaluate,sim,train,ros,ros-build]"])
+    pip("ros", ["--editable", f"{ROOT}[dev,evaluate,models,sim,train,ros,ros-build]"])
     code = "import numpy, sysconfig; print(sysconfig.get_path('include'), numpy.get_include(), sep='\\n')"
     include, numpy_include = subprocess.check_output([PYTHON, "-c", code], text=True).split()
     for path in (VENV / "share").rglob("*.cmake"):

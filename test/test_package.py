@@ -126,6 +126,8 @@ def test_base_dependencies_are_what_the_library_imports():
         "mujoco",
         "rerun",
         "accelerate",
+        "diffusers",
+        "transformers",
     }  # and compression is of the standard library from Python 3.14 on
     imported: set[str] = set()
     for path in (ROOT / "sparse_recon").rglob("*.py"):

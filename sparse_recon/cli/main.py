@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": ("demo", "simulate a tabletop, replay it and show the result"),
     "simulate": ("simulate", "write a simulated recording"),
     "train": ("train", "make training data and train the default model"),
+    "weights": ("weights", "check and convert the published weights of a model"),
     "doctor": ("doctor", "say what this machine has and what is missing"),
 }
 _EXIT_HELP = "exit codes: 0 done, 2 bad usage, 3 refused for lack of evidence, 130 interrupted by Ctrl-C, 1 otherwise"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from sparse_recon.complete.base import ViewCompleter
 from sparse_recon.errors import ErrorCode, ModelError
@@ -11,6 +12,7 @@ from sparse_recon.errors import ErrorCode, ModelError
 COMPLETERS: dict[str, str] = {
     "carve": "sparse_recon.complete.carve:CarveCompleter",
     "compact": "sparse_recon.complete.compact:CompactCompleter",
+    "zero123": "sparse_recon.complete.zero123:Zero123Completer",
 }
 
 
@@ -31,3 +33,25 @@ def create(name: str) -> ViewCompleter:
     check_known(name)
     module, _, cls = COMPLETERS[name].partition(":")
     return getattr(importlib.import_module(module), cls)()
+
+
+# Models whose weights are published elsewhere: name -> module:function that returns their layout.
+PUBLISHED: dict[str, str] = {
+    "zero123": "sparse_recon.complete.zero123.weights:layout",
+}
+
+
+def published_layout(name: str) -> Any:
+    """Return the `complete.latent.layout.Layout` of a model's weights.
+
+    Raises
+    ------
+    ModelError
+        MODEL_UNKNOWN if no model has that name, or its weights come with the package.
+    """
+    if name not in PUBLISHED:
+        raise ModelError(
+            ErrorCode.MODEL_UNKNOWN, f"no published weights belong to {name!r}; they do to: {', '.join(PUBLISHED)}"
+        )
+    module, _, function = PUBLISHED[name].partition(":")
+    return getattr(importlib.import_module(module), function)()

@@ -1,0 +1,1 @@
+"""What the Stable-Diffusion family shares: networks, checkpoint key maps, samplers."""

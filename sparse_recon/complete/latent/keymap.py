@@ -1,0 +1,181 @@
+"""Names of tensors in one layout from those in another, by rules on prefixes; strict, and the same rules both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+class Op(Enum):
+    """What happens to a tensor on its way into our layout."""
+
+    SAME = "same"
+    TRANSPOSED = "transposed"
+    # A 1 x 1 convolution is a linear layer.
+    SQUEEZED = "squeezed"
+    # One tensor that holds several, stacked along its first axis.
+    SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Tensors `source` and `source.*` of a file are `target` and `target.*` of a module, several after a split."""
+
+    source: str
+    target: str | tuple[str, ...]
+    op: Op = Op.SAME
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Where a tensor of a module comes from: a tensor of the file, and its part where that is split."""
+
+    source: str
+    op: Op
+    part: int = 0
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a module's tensors are read from a file, and all that stands in the way.
+
+    Attributes
+    ----------
+    pieces : source of each tensor of the module.
+    unknown : tensors of the file that no rule names.
+    missing : tensors of the module that the file lacks.
+    misshaped : sentences, one a tensor.
+    """
+
+    pieces: Mapping[str, Piece]
+    unknown: tuple[str, ...]
+    missing: tuple[str, ...]
+    misshaped: tuple[str, ...]
+
+    @property
+    def faults(self) -> list[str]:
+        """Every fault, one a line; empty: exact."""
+        return [
+            *(f"unknown: {name}" for name in self.unknown),
+            *(f"missing: {name}" for name in self.missing),
+            *(f"misshaped: {sentence}" for sentence in self.misshaped),
+        ]
+
+
+def reading(found: Mapping[str, Shape], rules: Sequence[Rule], wanted: Mapping[str, Shape]) -> Reading:
+    """Plan how the tensors of a file become those of a module.
+
+    Parameters
+    ----------
+    found : shapes in the file by name.
+    rules : of names; the longest source that fits decides.
+    wanted : shapes in the module by name.
+    """
+    by_source = {rule.source: rule for rule in rules}
+    pieces: dict[str, Piece] = {}
+    unknown, misshaped = [], []
+    for name, shape in found.items():
+        rule = _longest(name, by_source)
+        rest = name[len(rule.source) :] if rule else ""
+        targets = [target + rest for target in rule.targets] if rule else []
+        if rule is None or not set(targets) & wanted.keys():
+            unknown.append(name)
+            continue
+        for part, target in enumerate(targets):
+            piece = Piece(name, rule.op, part, len(targets))
+            if target not in wanted:
+                unknown.append(f"{name} (would be {target})")
+            elif target in pieces:
+                misshaped.append(f"{name} and {pieces[target].source} would both be {target}")
+            elif (becomes := _shape(shape, piece)) != wanted[target]:
+                misshaped.append(f"{name} has shape {shape}, {target} needs {wanted[target]}")
+                pieces[target] = piece
+            else:
+                assert becomes == wanted[target]
+                pieces[target] = piece
+    missing = tuple(sorted(wanted.keys() - pieces.keys()))
+    return Reading(pieces, tuple(unknown), missing, tuple(misshaped))
+
+
+def read(plan: Reading, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a module's tensors from those of a file."""
+    return {target: _taken(tensors[piece.source], piece) for target, piece in plan.pieces.items()}
+
+
+def written(rules: Sequence[Rule], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a module as a file of the other layout holds them: the rules the other way round.
+
+    Raises
+    ------
+    KeyError
+        If no rule names a tensor of the module.
+    """
+    import torch
+
+    by_target = {target: rule for rule in rules for target in rule.targets}
+    out: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        prefix = _longest_prefix(name, by_target)
+        if prefix is None:
+            raise KeyError(name)
+        rule, rest = by_target[prefix], name[len(prefix) :]
+        if rule.op is Op.SPLIT:
+            out[rule.source + rest] = torch.cat([tensors[target + rest] for target in rule.targets])
+        elif rule.op is Op.TRANSPOSED:
+            out[rule.source + rest] = tensor.t()
+        elif rule.op is Op.SQUEEZED and tensor.ndim == 2:
+            out[rule.source + rest] = tensor[..., None, None]
+        else:
+            out[rule.source + rest] = tensor
+    return out
+
+
+def under(prefix: str, rules: Iterable[Rule]) -> list[Rule]:
+    """Return rules whose sources lie under a prefix of the file."""
+    return [Rule(prefix + rule.source, rule.target, rule.op) for rule in rules]
+
+
+def _longest(name: str, by_source: Mapping[str, Rule]) -> Rule | None:
+    prefix = _longest_prefix(name, by_source)
+    return None if prefix is None else by_source[prefix]
+
+
+def _longest_prefix(name: str, prefixes: Mapping[str, Rule]) -> str | None:
+    end = len(name)
+    while end > 0:
+        if name[:end] in prefixes:
+            return name[:end]
+        end = name.rfind(".", 0, end)
+    return None
+
+
+def _shape(shape: Shape, piece: Piece) -> Shape:
+    if piece.op is Op.TRANSPOSED:
+        return shape[::-1]
+    if piece.op is Op.SQUEEZED and len(shape) == 4 and shape[2:] == (1, 1):
+        return shape[:2]
+    if piece.op is Op.SPLIT and shape and shape[0] % piece.parts == 0:
+        return (shape[0] // piece.parts, *shape[1:])
+    return shape
+
+
+def _taken(tensor: Tensor, piece: Piece) -> Tensor:
+    if piece.op is Op.TRANSPOSED:
+        return tensor.t()
+    if piece.op is Op.SQUEEZED:
+        return tensor.flatten(1) if tensor.ndim == 4 else tensor
+    if piece.op is Op.SPLIT:
+        return tensor.chunk(piece.parts)[piece.part]
+    return tensor

@@ -1,0 +1,138 @@
+"""Files of tensors, read by name: safetensors, and pickles of PyTorch of which nothing but tensors is believed."""
+
+from __future__ import annotations
+
+import pickletools
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sparse_recon.complete.latent.keymap import Shape
+from sparse_recon.errors import ErrorCode, ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAFETENSORS, PICKLES = (".safetensors",), (".ckpt", ".bin", ".pt", ".pth")
+# Names beyond these are given to nothing: an optimiser's state or a callback is read as an empty shell.
+_SAFE_MODULES = ("torch", "collections", "numpy")
+_MAX_PICKLE_BYTES = 200_000_000
+
+
+class TensorFile:
+    """Shapes of the tensors of a file by name; tensors themselves are read when they are asked for."""
+
+    def __init__(self, path: Path, tensors: Mapping[str, Any], shapes: Mapping[str, Shape], about: Mapping[str, str]):
+        self.path, self.shapes, self.about = path, dict(shapes), dict(about)
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Tensor:
+        found = self._tensors[name]
+        return found() if callable(found) and not hasattr(found, "shape") else found
+
+
+def open_tensors(path: Path) -> TensorFile:
+    """Open a file by its ending: .safetensors, or .ckpt, .bin, .pt and .pth.
+
+    Of a training checkpoint only `state_dict` is looked at.
+
+    Raises
+    ------
+    ModelError
+        MODEL_WEIGHTS_MISSING if there is no such file; MODEL_WEIGHTS_INVALID if it is damaged, or no file of tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights at {path}")
+    if path.suffix in SAFETENSORS:
+        return _safetensors(path)
+    if path.suffix in PICKLES:
+        return _pickle(path)
+    raise _invalid(path, f"its name ends with {path.suffix!r}, accepted are {', '.join(SAFETENSORS + PICKLES)}")
+
+
+def _safetensors(path: Path) -> TensorFile:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file = safe_open(path, framework="pt")
+        names = list(file.keys())
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        about = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise _invalid(path, f"it is no whole safetensors file ({error})") from error
+    return TensorFile(path, {name: _later(file, name) for name in names}, shapes, about)
+
+
+def _later(file: Any, name: str) -> Any:
+    return lambda: file.get_tensor(name)
+
+
+def _pickle(path: Path) -> TensorFile:
+    import pickle
+
+    import torch
+
+    try:
+        with _shells(_foreign_names(path)):
+            held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _invalid(path, f"PyTorch's reader of tensors refuses it ({reason})") from error
+    if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
+        held = held["state_dict"]
+    if not isinstance(held, dict):
+        raise _invalid(path, f"it holds a {type(held).__name__}, expected are tensors by name")
+    tensors = {str(name): value for name, value in held.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise _invalid(path, "it holds no tensors by name")
+    return TensorFile(path, tensors, {name: tuple(t.shape) for name, t in tensors.items()}, {})
+
+
+def _foreign_names(path: Path) -> set[tuple[str, str]]:
+    """Return the classes that a checkpoint names beside PyTorch's own; its pickle is read, not run."""
+    if not zipfile.is_zipfile(path):
+        return set()
+    with zipfile.ZipFile(path) as archive:
+        entries = [e for e in archive.infolist() if e.filename.endswith("data.pkl")]
+        if not entries or entries[0].file_size > _MAX_PICKLE_BYTES:
+            return set()
+        data = archive.read(entries[0])
+    found = set()
+    for code, argument, _ in pickletools.genops(data):
+        if code.name == "GLOBAL" and argument:
+            module, _, name = str(argument).partition(" ")
+            if module.split(".")[0] not in _SAFE_MODULES:
+                found.add((module, name))
+    return found
+
+
+@contextmanager
+def _shells(names: set[tuple[str, str]]) -> Iterator[None]:
+    """Let PyTorch's reader make an empty object wherever a checkpoint names one of these classes.
+
+    Training frameworks write their callbacks beside the weights. Nothing of that name is imported or run.
+    """
+    import torch
+
+    shells: list[Any] = [type(name, (_Shell,), {"__module__": module, "__qualname__": name}) for module, name in names]
+    with torch.serialization.safe_globals(shells):
+        yield
+
+
+class _Shell(dict):
+    """Stands for an object of a class that is not to be known."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _invalid(path: Path, found: str) -> ModelError:
+    return ModelError(
+        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; get the file again"
+    )

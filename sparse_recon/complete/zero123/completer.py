@@ -1,0 +1,155 @@
+"""Zero-1-to-3 on the robot's own frames: one of them is shown to it, and it draws a ring of views around the object."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
+from sparse_recon.complete.carve import CarveCompleter
+from sparse_recon.complete.latent.architectures import INSTALL
+from sparse_recon.complete.zero123.picture import InputPicture, input_picture, object_mask
+from sparse_recon.complete.zero123.pose import SphericalCamera, picture_camera, ring
+from sparse_recon.complete.zero123.weights import Zero123Size, layout
+from sparse_recon.config import SessionConfig
+from sparse_recon.errors import DependencyError, ErrorCode, ModelError
+from sparse_recon.types import Completion, Float32, Float64, Frame, GeneratedView, ObjectView, SurfaceField, UInt8
+
+if TYPE_CHECKING:
+    from sparse_recon.complete.zero123.sampling import ViewSampler
+
+# Its pictures are on white: what is darker is the object.
+WHITE = 243
+# How far a drawn picture is believed before views are compared with each other.
+CONFIDENCE = 0.5
+# Far from the world's other stamps: imagined frames are no camera's.
+STAMP_NS = 0
+
+
+class Zero123Completer(ViewCompleter):
+    """Imagines views; `fuse` fits a volume to them, or distils one from what the model says of any view."""
+
+    name = "zero123"
+
+    def __init__(self, size: Zero123Size | None = None) -> None:
+        self._size = size or Zero123Size()
+        self._sampler: ViewSampler | None = None
+        self._model: Any = None
+        self._carve = CarveCompleter()
+
+    def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
+        """Read the weights, strictly; see `ViewCompleter.load`."""
+        from sparse_recon.complete.latent.layout import find_weights, missing
+
+        own, known = config.zero123, layout(self._size)
+        if not own.weights:
+            raise missing("", known)
+        for library in ("diffusers", "transformers", "torch"):
+            if find_spec(library) is None:
+                raise DependencyError(library, "the model zero123", INSTALL)
+        from sparse_recon.complete.processor import chosen_device, chosen_dtype
+        from sparse_recon.complete.zero123.model import Zero123Model
+        from sparse_recon.complete.zero123.sampling import ViewSampler
+
+        device = chosen_device(own.device)
+        on_progress(0.1, "libraries are there")
+        found = find_weights(Path(own.weights).expanduser(), known, own.averaged)
+        on_progress(0.6, "weights read")
+        self._model = Zero123Model(found.tensors, self._size, device, chosen_dtype(own.precision, device))
+        if own.compile:
+            self._model.compile()
+        self._sampler = ViewSampler(self._model, own)
+        on_progress(1.0, f"networks on {device}")
+
+    def complete(self, task: CompletionTask) -> Completion:
+        """Imagine views of the object; see `ViewCompleter.complete`."""
+        if self._sampler is None:
+            raise ModelError(
+                ErrorCode.MODEL_FAILED, "zero123 was asked before its weights were loaded: call load first"
+            )
+        # 1. Where the object's middle is and how large it is, by what carving makes of it: also the first preview.
+        silent = replace(task, on_step=lambda step, count, field: task.checkpoint())
+        prior = self._carve.complete(silent).surface
+        assert prior is not None
+        task.on_step(0, 1, prior)
+        middle_obj, unit_m = extent(prior, task)
+        T_world_centre = task.views.object_frame.T_world_obj.copy()
+        T_world_centre[:3, 3] += T_world_centre[:3, :3] @ middle_obj
+
+        # 2. The picture that it is shown.
+        view = shown_view(task.views.views)
+        picture = input_picture(view, T_world_centre, unit_m)
+        task.checkpoint()
+        warnings = picture.warnings
+        if len(task.views.views) > 1:
+            warnings += (f"zero123 looks at one view of {len(task.views.views)}; the others bound its answer",)
+        if task.config.zero123.geometry == "distill":
+            from sparse_recon.complete.zero123.score import Zero123Score
+
+            score = Zero123Score(self._model, picture, unit_m)
+            return Completion(self.name, task.seed, score=score, warnings=warnings, centre_obj=middle_obj)
+
+        # 3. The views around it.
+        cameras = ring(picture.camera, task.config.zero123.views)
+        seeds = [task.seed * 1_000_003 + k for k in range(len(cameras))]
+        pictures = self._sampler.draw(
+            picture, cameras, seeds, task.config.zero123, lambda step, steps, clean: task.on_step(step, steps, prior)
+        )
+        views = tuple(
+            generated_view(rgb, camera, T_world_centre, unit_m, seed)
+            for rgb, camera, seed in zip(pictures, cameras, seeds, strict=True)
+        )
+        drawn = tuple(view for view in views if view.mask.any())
+        if not drawn:
+            raise ModelError(
+                ErrorCode.MODEL_FAILED,
+                "zero123 drew nothing but white from every side; show it another view, or try another seed",
+            )
+        return Completion(
+            self.name, task.seed, views=drawn, warnings=warnings, diagnostics=_diagnostics(picture, unit_m, self._model)
+        )
+
+
+def extent(prior: SurfaceField, task: CompletionTask) -> tuple[Float64, float]:
+    """Return the middle (3,) of a solid's bounding box in the object frame, and its longest side in metres."""
+    grid = task.evidence.grid
+    inside = np.argwhere(prior.sdf_m < 0).astype(np.float64)
+    corners = grid.points(inside) if len(inside) else task.evidence.all_points_obj().astype(np.float64)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    return 0.5 * (low + high), float((high - low).max()) + grid.voxel_m
+
+
+def shown_view(views: tuple[ObjectView, ...]) -> ObjectView:
+    """Return the view in which most pixels are the object's, less those that something else may hide."""
+
+    def worth(view: ObjectView) -> float:
+        border = view.mask.copy()
+        border[1:-1, 1:-1] = False
+        return float(view.mask.sum()) - 20.0 * float(border.sum())
+
+    return max(views, key=worth)
+
+
+def generated_view(
+    rgb: UInt8, camera: SphericalCamera, T_world_centre: Float64, unit_m: float, seed: int
+) -> GeneratedView:
+    """Return a drawn picture (P, P, 3) as a frame of the world."""
+    mask = object_mask(rgb, WHITE)
+    T_world_cam = T_world_centre @ camera.T_obj_cam(unit_m)
+    frame = Frame(np.ascontiguousarray(rgb), None, picture_camera(len(rgb)), T_world_cam, STAMP_NS, camera="zero123")
+    confidence: Float32 = np.full(mask.shape, CONFIDENCE, np.float32)
+    return GeneratedView(frame, mask, confidence, Zero123Completer.name, seed)
+
+
+def _diagnostics(picture: InputPicture, unit_m: float, model: Any) -> dict[str, float | str]:
+    return {
+        "unit_m": unit_m,
+        "elevation_deg": float(np.rad2deg(picture.camera.elevation_rad)),
+        "radius": picture.camera.radius,
+        "device": model.device,
+        "precision": str(model.dtype).removeprefix("torch."),
+    }

@@ -1,0 +1,93 @@
+"""Cameras as Zero-1-to-3 knows them: on spheres around an object of size one, looking at its centre, z up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparse_recon.geometry.poses import look_at
+from sparse_recon.types import CameraIntrinsics, Float32, Float64
+
+# Lens of 35 mm on a sensor of 32 mm; pixel centres at integers, so that the middle of 256 pixels is at 127.5.
+PICTURE_SIDE = 256
+FOCAL_PX = PICTURE_SIDE * 35.0 / 32.0
+# Cameras it was trained with stand this far from the centre, in longest sides of the object (paper, section 3.1).
+NEAREST, FARTHEST = 1.5, 2.2
+LOWEST_RAD = np.deg2rad(-15.0)
+
+
+@dataclass(frozen=True)
+class SphericalCamera:
+    """A camera that looks at the object's centre.
+
+    Attributes
+    ----------
+    polar_rad : angle from +z: 0 above, pi / 2 level.
+    azimuth_rad : angle from +x about +z.
+    radius : distance from the centre, in longest sides of the object.
+    """
+
+    polar_rad: float
+    azimuth_rad: float
+    radius: float
+
+    @classmethod
+    def at(cls, centre: Sequence[float] | Float64) -> SphericalCamera:
+        """Return the camera at a place (3,), relative to the object's centre; above, its azimuth is 0."""
+        x, y, z = (float(v) for v in centre)
+        across = float(np.hypot(x, y))
+        return cls(float(np.arctan2(across, z)), float(np.arctan2(y, x)), float(np.sqrt(x * x + y * y + z * z)))
+
+    @property
+    def elevation_rad(self) -> float:
+        return 0.5 * np.pi - self.polar_rad
+
+    def centre(self) -> Float64:
+        """Return the place (3,) of the camera, relative to the object's centre."""
+        sin = np.sin(self.polar_rad)
+        return self.radius * np.array(
+            [sin * np.cos(self.azimuth_rad), sin * np.sin(self.azimuth_rad), np.cos(self.polar_rad)]
+        )
+
+    def T_obj_cam(self, unit_m: float = 1.0) -> Float64:
+        """Return (4, 4), the optical frame (x right, y down, z forward) relative to the object's centre."""
+        return look_at(unit_m * self.centre(), (0.0, 0.0, 0.0))
+
+
+def pose_vector(source: SphericalCamera, target: SphericalCamera) -> Float32:
+    """Return (4,): difference of polar angle, sine and cosine of that of azimuth, difference of radius.
+
+    Plain differences, as released; no rotations are composed.
+    """
+    turn = (target.azimuth_rad - source.azimuth_rad) % (2 * np.pi)
+    polar = target.polar_rad - source.polar_rad
+    return np.array([polar, np.sin(turn), np.cos(turn), target.radius - source.radius], np.float32)
+
+
+def picture_camera(side: int = PICTURE_SIDE) -> CameraIntrinsics:
+    """Return the pinhole camera that all its pictures are taken with, for a picture of `side` pixels."""
+    focal, middle = FOCAL_PX * side / PICTURE_SIDE, 0.5 * side - 0.5
+    return CameraIntrinsics(side, side, np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
+
+
+def ring(source: SphericalCamera, count: int) -> list[SphericalCamera]:
+    """Return `count` cameras around the object: evenly turned away from `source`, by turns lower and higher, one above.
+
+    Each keeps the radius of `source`, which the model is surest of. The last looks down from 75 degrees onto the far
+    side if there are more than three.
+    """
+    above = 1 if count > 3 else 0
+    around = count - above
+    cameras = [
+        SphericalCamera(
+            0.5 * np.pi - np.deg2rad((35.0, 5.0)[k % 2]),
+            source.azimuth_rad + 2 * np.pi * (k + 1) / (around + 1),
+            source.radius,
+        )
+        for k in range(around)
+    ]
+    if above:
+        cameras.append(SphericalCamera(np.deg2rad(15.0), source.azimuth_rad + np.pi, source.radius))
+    return cameras

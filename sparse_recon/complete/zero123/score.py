@@ -1,0 +1,52 @@
+"""What Zero-1-to-3 says of pictures that nobody took, for score distillation (SJC, arXiv 2212.00774)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparse_recon.complete.latent.schedules import alpha_bars
+from sparse_recon.complete.zero123.model import Zero123Model
+from sparse_recon.complete.zero123.picture import InputPicture
+from sparse_recon.complete.zero123.pose import FARTHEST, PICTURE_SIDE, SphericalCamera, picture_camera, pose_vector
+from sparse_recon.complete.zero123.sampling import as_tensor
+from sparse_recon.types import Float64
+
+# Of the 3D stage as released: noisiest and cleanest levels that are left out, guidance, cameras of the sampled views.
+SKIP_NOISIEST, SKIP_CLEANEST = 30, 10
+GUIDANCE = 100.0
+RADII, HEIGHTS = (1.8, FARTHEST), (-0.5, FARTHEST)
+
+
+class Zero123Score:
+    """A `types.PictureScore`: pictures are latents of four channels; see there."""
+
+    def __init__(self, model: Zero123Model, picture: InputPicture, unit_m: float) -> None:
+        self._model, self._source = model, picture.camera
+        self.channels, self.size = model.latent_shape[0], model.latent_shape[1]
+        self.focal = picture_camera(self.size).fx
+        self.unit_m, self.device = unit_m, model.device
+        self.radius, self.height = RADII, HEIGHTS
+        self.T_obj_input = picture.camera.T_obj_cam()
+        self.input_picture = as_tensor(picture)[0].to(model.device)
+        self._context = model.context(as_tensor(picture) * 2 - 1)
+        self.background = model.encoded(torch.ones(1, 3, PICTURE_SIDE, PICTURE_SIDE))[0]
+        alpha = alpha_bars()
+        self._ladder = np.sqrt((1 - alpha) / alpha)
+        self.sigmas: Float64 = self._ladder[::-1][SKIP_NOISIEST:-SKIP_CLEANEST].copy()
+
+    @torch.no_grad()
+    def denoised(self, noisy: Tensor, sigma: Tensor, T_obj_cam: Float64) -> Tensor:
+        """See `PictureScore`: D = z - sigma * eps(z / sqrt(1 + sigma^2), t)."""
+        poses = np.stack([pose_vector(self._source, SphericalCamera.at(T[:3, 3])) for T in T_obj_cam])
+        out = []
+        for z, level, pose in zip(noisy, sigma, torch.from_numpy(poses).to(noisy), strict=True):
+            t = int(np.abs(self._ladder - float(level)).argmin())
+            scaled = z[None] / (1 + level**2) ** 0.5
+            out.append(z[None] - level * self._model.noise(scaled, t, pose[None], self._context, GUIDANCE))
+        return torch.cat(out)
+
+    def decoded(self, pictures: Tensor) -> Tensor:
+        """Return the colours (B, 3, 256, 256) in [0, 1] of latents (B, 4, S, S); differentiable."""
+        return self._model.decoded(pictures)

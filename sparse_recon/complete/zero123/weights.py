@@ -1,0 +1,75 @@
+"""The files that weights of Zero-1-to-3 come in, and the sizes of its networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize, clip_vision, unet, vae
+from sparse_recon.complete.latent.keymap import Rule, under
+from sparse_recon.complete.latent.layout import Layout, Part, old_attention
+from sparse_recon.complete.latent.ldm import clip_rules, unet_rules, vae_rules
+
+POSE_NUMBERS = 4
+_UNET, _VAE, _CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model.visual."
+SOURCE = (
+    "Get 105000.ckpt from huggingface.co/cvlab/zero123-weights, or zero123-xl.ckpt from "
+    "zero123.cs.columbia.edu/assets (about 15 GB each), a safetensors copy of either, or a folder in the layout of "
+    "diffusers (unet, vae, image_encoder, cc_projection)."
+)
+# Left-overs of CLIP's text side, and schedules, which are computed anew.
+DROPPED = (
+    r"model_ema\.(decay|num_updates)",
+    r"cond_stage_model\.model\.(positional_embedding|text_projection|logit_scale|token_embedding\.weight|ln_final\..*)",
+    r"cond_stage_model\.(mean|std)",
+    r"betas|alphas_cumprod(_prev)?|(sqrt|log)_.*|posterior_.*|lvlb_weights|logvar",
+)
+
+
+@dataclass(frozen=True)
+class Zero123Size:
+    """Sizes of the networks; the defaults are the published ones."""
+
+    unet: UNetSize = field(default_factory=UNetSize)
+    vae: VaeSize = field(default_factory=VaeSize)
+    clip: ClipSize = field(default_factory=ClipSize)
+
+    def projection(self) -> Any:
+        """Return the linear layer from a picture's token and a pose to the context."""
+        import torch
+
+        return torch.nn.Linear(self.clip.projection + POSE_NUMBERS, self.unet.context)
+
+
+def layout(size: Zero123Size | None = None) -> Layout:
+    """Return the files that weights of these sizes come in."""
+    size = size or Zero123Size()
+    parts = {
+        "unet": Part(lambda: unet(size.unet), ("unet",)),
+        "vae": Part(
+            lambda: vae(size.vae),
+            ("vae",),
+            (*old_attention("encoder.mid_block.attentions.0"), *old_attention("decoder.mid_block.attentions.0")),
+        ),
+        "image_encoder": Part(lambda: clip_vision(size.clip), ("image_encoder",)),
+        "cc_projection": Part(
+            size.projection,
+            ("cc_projection", "clip_camera_projection"),
+            tuple(Rule(f"{name}.{kind}", kind) for name in ("projection", "proj") for kind in ("weight", "bias")),
+        ),
+    }
+    published = [
+        *_into("unet", under(_UNET, unet_rules(size.unet))),
+        *_into("vae", under(_VAE, vae_rules(size.vae))),
+        *_into("image_encoder", under(_CLIP, clip_rules(size.clip))),
+        Rule("cc_projection", "cc_projection"),
+    ]
+    return Layout("zero123", parts, published, DROPPED, (_UNET, "diffusion_model."), SOURCE)
+
+
+def _into(part: str, rules: list[Rule]) -> list[Rule]:
+    renamed = []
+    for rule in rules:
+        targets = tuple(f"{part}.{target}" for target in rule.targets)
+        renamed.append(Rule(rule.source, targets if len(targets) > 1 else targets[0], rule.op))
+    return renamed
