@@ -93,7 +93,9 @@ def test_a_cancel_while_geometry_is_made_stops_it(session):
 
 
 def test_a_passed_deadline_ends_the_fit_with_a_warning(session):
-    result = session.complete(CompletionRequest(label=1, deadline_s=1.2))
+    # More steps than any machine takes in that time, which is enough to look at the frames.
+    session.configure(load_config({**SMALL, "fit.iterations": 100_000}))
+    result = session.complete(CompletionRequest(label=1, deadline_s=5.0))
     assert any("geometry as far as it was made" in warning for warning in result.quality.warnings)
 
 
