@@ -5,8 +5,8 @@
 
 The plain loop is what examples with diffusers do: one view at a time, fp32, two passes of guidance in one batch, plain
 attention. Both have the same weights and draw the same noise; how far their answers differ is given in units of the
-spread of the answer. The floor is 176.3 GFLOP a view and pass (UNet with 8 input channels on 32 x 32 latents) at the rate
-at which this device multiplies square matrices of the same type.
+spread of the answer. The floor is 176.3 GFLOP a view and pass (UNet with 8 input channels on 32 x 32 latents) at the
+rate at which this device multiplies square matrices of the same type.
 """
 
 from __future__ import annotations
