@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparse_recon.complete.registry import COMPLETERS
+from sparse_recon.complete.registry import COMPLETERS, PUBLISHED
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.evaluate import baselines
@@ -23,6 +23,11 @@ TRUTH = "truth"
 def method_names() -> tuple[str, ...]:
     """Return all methods, weakest assumption first."""
     return (*baselines.BASELINES, *COMPLETERS, TRUTH)
+
+
+def ready_methods() -> tuple[str, ...]:
+    """Return the methods that need no weights from elsewhere."""
+    return tuple(name for name in method_names() if name not in PUBLISHED)
 
 
 def check_methods(names: Sequence[str]) -> None:

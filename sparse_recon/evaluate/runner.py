@@ -13,7 +13,7 @@ from sparse_recon.errors import DependencyError
 from sparse_recon.evaluate.cases import diameter, make_case
 from sparse_recon.evaluate.environment import machine, versions
 from sparse_recon.evaluate.examples import save_example
-from sparse_recon.evaluate.methods import Contestant, check_methods, method_names
+from sparse_recon.evaluate.methods import Contestant, check_methods, ready_methods
 from sparse_recon.evaluate.metrics.checks import check_true_mesh
 from sparse_recon.evaluate.objects import ScoredObject
 from sparse_recon.evaluate.peak_memory import PeakMemory
@@ -36,7 +36,7 @@ class Study:
     Attributes
     ----------
     objects : each name once.
-    methods : names of `method_names()`; none for all.
+    methods : names of `method_names()`; none for all that need no weights from elsewhere.
     config : parameters of the sessions that complete.
     example_method : method whose answers are kept for a contact sheet; empty for none.
     """
@@ -49,7 +49,7 @@ class Study:
 
     def __post_init__(self) -> None:
         check_methods(self.methods)
-        object.__setattr__(self, "methods", self.methods or method_names())
+        object.__setattr__(self, "methods", self.methods or ready_methods())
 
     def keys(self, task: Task) -> Iterator[Key]:
         """Yield what one task has to score."""

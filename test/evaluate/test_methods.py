@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.evaluate.cases import Case, make_case
-from sparse_recon.evaluate.methods import Contestant, check_methods, method_names
+from sparse_recon.evaluate.methods import Contestant, check_methods, method_names, ready_methods
 from sparse_recon.evaluate.objects import procedural_objects
 from sparse_recon.evaluate.prediction import Prediction
 from sparse_recon.evaluate.protocol import Protocol
@@ -27,7 +27,7 @@ def case() -> Case:
 @pytest.fixture(scope="module")
 def one(case: Case) -> dict[str, Prediction]:
     contestant = Contestant()
-    return {name: contestant.predict(name, case.seen_from(1)) for name in method_names()}
+    return {name: contestant.predict(name, case.seen_from(1)) for name in ready_methods()}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,11 @@ def test_all_answer_in_the_common_form(one: dict[str, Prediction]):
         ), name
         assert (answer.surface is None) == (name == "observed")
         assert (answer.confidence is not None) == (name in COMPLETERS)
+
+
+def test_models_whose_weights_are_elsewhere_are_measured_by_name_only():
+    assert set(method_names()) - set(ready_methods()) == {"zero123"}
+    check_methods(["zero123"])
 
 
 def test_observed_points_lie_on_the_truth_and_claim_nothing_else(one: dict[str, Prediction], case: Case):

@@ -71,14 +71,14 @@ def _later(file: Any, name: str) -> Any:
 
 
 def _pickle(path: Path) -> TensorFile:
-    import pickle
-
     import torch
 
     try:
         with _shells(_foreign_names(path)):
             held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a damaged or hostile file makes the reader say
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _invalid(path, f"PyTorch's reader of tensors refuses it ({reason})") from error
     if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
