@@ -26,7 +26,7 @@ CORE = (
 
 # Networks are classes of PyTorch's own: only what loads a model imports these.
 NETWORKS = (
-    "sparse_recon.complete.processor",
+    "sparse_recon.processor",
     *(
         f"sparse_recon.complete.compact.{name}"
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")

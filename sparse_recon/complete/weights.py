@@ -19,6 +19,7 @@ MAX_HEADER_BYTES = 16_000_000
 # What NumPy has a type for, by the names of the format.
 DTYPES = ("BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64")
 _NAMED_AT_MOST = 5
+_READ_BYTES = 1 << 20
 
 
 def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], sha256: str = "") -> Weights:
@@ -71,12 +72,18 @@ def _check_header(path: Path) -> None:
 def _check_hash(path: Path, sha256: str) -> None:
     if not sha256:
         return
+    found = sha256_of(path)
+    if found != sha256.lower():
+        raise _invalid(path, f"its sha256 is {found}, expected is {sha256.lower()}")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(_READ_BYTES):
             digest.update(block)
-    if digest.hexdigest() != sha256.lower():
-        raise _invalid(path, f"its sha256 is {digest.hexdigest()}, expected is {sha256.lower()}")
+    return digest.hexdigest()
 
 
 def _check_tensors(path: Path, found: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import suppress
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.complete.latent.layout import FoundWeights, Layout, find_weights
+from sparse_recon.complete.weights import sha256_of
 from sparse_recon.errors import ErrorCode, FileError
 
 DTYPES = ("fp32", "bf16", "fp16")
-_READ_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def convert(path: Path, out: Path, layout: Layout, dtype: str = "fp32", averaged
         "model": layout.model,
         "source": Path(path).name,
         "source_kind": found.kind,
-        "source_sha256": "" if Path(path).is_dir() else sha256_of(path),
+        "source_sha256": "" if Path(path).is_dir() else sha256_of(Path(path)),
         "averaged": found.averaged,
         "dtype": dtype,
     }
@@ -75,15 +74,6 @@ def convert(path: Path, out: Path, layout: Layout, dtype: str = "fp32", averaged
             partial.unlink()
         raise FileError(ErrorCode.OUTPUT_UNWRITABLE, f"{out} cannot be written: {error.strerror or error}") from error
     return _summary(out, layout, found)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _summary(path: Path, layout: Layout, found: FoundWeights) -> WeightsSummary:

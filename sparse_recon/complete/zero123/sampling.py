@@ -15,6 +15,7 @@ from sparse_recon.complete.zero123.picture import InputPicture
 from sparse_recon.complete.zero123.pose import SphericalCamera, pose_vector
 from sparse_recon.config import Zero123Config
 from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.memory import memory_shortage
 from sparse_recon.types import Float32, UInt8
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,8 @@ class ViewSampler:
         while True:
             try:
                 return self._drawn(context, poses, seeds, config, on_step)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error) or self._at_once == 1:
+            except Exception as error:
+                if memory_shortage(error) is None or self._at_once == 1:
                     raise
             # Outside the handler, so that the traceback no longer holds what was allocated.
             self._make_do(len(cameras))
@@ -101,7 +102,3 @@ def as_tensor(picture: InputPicture) -> Tensor:
 
 def _stacked(source: SphericalCamera, cameras: Sequence[SphericalCamera]) -> Float32:
     return np.stack([pose_vector(source, camera) for camera in cameras])
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparse_recon.config import FitConfig
-from sparse_recon.errors import ConfigError, ErrorCode, ModelError
+from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.radiance.field import DENSITY_SHIFT, RadianceField
 from sparse_recon.fuse.radiance.hull import possible_space
 from sparse_recon.fuse.radiance.pixels import Pixels, pixels_of
 from sparse_recon.fuse.radiance.render import Rendered, render
 from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.processor import chosen_device
 from sparse_recon.types import GeneratedView, ObjectViews
 
 # At first a sample within the hull takes this share of the light, one outside of it none, for good.
@@ -62,7 +63,7 @@ def fit(
             ErrorCode.MODEL_FAILED,
             f"none of the {len(generated)} imagined pictures shows the object: their masks are empty; try another seed",
         )
-    device = device_of(config.device)
+    device = chosen_device(config.device)
     generator = torch.Generator().manual_seed(seed)
     pixels = pixels_of(generated, observed.views, observed.object_frame, device)
     checkpoint()
@@ -141,20 +142,6 @@ def roughness(field: RadianceField) -> Tensor:
     """Return the mean difference of opacity between neighbouring voxels, per voxel of a surface through the cube."""
     alpha = -torch.expm1(-field.voxel_density() * 2.0 * field.step)
     return sum((alpha.diff(dim=axis).abs().sum() for axis in range(3)), torch.zeros(())) / field.grid**2
-
-
-def device_of(name: str) -> str:
-    """Return `cuda` or `cpu` for auto, cuda or cpu.
-
-    Raises
-    ------
-    ConfigError
-        If cuda is asked for and not there.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise ConfigError("fit.device is cuda, and PyTorch finds no CUDA device here; take auto or cpu")
-    return "cuda" if available and name != "cpu" else "cpu"
 
 
 def _first_field(grid: int, possible: Tensor, device: str) -> RadianceField:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from scenes import recording, two_objects
 
-from sparse_recon.complete import processor
+from sparse_recon import processor
 from sparse_recon.complete.base import CompletionTask
 from sparse_recon.complete.compact import completer
 from sparse_recon.complete.compact.calibration import Calibration, by_other_alone
