@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("out/training/data"), help="folder of samples (default out/training/data)"
     )
-    parser.add_argument("--scans", type=Path, metavar="DIR", help="folder of the meshes that data.scans names")
+    parser.add_argument(
+        "--scans", type=Path, nargs="+", default=[], metavar="DIR", help="folders of the meshes that data.scans names"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/training/run"), help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
@@ -98,7 +100,8 @@ def _scans(args: argparse.Namespace, config: TrainingConfig) -> tuple[Path, ...]
 
     if not config.data.scans or not args.scans:
         return ()
-    if scored := sorted(set(config.data.scans) & set(SCORED)):
+    products = {name.partition("_")[2] for name in SCORED} | set(SCORED)
+    if scored := [name for name in config.data.scans if products & set(Path(name).parts)]:
         raise ConfigError(f"data.scans names {', '.join(scored)}, which evaluation scores: leave them out")
     return scan_paths(args.scans, config.data.scans)
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse_recon.geometry.grids import VoxelGrid
+
 Field = Callable[[Tensor], Tensor]  # (N, 3) points to (N,) values
 
 
@@ -208,3 +210,18 @@ def bumpy(solid: Field, height: float, waves: np.ndarray, phases: np.ndarray) ->
     """Return a solid whose surface is displaced by waves with wave vectors (K, 3) and phases (K,)."""
     k, phase = torch.as_tensor(waves, dtype=torch.float32), torch.as_tensor(phases, dtype=torch.float32)
     return lambda p: solid(p) + height * torch.sin(p @ k.to(p).T + phase.to(p)).mean(dim=-1)
+
+
+def sampled_field(values: np.ndarray, grid: VoxelGrid) -> Field:
+    """Return a solid of distances on a grid (X, Y, Z), interpolated; beyond the grid the way to it is added."""
+    volume = torch.from_numpy(np.ascontiguousarray(values, np.float16))
+
+    def field(p: Tensor) -> Tensor:
+        index = (p - torch.tensor(grid.low_m).to(p)) / grid.voxel_m - 0.5
+        most = torch.tensor(grid.shape).to(p) - 1
+        held = torch.minimum(index.clamp(min=0), most)
+        where = (held.flip(-1) * 2 / most.flip(-1) - 1)[None, None, None]
+        inner = torch.nn.functional.grid_sample(volume.to(p)[None, None], where, align_corners=True)[0, 0, 0, 0]
+        return inner + (index - held).norm(dim=-1) * grid.voxel_m
+
+    return field
