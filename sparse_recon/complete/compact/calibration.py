@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.evidence import VoxelState
-from sparse_recon.types import Float32
+from sparse_recon.types import Float32, SurfaceField
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Calibration:
 
     hidden_by_self: float = 1.0
     hidden_by_other: float = 1.0
-    tail: float = 1.2
+    tail: float = SurfaceField.tail
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> Calibration:

@@ -6,7 +6,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,21 +60,22 @@ class Layout:
     dropped: Sequence[str]
     averaged: tuple[str, str] | None
     source: str
-    _cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all tensors in our own names."""
+        return dict(self._shapes)
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
         import torch
 
-        if "shapes" not in self._cache:
-            with torch.device("meta"):
-                built = {name: part.build() for name, part in self.parts.items()}
-            self._cache["shapes"] = {
-                f"{name}.{tensor}": tuple(value.shape)
-                for name, module in built.items()
-                for tensor, value in module.state_dict().items()
-            }
-        return dict(self._cache["shapes"])
+        with torch.device("meta"):
+            built = {name: part.build() for name, part in self.parts.items()}
+        return {
+            f"{name}.{tensor}": tuple(value.shape)
+            for name, module in built.items()
+            for tensor, value in module.state_dict().items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
