@@ -46,6 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--ship", type=Path, metavar="FILE", help="calibrate the run in --out on held-out samples, write its weights"
     )
+    parser.add_argument(
+        "--average",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="average the weights that --ship and --measure take with these, of runs that began alike",
+    )
     parser.add_argument("--count", type=at_least(1), default=24, help="samples of --sheet and --measure (default 24)")
     parser.add_argument(
         "--steps", type=at_least(1), default=1, help="denoising steps of --measure and --ship (default 1)"
@@ -119,13 +127,13 @@ def _sheet(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
-    from sparse_recon.complete.compact.weights import load_weights
     from sparse_recon.training.checkpoints import MODEL_FILE
     from sparse_recon.training.generate import HELD_OUT
     from sparse_recon.training.measure import measure, summary
     from sparse_recon.training.shards import list_samples, shard_paths
+    from sparse_recon.training.ship import averaged
 
-    net = load_weights(args.out / MODEL_FILE).net
+    net = averaged([args.out / MODEL_FILE, *args.average])
     stored = list_samples(shard_paths(args.data / HELD_OUT))
     chosen = stored[:: max(1, len(stored) // args.count)][: args.count]
     row = summary(measure(net, chosen, steps=args.steps, samples=args.samples))
@@ -136,7 +144,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
 def _ship(args: argparse.Namespace) -> dict[str, Any]:
     from sparse_recon.training.ship import ship
 
-    outcome = ship(args.out, args.data, args.ship, args.steps, args.samples)
+    outcome = ship(args.out, args.data, args.ship, args.steps, args.samples, args.average)
     print("\n".join(f"{name:16} {value}" for name, value in outcome.items()), file=sys.stderr)
     return outcome
 
