@@ -4,6 +4,7 @@
 
 - steps and samples: Chamfer distance, its share of carve's, spread of the samples, error claimed over error made, and
   seconds.
+- how much of the answer is that of carve (`flow.PRIOR_SHARE`).
 - evidence: one channel at a time is withheld from the network (which was trained with it), bounds and measured surface
   stay; then the bounds are left out, then the answer of carve is not told.
 
@@ -38,6 +39,8 @@ from sparse_recon.training.samples import Sample
 from sparse_recon.training.shards import StoredSample, list_samples, read_sample, shard_paths
 
 STEPS_SAMPLES = ((1, 1), (1, 4), (1, 8), (2, 1), (2, 4), (4, 1), (4, 4), (8, 1), (8, 4))
+
+PRIOR_SHARES = (0.0, 0.2, 0.3, 0.5, 0.7)
 
 
 def row(found: Sequence[Any], seconds: float) -> dict[str, float]:
@@ -118,6 +121,8 @@ def main() -> None:
         report[f"{steps} steps, {samples} samples"] = measured(net, stored, steps=steps, samples=samples)
     for steps in (1, 4):
         report[f"{steps} steps, 4 samples"]["spread_voxels"] = spread_of(net, stored, steps)
+    for share in PRIOR_SHARES:
+        report[f"{share:.0%} of carve's answer"] = measured(net, stored, prior_share=share)
     for name in CHANNELS:
         report[f"without {name}"] = with_reader(without(name), lambda: measured(net, stored))
     report["without bounds"] = without_bounds(lambda: measured(net, stored))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from sparse_recon.complete.compact.conditioning import TRUNCATION_VOXELS, conditioning
-from sparse_recon.complete.compact.flow import Denoised, noise_like, sample, within
+from sparse_recon.complete.compact.flow import PRIOR_SHARE, Denoised, noise_like, sample, within
 from sparse_recon.complete.compact.network import CompactNet
 from sparse_recon.complete.compact.patches import patched, unpatched
 from sparse_recon.complete.compact.volumes import CHANNELS, GRID, LEVELS, REACH_VOXELS
@@ -58,7 +59,14 @@ class Imagined:
 
 
 def imagine(
-    net: CompactNet, entry: Sample, number: int, *, told: bool = True, steps: int = 1, samples: int = 1
+    net: CompactNet,
+    entry: Sample,
+    number: int,
+    *,
+    told: bool = True,
+    steps: int = 1,
+    samples: int = 1,
+    prior_share: float = PRIOR_SHARE,
 ) -> Imagined:
     """Complete a sample; the noise of sample `number` is fixed.
 
@@ -69,7 +77,7 @@ def imagine(
     known = conditioning(batch.volumes, batch.scalars, torch.full((samples,), told, device=device))
     seeds = [number * 1009 + k for k in range(samples)]
     noise = torch.cat([noise_like((1, GRID, GRID, GRID), torch.Generator().manual_seed(seed)) for seed in seeds])
-    answer = sample(net, known, patched(noise).to(device), steps)
+    answer = sample(net, known, patched(noise).to(device), steps, prior_share=prior_share)
     occupied = within(occupancy_x0(answer), known)
     x0, occupied, claimed = (
         unpatched(v).mean(dim=0).cpu().numpy() * np.float32(TRUNCATION_VOXELS)
@@ -85,16 +93,14 @@ def imagine(
     )
 
 
-def measure(
-    net: CompactNet, stored: Sequence[StoredSample], told: bool = True, steps: int = 1, samples: int = 1
-) -> list[Measured]:
-    """Complete held-out samples and compare."""
+def measure(net: CompactNet, stored: Sequence[StoredSample], **how: Any) -> list[Measured]:
+    """Complete held-out samples, as `imagine` is told to, and compare."""
     was_training = net.training
     net.eval()
     found = []
     for number, entry in enumerate(stored):
         held = read_sample(entry)
-        found.append(_compared(entry, held, imagine(net, held, number, told=told, steps=steps, samples=samples)))
+        found.append(_compared(entry, held, imagine(net, held, number, **how)))
     net.train(was_training)
     return found
 

@@ -30,6 +30,7 @@ class Conditioning:
     spread : (B, 1, 1, 1, 1), standard deviation of x0 about it.
     lower, upper : (B, n, n, n, 8), bounds of x0.
     observed : (B, n, n, n, 8) bool, where a camera measured the surface.
+    told : (B, 1, 1, 1, 1), 1 where the prior is told.
     """
 
     channels: Tensor
@@ -39,6 +40,7 @@ class Conditioning:
     lower: Tensor
     upper: Tensor
     observed: Tensor
+    told: Tensor
 
 
 def conditioning(
@@ -84,6 +86,7 @@ def conditioning(
         lower=lower,
         upper=upper,
         observed=channel["weight"] > 0,
+        told=told.float(),
     )
 
 

@@ -1,7 +1,7 @@
 """The weights that ship with the package, in `models/`."""
 
 WEIGHTS_FILE = "compact.safetensors"
-WEIGHTS_SHA256 = "19feb085ad16b14e247ba3a010501a96a970274892603b7c923546764df56780"
+WEIGHTS_SHA256 = "9f652d0f1db9eaf9b977d00f243cd8823efbd6309a6e1461341709d8d49fc9cc"
 
 # Small and little trained, for tests: `compact.weights` takes its path.
 NANO_FILE = "compact-nano.safetensors"

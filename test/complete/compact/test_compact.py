@@ -18,7 +18,7 @@ from sparse_recon.complete.compact import completer
 from sparse_recon.complete.compact.calibration import Calibration, by_other_alone
 from sparse_recon.complete.compact.completer import CompactCompleter, with_far_distances, with_thin_parts
 from sparse_recon.complete.compact.conditioning import INPUTS, conditioning
-from sparse_recon.complete.compact.flow import Denoised, denoised, noise_like, sample
+from sparse_recon.complete.compact.flow import Denoised, denoised, noise_like, sample, within
 from sparse_recon.complete.compact.network import Architecture, CompactNet
 from sparse_recon.complete.compact.patches import VOXELS, gathered, patched, spread, unpatched
 from sparse_recon.complete.compact.sampling import Sampler
@@ -138,6 +138,18 @@ def test_every_step_keeps_to_the_bounds(told, steps):
 
     sample(network(loud=1.0), conditions, noise(2), steps, look)
     assert seen == list(range(1, steps + 1))
+
+
+def test_the_answer_is_drawn_towards_that_of_carve_where_it_is_told(told):
+    conditions, net = known(told), network(loud=0.3)
+    alone, drawn, whole = (sample(net, conditions, noise(), 1, prior_share=share).x0 for share in (0.0, 0.3, 1.0))
+    near = (alone - conditions.base).abs() > 0.02
+    away, nearer = (alone - conditions.base)[near].abs(), (drawn - conditions.base)[near].abs()
+    assert near.float().mean() > 0.05
+    assert float((nearer / away).median()) == pytest.approx(0.7, abs=0.02)
+    assert torch.allclose(whole, within(conditions.base, conditions), atol=1e-6)
+    untold = known(told, with_prior=False)
+    assert torch.equal(*(sample(net, untold, noise(), 1, prior_share=share).x0 for share in (0.0, 0.3)))
 
 
 def test_sample_does_not_depend_on_its_batch(told):
