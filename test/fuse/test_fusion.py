@@ -123,11 +123,11 @@ def test_less_certain_imagination_is_told():
 def test_colours_come_from_the_images_and_are_carried_to_unseen_surface():
     result = fused_sphere(1)
     inferred = result.provenance == Provenance.INFERRED
-    measured = result.colors[~inferred].astype(float).mean(axis=0)
-    carried = result.colors[inferred].astype(float).mean(axis=0)
-    assert np.any(result.colors[~inferred] != 128)
-    assert np.linalg.norm(carried - 128) < np.linalg.norm(measured - 128)  # faded to grey, but not grey
-    assert np.linalg.norm(carried - 128) > 1
+    measured, carried = (result.colors[part].astype(float) for part in (~inferred, inferred))
+    assert np.any(measured != 128)
+    usual = np.median(measured, axis=0)
+    assert np.abs(np.median(carried, axis=0) - usual).max() < 6  # what most of the seen side is painted like
+    assert (carried >= measured.min(axis=0) - 1).all() and (carried <= measured.max(axis=0) + 1).all()
 
 
 @pytest.mark.parametrize(("count", "sensor"), [(1, "clean"), (4, "clean"), (4, "kinect")])
