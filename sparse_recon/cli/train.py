@@ -103,13 +103,12 @@ def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any
 
 def _scans(args: argparse.Namespace, config: TrainingConfig) -> tuple[Path, ...]:
     """Return the meshes to learn from; never those that `sparse_recon evaluate` scores."""
-    from sparse_recon.evaluate.objects import SCORED
+    from sparse_recon.evaluate.objects import is_scored
     from sparse_recon.training.scans import scan_paths
 
     if not config.data.scans or not args.scans:
         return ()
-    products = {name.partition("_")[2] for name in SCORED} | set(SCORED)
-    if scored := [name for name in config.data.scans if products & set(Path(name).parts)]:
+    if scored := [name for name in config.data.scans if is_scored(name)]:
         raise ConfigError(f"data.scans names {', '.join(scored)}, which evaluation scores: leave them out")
     return scan_paths(args.scans, config.data.scans)
 

@@ -81,6 +81,11 @@ LARGEST_M = 2.0
 SMALLEST_M = 0.005
 
 
+def is_scored(path: str) -> bool:
+    """Whether a path, without suffix, names an object of the `SCORED` list, as it is called here or in its own set."""
+    return bool({word for name in SCORED for word in (name, name.partition("_")[2])} & set(Path(path).parts))
+
+
 @dataclass(frozen=True, eq=False)
 class ScoredObject:
     """One object by name; `load` gives its shape, upright on z = 0, metres.

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.training.fields import Field
+from sparse_recon.geometry.grids import VoxelGrid, solid_distances
+from sparse_recon.training.fields import Field, interpolated
 from sparse_recon.training.objects import ProceduralObject
 from sparse_recon.types import Bool, Float32, Float64
 
@@ -31,10 +31,10 @@ class BakedObject:
         """Return the signed distance, (N,) metres, at (N, 3) points, on the grid or beyond it."""
         index = (points_obj - torch.tensor(self.grid.low_m).to(points_obj)) / self.grid.voxel_m - 0.5
         held = torch.minimum(index.clamp(min=0), torch.tensor(self.grid.shape).to(points_obj) - 1)
-        value = self._sampled(self.sdf_m[None], held)[0]
+        value = interpolated(torch.as_tensor(self.sdf_m)[None], held)[0]
         beyond = (index != held).any(dim=-1)
         if beyond.any():
-            direction = self._sampled(self._gradient, held[beyond]).T
+            direction = interpolated(torch.as_tensor(self._gradient), held[beyond]).T
             nearest = held[beyond] - value[beyond, None] / self.grid.voxel_m * torch.nn.functional.normalize(direction)
             value[beyond] = (index[beyond] - nearest).norm(dim=-1) * self.grid.voxel_m
         return value
@@ -42,13 +42,6 @@ class BakedObject:
     @cached_property
     def _gradient(self) -> Float32:
         return np.stack([np.gradient(self.sdf_m, axis=k) for k in range(3)])
-
-    def _sampled(self, volumes: Float32, index: Tensor) -> Tensor:
-        """Interpolate (C, X, Y, Z) volumes at (N, 3) voxel indices: (C, N)."""
-        size = torch.tensor(self.grid.shape).to(index)
-        where = (index.flip(-1) * 2 / (size.flip(-1) - 1) - 1)[None, None, None]
-        volume = torch.as_tensor(volumes).to(index)[None]
-        return torch.nn.functional.grid_sample(volume, where, align_corners=True)[0, :, 0, 0]
 
 
 def bake(made: ProceduralObject, resolution: int = FINE) -> BakedObject | None:
@@ -126,10 +119,7 @@ def _main_part(inside: Bool) -> Bool:
 
 
 def _distances(values: Float32, inside: Bool, voxel: float) -> Float32:
-    import edt
-
-    outward, inward = edt.edt(~inside, parallel=1) * voxel, edt.edt(inside, parallel=1) * voxel
-    whole = np.where(inside, 0.5 * voxel - inward, outward - 0.5 * voxel)
+    whole = solid_distances(inside, voxel, threads=1)
     near = np.abs(whole) < NEAR_VOXELS * voxel
     gradient = np.sqrt(sum(g**2 for g in np.gradient(values, voxel)))
     first_order = values / np.clip(gradient, 0.5, 20.0)

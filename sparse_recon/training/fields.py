@@ -212,16 +212,20 @@ def bumpy(solid: Field, height: float, waves: np.ndarray, phases: np.ndarray) ->
     return lambda p: solid(p) + height * torch.sin(p @ k.to(p).T + phase.to(p)).mean(dim=-1)
 
 
+def interpolated(volumes: Tensor, index: Tensor) -> Tensor:
+    """Interpolate (C, X, Y, Z) volumes at (N, 3) continuous voxel indices that lie on the grid: (C, N)."""
+    most = torch.tensor(volumes.shape[1:]).to(index) - 1
+    where = (index.flip(-1) * 2 / most.flip(-1) - 1)[None, None, None]
+    return torch.nn.functional.grid_sample(volumes.to(index)[None], where, align_corners=True)[0, :, 0, 0]
+
+
 def sampled_field(values: np.ndarray, grid: VoxelGrid) -> Field:
     """Return a solid of distances on a grid (X, Y, Z), interpolated; beyond the grid the way to it is added."""
     volume = torch.from_numpy(np.ascontiguousarray(values, np.float16))
 
     def field(p: Tensor) -> Tensor:
         index = (p - torch.tensor(grid.low_m).to(p)) / grid.voxel_m - 0.5
-        most = torch.tensor(grid.shape).to(p) - 1
-        held = torch.minimum(index.clamp(min=0), most)
-        where = (held.flip(-1) * 2 / most.flip(-1) - 1)[None, None, None]
-        inner = torch.nn.functional.grid_sample(volume.to(p)[None, None], where, align_corners=True)[0, 0, 0, 0]
-        return inner + (index - held).norm(dim=-1) * grid.voxel_m
+        held = torch.minimum(index.clamp(min=0), torch.tensor(grid.shape).to(p) - 1)
+        return interpolated(volume[None], held)[0] + (index - held).norm(dim=-1) * grid.voxel_m
 
     return field

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sparse_recon.errors import DependencyError, ErrorCode, FileError
-from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.geometry.grids import VoxelGrid, solid_distances
 from sparse_recon.simulate.shapes import scanned_shape
 from sparse_recon.training.fields import Field, bent, sampled_field
 from sparse_recon.training.objects import ProceduralObject
@@ -56,7 +57,11 @@ def draw_scan(rng: np.random.Generator, paths: Sequence[Path]) -> ProceduralObje
     least = float(stretch.min())
     mirror = torch.tensor([float(rng.choice([-1, 1])), 1.0, 1.0])
     size_m = longest_m * float(np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))))
-    made: Field = lambda p: least * field(p * mirror.to(p) / stretch.to(p))  # noqa: E731
+
+    def changed(p: Tensor) -> Tensor:
+        return least * field(p * mirror.to(p) / stretch.to(p))
+
+    made: Field = changed
     if rng.random() < BENT_SHARE:
         made = bent(made, rng.normal(0, 0.25), rng.normal(0, 0.12), rng.uniform(-0.25, 0.25))
     return ProceduralObject(FAMILY, made, size_m)
@@ -80,19 +85,16 @@ def unit_field(path: Path) -> tuple[Field, float]:
 
 def _mesh_distances(vertices: Float32, faces: Int32, grid: VoxelGrid) -> Float32:
     """Return signed distances, on a grid, of a mesh in the same unit: exact near its surface, of the voxels beyond."""
-    import edt
-
     try:
         import open3d as o3d
     except ModuleNotFoundError as error:
         raise DependencyError("open3d", "training on scans", "pip install open3d") from error
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles(o3d.core.Tensor.from_numpy(vertices), o3d.core.Tensor.from_numpy(faces.astype(np.uint32)))
-    query = o3d.core.Tensor.from_numpy(grid.centres().astype(np.float32))
-    inside = scene.compute_occupancy(query, nthreads=1, nsamples=_VOTES).numpy() > 0.5
-    whole = edt.edt(~inside, parallel=1) - edt.edt(inside, parallel=1)
-    whole = (np.where(inside, whole + 0.5, whole - 0.5) * grid.voxel_m).astype(np.float32)
-    near = np.abs(whole) < 3 * grid.voxel_m
-    exact = scene.compute_distance(o3d.core.Tensor.from_numpy(grid.centres()[near].astype(np.float32)), nthreads=1)
-    whole[near] = np.where(inside[near], -exact.numpy(), exact.numpy())
-    return whole
+    centres = grid.centres()
+    inside = scene.compute_occupancy(o3d.core.Tensor.from_numpy(centres), nthreads=1, nsamples=_VOTES).numpy() > 0.5
+    distance = solid_distances(inside, grid.voxel_m, threads=1).astype(np.float32)
+    near = np.abs(distance) < 3 * grid.voxel_m
+    exact = scene.compute_distance(o3d.core.Tensor.from_numpy(centres[near]), nthreads=1).numpy()
+    distance[near] = np.where(inside[near], -exact, exact)
+    return distance

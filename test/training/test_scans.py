@@ -11,7 +11,7 @@ import trimesh
 
 from sparse_recon.cli.main import main
 from sparse_recon.errors import FileError
-from sparse_recon.evaluate.objects import SCORED
+from sparse_recon.evaluate.objects import SCORED, UNSCORED
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.parameter_file import read_parameter_file
 from sparse_recon.resources import share_folder
@@ -76,3 +76,4 @@ def test_configurations_that_ship_learn_from_no_scored_scan():
     for path in (share_folder("config") / "training").glob("*.yaml"):
         for name in read_parameter_file(path).get("data", {}).get("scans", []):
             assert not products & set(Path(name).parts), name
+            assert name in UNSCORED or not name.startswith(("ycb_", "gso_")), name

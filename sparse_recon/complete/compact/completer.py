@@ -18,7 +18,7 @@ from sparse_recon.complete.compact.volumes import GRID, evidence_volumes
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
-from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.geometry.grids import VoxelGrid, solid_distances
 from sparse_recon.resources import share_folder
 from sparse_recon.types import Completion, Float32, SurfaceField
 
@@ -124,15 +124,10 @@ def with_far_distances(x0: Float32, grid: VoxelGrid, unit_m: float) -> Float32:
 
     Growing a surface by its uncertainty needs true distances there.
     """
-    import edt
-
     inside = x0 < 0
     if not inside.any() or inside.all():
         return (x0 * unit_m).astype(np.float32)
-    half = 0.5 * grid.voxel_m
-    far = np.where(
-        inside, half - edt.edt(inside, parallel=0) * grid.voxel_m, edt.edt(~inside, parallel=0) * grid.voxel_m - half
-    )
+    far = solid_distances(inside, grid.voxel_m)
     near = np.clip((1.0 - np.abs(x0)) / (1.0 - TRUSTED_SHARE), 0.0, 1.0)
     return (near * x0 * unit_m + (1.0 - near) * far).astype(np.float32)
 
