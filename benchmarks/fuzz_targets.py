@@ -17,11 +17,11 @@ from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.config import SegmentConfig, SessionConfig
 from sparse_recon.errors import SparseReconError
+from sparse_recon.frames.assemble import FrameAssembler
+from sparse_recon.frames.camera_streams import CameraStreams
+from sparse_recon.frames.images import CompressedImage, RawImage, color_image, depth_image, label_image
+from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
 from sparse_recon.geometry.poses import look_at
-from sparse_recon.observe.assemble import FrameAssembler
-from sparse_recon.observe.camera_streams import CameraStreams
-from sparse_recon.observe.images import CompressedImage, RawImage, color_image, depth_image, label_image
-from sparse_recon.observe.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
 from sparse_recon.session import CompletionSession
 from sparse_recon.types import CameraIntrinsics, Frame
 

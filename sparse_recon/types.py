@@ -119,7 +119,7 @@ class Frame:
                 raise InputError(
                     ErrorCode.FRAME_INVALID,
                     f"{self.camera}: {name} must be {np.dtype(dtype)}, got {image.dtype}: decode it with "
-                    "observe.images, or convert it (depth in metres)",
+                    "frames.images, or convert it (depth in metres)",
                 )
             if image is not None and image.shape != size:
                 raise InputError(

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from sparse_recon.config import AssemblyConfig
+from sparse_recon.frames.assemble import FrameAssembler, Rejection
+from sparse_recon.frames.camera_streams import CameraStreams
+from sparse_recon.frames.images import RawImage
+from sparse_recon.frames.undistort import CameraInfo
 from sparse_recon.geometry.poses import pose
 from sparse_recon.geometry.transforms import TransformSource
-from sparse_recon.observe.assemble import FrameAssembler, Rejection
-from sparse_recon.observe.camera_streams import CameraStreams
-from sparse_recon.observe.images import RawImage
-from sparse_recon.observe.undistort import CameraInfo
 from sparse_recon.types import Float64, Frame
 
 W, H = 8, 6

@@ -18,6 +18,7 @@ CORE = (
     "messages",
     "resources",
     "geometry",
+    "frames",
     "observe",
     "evidence",
     "complete",

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sparse_recon.bags.topics import is_rectified
 from sparse_recon.errors import DependencyError
-from sparse_recon.observe.camera_streams import CameraStreams
+from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.ros import qos
 from sparse_recon.ros.input_topics import INPUT_TOPICS
 from sparse_recon.ros.node_config import NodeConfig

@@ -21,7 +21,7 @@ from sparse_recon.errors import (
     SparseReconError,
     TransformError,
 )
-from sparse_recon.observe.incoming import boxes_of, stamp_ns_of
+from sparse_recon.frames.incoming import boxes_of, stamp_ns_of
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.memory import MemoryBudget, give_back, resident_bytes

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.errors import ErrorCode, TransformError
-from sparse_recon.observe.assemble import Rejection
+from sparse_recon.frames.assemble import Rejection
 from sparse_recon.ros.camera_inputs import CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.ingest import Ingest

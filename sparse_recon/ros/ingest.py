@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.errors import ErrorCode
+from sparse_recon.frames.assemble import FrameAssembler, Rejection
+from sparse_recon.frames.camera_streams import CameraStreams
+from sparse_recon.frames.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
 from sparse_recon.geometry.transforms import TransformSource
-from sparse_recon.observe.assemble import FrameAssembler, Rejection
-from sparse_recon.observe.camera_streams import CameraStreams
-from sparse_recon.observe.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
 from sparse_recon.requests import FrameReport
 from sparse_recon.ros.memory import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig

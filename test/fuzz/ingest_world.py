@@ -18,8 +18,8 @@ from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
+from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.geometry.transforms import TransformTree
-from sparse_recon.observe.camera_streams import CameraStreams
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.memory import MemoryBudget, resident_bytes
 from sparse_recon.ros.node_config import NodeConfig, load_node_config

@@ -21,7 +21,7 @@ from sparse_recon.action import CompleteObject
 from tf2_msgs.msg import TFMessage
 
 from sparse_recon.errors import ErrorCode, SparseReconError
-from sparse_recon.observe.incoming import box_of, stamp_ns_of
+from sparse_recon.frames.incoming import box_of, stamp_ns_of
 from sparse_recon.ros import completions as module
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.goals import request_of

@@ -30,10 +30,10 @@ from fuzz.ingest_world import (
 from sensor_msgs.msg import CompressedImage, Image
 
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.observe.compressed import decoded
-from sparse_recon.observe.incoming import camera_info_of
-from sparse_recon.observe.rvl import decode_rvl
-from sparse_recon.observe.undistort import PinholeCamera, registered_depth
+from sparse_recon.frames.compressed import decoded
+from sparse_recon.frames.incoming import camera_info_of
+from sparse_recon.frames.rvl import decode_rvl
+from sparse_recon.frames.undistort import PinholeCamera, registered_depth
 from sparse_recon.types import CameraIntrinsics, Frame, OrientedBox
 
 MEGABYTE = 1_000_000

@@ -12,8 +12,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.observe.images import label_image
-from sparse_recon.observe.incoming import boxes_of, camera_info_of, image_of, labels_of, transforms_of
+from sparse_recon.frames.images import label_image
+from sparse_recon.frames.incoming import boxes_of, camera_info_of, image_of, labels_of, transforms_of
 
 
 def detected_2d(*rectangles):

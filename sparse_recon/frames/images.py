@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.observe.compressed import PNG, Size, decoded
-from sparse_recon.observe.rvl import decode_rvl
+from sparse_recon.frames.compressed import PNG, Size, decoded
+from sparse_recon.frames.rvl import decode_rvl
 from sparse_recon.types import Float32, Int32, UInt8
 
 ByteData = bytes | bytearray | memoryview | array | UInt8

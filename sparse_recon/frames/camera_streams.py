@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sparse_recon.config import AssemblyConfig
 from sparse_recon.errors import InputError
-from sparse_recon.observe.matching import StampMatcher
-from sparse_recon.observe.undistort import CameraInfo, PinholeCamera
+from sparse_recon.frames.matching import StampMatcher
+from sparse_recon.frames.undistort import CameraInfo, PinholeCamera
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from messages_rig import MS, T0, H, Rig, W, color, depth
 
 from sparse_recon.config import SessionConfig
 from sparse_recon.errors import ErrorCode
+from sparse_recon.frames.camera_streams import CameraStreams
+from sparse_recon.frames.images import RawImage
 from sparse_recon.geometry.poses import pose
 from sparse_recon.geometry.transforms import TransformTree
-from sparse_recon.observe.camera_streams import CameraStreams
-from sparse_recon.observe.images import RawImage
 from sparse_recon.session import CompletionSession
 
 UNDECODABLE = RawImage("weird", W, H, W, False, b"")

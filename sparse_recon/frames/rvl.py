@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.observe.compressed import Size, check_stated_size
+from sparse_recon.frames.compressed import Size, check_stated_size
 
 # A pixel takes at most 8 groups of half a byte: two run lengths and a difference of 17 bits.
 _MOST_BYTES_OF_A_PIXEL = 4

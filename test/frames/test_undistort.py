@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.frames.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
 from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.geometry.poses import pose
-from sparse_recon.observe.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
 from sparse_recon.types import CameraIntrinsics
 
 W, H = 160, 120

@@ -9,10 +9,10 @@ import pytest
 from messages_rig import MS, T0, H, Rig, W, depth
 
 from sparse_recon.errors import ErrorCode
+from sparse_recon.frames.camera_streams import CameraStreams
+from sparse_recon.frames.images import RawImage
+from sparse_recon.frames.undistort import CameraInfo
 from sparse_recon.geometry.poses import pose
-from sparse_recon.observe.camera_streams import CameraStreams
-from sparse_recon.observe.images import RawImage
-from sparse_recon.observe.undistort import CameraInfo
 
 
 def test_frame_holds_images_pose_and_intrinsics():

@@ -1,4 +1,4 @@
-"""Incoming messages as the records that `observe` takes. Only attributes are read, so any message class will do."""
+"""Incoming messages as the records that `frames` takes. Only attributes are read, so any message class will do."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError
+from sparse_recon.frames.images import MAX_BOXES, CompressedImage, Image, LabelBoxes, RawImage
+from sparse_recon.frames.undistort import CameraInfo
 from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, pose_from_quaternion
-from sparse_recon.observe.images import MAX_BOXES, CompressedImage, Image, LabelBoxes, RawImage
-from sparse_recon.observe.undistort import CameraInfo
 from sparse_recon.types import Float64, OrientedBox
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def stamp_ns_of(message: Any) -> int:
 
 
 def image_of(message: Any) -> Image:
-    """Return what `observe.images` decodes; the bytes are shared with the message."""
+    """Return what `frames.images` decodes; the bytes are shared with the message."""
     if hasattr(message, "format"):
         return CompressedImage(message.format, message.data)
     size = (int(message.width), int(message.height), int(message.step))

@@ -13,11 +13,11 @@ import numpy as np
 
 from sparse_recon.config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError
+from sparse_recon.frames.camera_streams import CameraInput, CameraStreams
+from sparse_recon.frames.images import Image, LabelBoxes, color_image, depth_image, label_image
+from sparse_recon.frames.matching import Stamped, Unmatched
+from sparse_recon.frames.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
 from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, TransformTree
-from sparse_recon.observe.camera_streams import CameraInput, CameraStreams
-from sparse_recon.observe.images import Image, LabelBoxes, color_image, depth_image, label_image
-from sparse_recon.observe.matching import Stamped, Unmatched
-from sparse_recon.observe.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
 from sparse_recon.types import Float32, Float64, Frame, Int32
 
 Stream = Literal["color", "depth", "labels"]
