@@ -25,8 +25,8 @@ from sparse_recon.complete.compact.sampling import Sampler
 from sparse_recon.complete.compact.shipped import WEIGHTS_FILE
 from sparse_recon.complete.compact.volumes import CHANNELS, GRID, EvidenceVolumes
 from sparse_recon.complete.compact.weights import load_weights
-from sparse_recon.config import SessionConfig
-from sparse_recon.model_config import CompactConfig
+from sparse_recon.config.model_config import CompactConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.processor import chosen_device, multiplies_bf16
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.resources import share_folder

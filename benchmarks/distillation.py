@@ -32,7 +32,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparse_recon.config import DepthConfig, SessionConfig
+from sparse_recon.config.model_config import DistillConfig, FitConfig
+from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.evaluate.metrics.calibration import expected_calibration_error, reliability
 from sparse_recon.evaluate.metrics.surface import Surface, surface_distances
 from sparse_recon.evidence import Evidence
@@ -47,7 +48,6 @@ from sparse_recon.fuse.radiance.fit import fit
 from sparse_recon.fuse.radiance.rays import square_camera
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import look_at, pose
-from sparse_recon.model_config import DistillConfig, FitConfig
 from sparse_recon.observe.views import depth_sigma
 from sparse_recon.simulate.cameras import depth_camera
 from sparse_recon.simulate.render import Renderer

@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag, FrameReader
-from sparse_recon.config import SegmentConfig, SessionConfig
+from sparse_recon.config.session_config import SegmentConfig, SessionConfig
 from sparse_recon.errors import SparseReconError
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams

@@ -72,7 +72,7 @@ def measure_replay(bag: Path, box: list[str]) -> dict[str, Any]:
 def measure_evidence(bag: Path, box: list[str]) -> dict[str, Any]:
     """Time `Evidence.add` for the views of the object."""
     from sparse_recon.bags.reader import Bag, FrameReader
-    from sparse_recon.config import SessionConfig
+    from sparse_recon.config.session_config import SessionConfig
     from sparse_recon.evidence import Evidence
     from sparse_recon.geometry.grids import VoxelGrid
     from sparse_recon.geometry.transforms import pose_from_quaternion

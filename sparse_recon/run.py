@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.confidence import probability_within

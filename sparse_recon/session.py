@@ -9,7 +9,8 @@ from threading import RLock
 
 from sparse_recon.complete.base import OnLoad, ViewCompleter
 from sparse_recon.complete.registry import create
-from sparse_recon.config import EvidenceConfig, SessionConfig
+from sparse_recon.config.parameters import highest
+from sparse_recon.config.session_config import EvidenceConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
 from sparse_recon.fuse.fusion import fuse
@@ -19,7 +20,6 @@ from sparse_recon.memory import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.catalog import ObjectCatalog
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.views import collect_views
-from sparse_recon.parameters import highest
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
 from sparse_recon.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from scenes import recording
 
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session import CompletionSession
 from sparse_recon.types import CompletedObject

@@ -11,8 +11,8 @@ import yaml
 from policy import POLICY, launched_inputs, read_policy
 
 from sparse_recon.cli.arguments import add_config_arguments, config_of
-from sparse_recon.config import SessionConfig
-from sparse_recon.parameter_file import parse_yaml, read_parameter_file
+from sparse_recon.config.parameter_file import parse_yaml, read_parameter_file
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.ros.node_config import NodeConfig, load_node_config
 from sparse_recon.ros.output_topics import NODE_TOPICS
 

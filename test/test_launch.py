@@ -13,7 +13,7 @@ import yaml
 
 from sparse_recon.cli import play, simulate
 from sparse_recon.cli.main import main
-from sparse_recon.parameters import parameters
+from sparse_recon.config.parameters import parameters
 from sparse_recon.ros.input_topics import INPUT_TOPICS
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.output_topics import NODE_TOPICS

@@ -15,7 +15,7 @@ from sessions import CONFIG, completed, digest, session_of
 
 from sparse_recon.complete.base import ViewCompleter
 from sparse_recon.complete.registry import COMPLETERS
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ErrorCode, EvidenceError, InputError, ModelError
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.requests import CompletionRequest

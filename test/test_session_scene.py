@@ -7,7 +7,7 @@ import pytest
 from scenes import recording, two_objects
 from sessions import CONFIG, digest, session_of
 
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import EvidenceError
 from sparse_recon.geometry.poses import pose
 from sparse_recon.requests import CompletionRequest

@@ -11,7 +11,7 @@ import pytest
 from scenes import around, recording
 from sessions import CONFIG, completed, digest, session_of
 
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import EvidenceError
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session import CompletionSession

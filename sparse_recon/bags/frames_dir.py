@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from sparse_recon.bags.storage import natural_order
-from sparse_recon.config import DepthConfig
+from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError
 from sparse_recon.frames.images import CompressedImage, color_image, depth_image, label_image
 from sparse_recon.types import CameraIntrinsics, Float64, Frame

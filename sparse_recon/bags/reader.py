@@ -22,7 +22,7 @@ from sparse_recon.bags.topics import (
     named_cameras,
     transform_topics,
 )
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
 from sparse_recon.frames.assemble import FrameAssembler, Rejection
 from sparse_recon.frames.camera_streams import CameraStreams

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.complete.registry import check_known
-from sparse_recon.config import SessionConfig, load_config
+from sparse_recon.config.parameter_file import parse_yaml, read_parameter_file
+from sparse_recon.config.parameters import parameters
+from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, InputError
 from sparse_recon.geometry.transforms import pose_from_quaternion
-from sparse_recon.parameter_file import parse_yaml, read_parameter_file
-from sparse_recon.parameters import parameters
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.types import OrientedBox
 

@@ -21,7 +21,7 @@ from sparse_recon.cli.arguments import (
 from sparse_recon.cli.frame_intake import FrameIntake
 from sparse_recon.cli.report import finish
 from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError
 
 

@@ -25,7 +25,7 @@ from sparse_recon.cli.run_session import (
     run_session,
 )
 from sparse_recon.cli.simulate import is_sample, write_recording
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, FileError
 from sparse_recon.simulate.recording import Recording, tabletop_recording
 from sparse_recon.simulate.truth import nearest_object, surface_distance

@@ -14,7 +14,8 @@ from typing import Any
 
 from sparse_recon.cli.arguments import at_least, config_of
 from sparse_recon.complete.registry import COMPLETERS
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.parameters import parameters
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError
 from sparse_recon.evaluate.expectations import (
     FEWEST_SEEDS,
@@ -31,7 +32,6 @@ from sparse_recon.evaluate.protocol import Protocol, changed_parameters
 from sparse_recon.evaluate.results import FILE_NAME, Results, Score, read_results, write_results
 from sparse_recon.evaluate.runner import OnScore, Study
 from sparse_recon.evaluate.tables import REFERENCE
-from sparse_recon.parameters import parameters
 
 TABLE, SHEET = "table.md", "sheet.png"
 

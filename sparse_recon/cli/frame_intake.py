@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.session import CompletionSession
 from sparse_recon.types import Float64, Frame

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparse_recon.cli.arguments import at_least
+from sparse_recon.config.parameter_file import read_parameter_file
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, ModelError
-from sparse_recon.parameter_file import read_parameter_file
 
 if TYPE_CHECKING:
     from sparse_recon.training.config import TrainingConfig
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> TrainingConfig:
-    from sparse_recon.parameter_file import parse_yaml
+    from sparse_recon.config.parameter_file import parse_yaml
     from sparse_recon.training.config import load_training_config
 
     config = load_training_config(read_parameter_file(args.config)) if args.config else load_training_config({})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.types import Completion, ObjectViews, SurfaceField
 

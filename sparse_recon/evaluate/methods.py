@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparse_recon.complete.registry import COMPLETERS, PUBLISHED
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.evaluate import baselines
 from sparse_recon.evaluate.cases import LABEL, Case

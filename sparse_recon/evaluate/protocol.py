@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.parameters import Checked, doc, parameters, replaced
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ConfigError
-from sparse_recon.parameters import Checked, doc, parameters, replaced
 
 CONDITIONS: dict[str, str] = {
     "clean": "exact depth, poses and masks",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError
 from sparse_recon.evaluate.cases import diameter, make_case
 from sparse_recon.evaluate.environment import machine, versions

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from sparse_recon.config import AssemblyConfig, DepthConfig
+from sparse_recon.config.session_config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError
 from sparse_recon.frames.camera_streams import CameraInput, CameraStreams
 from sparse_recon.frames.images import Image, LabelBoxes, color_image, depth_image, label_image

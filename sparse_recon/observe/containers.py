@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.config import SegmentConfig
+from sparse_recon.config.session_config import SegmentConfig
 from sparse_recon.types import Bool, Float32, Float64
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 600, 3000

@@ -7,7 +7,7 @@ from threading import RLock
 
 import numpy as np
 
-from sparse_recon.config import DepthConfig, SessionConfig
+from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.memory import memory_shortage

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparse_recon.config import DepthConfig, SessionConfig
+from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import cropped, project_points, unproject_depth
 from sparse_recon.geometry.clouds import robust_extent, voxel_keys

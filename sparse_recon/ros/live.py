@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.bags.topics import CameraTopics
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.ros.live_client import PATIENCE_S, Arrival, Client, GoalOutcome
 from sparse_recon.ros.player import make_room_for_images, ros_node
 

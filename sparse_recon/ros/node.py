@@ -13,8 +13,8 @@ from rclpy.clock import Clock, ClockType, JumpThreshold, ROSClock
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from sparse_recon.config.parameters import Parameter
 from sparse_recon.errors import ErrorCode, SparseReconError
-from sparse_recon.parameters import Parameter
 from sparse_recon.ros.camera_inputs import CallbackTimes, CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.diagnostics import Diagnostics, Stopwatch

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.parameters import doc, nested, replaced
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ConfigError
 from sparse_recon.footprints import FootprintConfig
-from sparse_recon.parameters import doc, nested, replaced
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 

@@ -10,8 +10,8 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from sparse_recon.config.parameters import Parameter, parameters
 from sparse_recon.errors import ConfigError
-from sparse_recon.parameters import Parameter, parameters
 from sparse_recon.ros.node_config import NodeConfig, load_node_config
 
 

@@ -12,7 +12,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from sparse_recon.config import AssemblyConfig
+from sparse_recon.config.session_config import AssemblyConfig
 from sparse_recon.errors import DependencyError, ErrorCode, TransformError
 from sparse_recon.geometry.transforms import TransformSource, TransformTree, pose_from_quaternion
 from sparse_recon.messages import Fields, header_fields, pose_fields

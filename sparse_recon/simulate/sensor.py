@@ -10,8 +10,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from scipy.stats import norm
 
+from sparse_recon.config.parameters import Checked, doc
 from sparse_recon.geometry.cameras import pixel_rays
-from sparse_recon.parameters import Checked, doc
 from sparse_recon.simulate.render import RenderedView
 from sparse_recon.types import Bool, Float32, Float64, Frame, Int32, UInt8
 

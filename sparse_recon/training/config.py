@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sparse_recon.parameters import Checked, doc, nested, replaced
+from sparse_recon.config.parameters import Checked, doc, nested, replaced
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from sparse_recon.complete.base import CompletionTask
 from sparse_recon.complete.carve import CarveCompleter
 from sparse_recon.complete.compact.volumes import GRID, distance_levels, evidence_volumes
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EvidenceError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
 from sparse_recon.geometry.clouds import voxel_means

@@ -15,7 +15,7 @@ import pytest
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.topics import CameraTopics
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ErrorCode, FileError, TransformError
 from sparse_recon.types import Frame
 

@@ -17,7 +17,7 @@ import pytest
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.cli.demo_node import run_node
 from sparse_recon.cli.main import main
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import EXIT_DONE, SparseReconError
 from sparse_recon.ros.live import run_live, why_not_here
 
@@ -27,7 +27,7 @@ RUN_LIVE = """
 import sys
 from pathlib import Path
 from sparse_recon.bags.reader import Bag, FrameReader
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.ros.live import run_live
 with Bag(Path(sys.argv[1])) as bag:
     reader = FrameReader(bag)

@@ -9,11 +9,11 @@ from sparse_recon.complete.base import CompletionTask
 from sparse_recon.complete.carve.hull import hull_sdf
 from sparse_recon.complete.carve.symmetry import SeenSpace, find_axis, find_level_mirror, find_mirror
 from sparse_recon.complete.registry import COMPLETERS, create
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.model_config import CarveConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.model_config import CarveConfig
 from sparse_recon.types import ObjectFrame, ObjectViews
 
 GRID = VoxelGrid.cube(64, 0.1)

@@ -10,7 +10,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ConfigError
 from sparse_recon.evaluate.cases import LABEL, OCCLUDED_SHARE, Case, diameter, hidden_share, make_case
 from sparse_recon.evaluate.objects import folder_objects, procedural_objects

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trimesh
 
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ErrorCode, FileError, InputError
 from sparse_recon.evaluate.objects import folder_objects, procedural_objects
 from sparse_recon.evaluate.protocol import Protocol

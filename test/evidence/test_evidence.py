@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scenes import recording
 
-from sparse_recon.config import DepthConfig, EvidenceConfig
+from sparse_recon.config.session_config import DepthConfig, EvidenceConfig
 from sparse_recon.evidence import Bounds, Evidence, VoxelState, without_outliers
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import pose

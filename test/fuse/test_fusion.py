@@ -10,7 +10,7 @@ import pytest
 from scenes import around, ball, recording
 from scipy.spatial import Delaunay, cKDTree
 
-from sparse_recon.config import DepthConfig, SessionConfig, load_config
+from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.blend import fine_grid

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rclpy.parameter import Parameter
 
+from sparse_recon.config.parameters import parameters
 from sparse_recon.errors import ConfigError, ErrorCode
-from sparse_recon.parameters import parameters
 from sparse_recon.ros.node_config import NodeConfig, load_node_config
 from sparse_recon.ros.parameters import NodeParameters
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scenes import two_objects
 
-from sparse_recon.config import SessionConfig, load_config
+from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import pose
 from sparse_recon.observe.catalog import ObjectCatalog

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scenes import around
 
-from sparse_recon.config import load_config
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ErrorCode
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.observe.frame_store import FrameStore

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scenes import around, recording
 
-from sparse_recon.config import KeyframeConfig, SessionConfig
+from sparse_recon.config.session_config import KeyframeConfig, SessionConfig
 from sparse_recon.observe.keyframes import SeenObject, choose, least_useful, sharpness
 from sparse_recon.observe.regions import LabelRegion
 from sparse_recon.observe.views import collect_views

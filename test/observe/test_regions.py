@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scenes import two_objects
 
-from sparse_recon.config import SegmentConfig
+from sparse_recon.config.session_config import SegmentConfig
 from sparse_recon.geometry.poses import look_at
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, associate_labels, window_of_box
 from sparse_recon.observe.segment import cluster_scene, survey

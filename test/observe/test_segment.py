@@ -10,7 +10,7 @@ import trimesh
 from scenes import around, ball, block, recording, two_objects
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config import SegmentConfig, load_config
+from sparse_recon.config.session_config import SegmentConfig, load_config
 from sparse_recon.geometry.poses import look_at, pose, transform_points
 from sparse_recon.observe.segment import cluster_box, cluster_scene, find_support_plane, scene_points, survey
 from sparse_recon.simulate.cameras import depth_camera

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scenes import two_objects
 
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.observe.silhouettes import silhouette_hull
 from sparse_recon.requests import CompletionRequest

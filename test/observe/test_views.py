@@ -9,7 +9,7 @@ import pytest
 from scenes import recording
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config import DepthConfig, SessionConfig, load_config
+from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.poses import inverse, pose, transform_points

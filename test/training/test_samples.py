@@ -12,7 +12,7 @@ import pytest
 from sparse_recon.complete.carve import CarveCompleter
 from sparse_recon.complete.compact.volumes import CHANNELS, LEVELS, REACH_VOXELS, evidence_volumes
 from sparse_recon.complete.registry import COMPLETERS
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.evidence import VoxelState
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session import CompletionSession

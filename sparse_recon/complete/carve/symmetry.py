@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from sparse_recon.config.model_config import CarveConfig
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.model_config import CarveConfig
 from sparse_recon.types import Float32, Float64
 
 # Reflected points this many voxels inside empty space, or this far from seen surface, are off.

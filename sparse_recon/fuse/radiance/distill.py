@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse_recon.config.model_config import DistillConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.fuse.radiance.cameras import near_eye, random_eyes, towards_origin
 from sparse_recon.fuse.radiance.field import RadianceField, Shortcuts
@@ -25,7 +26,6 @@ from sparse_recon.fuse.radiance.terms import (
     solidity,
     weights_at,
 )
-from sparse_recon.model_config import DistillConfig
 from sparse_recon.types import Float64, PictureScore
 
 # Iterations between two looks at what is empty and what is hidden.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sparse_recon.config.model_config import FitConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.radiance.field import DENSITY_SHIFT, RadianceField
@@ -16,7 +17,6 @@ from sparse_recon.fuse.radiance.hull import possible_space
 from sparse_recon.fuse.radiance.pixels import Pixels, pixels_of
 from sparse_recon.fuse.radiance.render import Rendered, render
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.model_config import FitConfig
 from sparse_recon.processor import chosen_device
 from sparse_recon.types import GeneratedView, ObjectViews
 

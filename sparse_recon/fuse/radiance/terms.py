@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sparse_recon.config.model_config import DistillConfig
 from sparse_recon.fuse.radiance.render import Rendered
-from sparse_recon.model_config import DistillConfig
 
 Term = Literal["score", "view", "view_smoothness", "near_view", "smoothness", "emptiness", "solidity"]
 # Depth smoothness of the input view counts this share of that of sampled views.

@@ -25,11 +25,11 @@ from sparse_recon.complete.compact.sampling import Sampler
 from sparse_recon.complete.compact.shipped import NANO_FILE, NANO_SHA256, WEIGHTS_FILE, WEIGHTS_SHA256
 from sparse_recon.complete.compact.volumes import CHANNELS, GRID, evidence_volumes
 from sparse_recon.complete.compact.weights import load_weights
-from sparse_recon.config import SessionConfig
+from sparse_recon.config.model_config import CompactConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.model_config import CompactConfig
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.resources import share_folder
 from sparse_recon.session import CompletionSession

@@ -21,9 +21,9 @@ from sparse_recon.complete.zero123.picture import InputPicture  # noqa: E402
 from sparse_recon.complete.zero123.pose import SphericalCamera, ring  # noqa: E402
 from sparse_recon.complete.zero123.sampling import ViewSampler  # noqa: E402
 from sparse_recon.complete.zero123.score import Zero123Score  # noqa: E402
-from sparse_recon.config import load_config  # noqa: E402
+from sparse_recon.config.model_config import Zero123Config  # noqa: E402
+from sparse_recon.config.session_config import load_config  # noqa: E402
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError  # noqa: E402
-from sparse_recon.model_config import Zero123Config  # noqa: E402
 from sparse_recon.requests import CompletionRequest  # noqa: E402
 from sparse_recon.types import ObjectView, Provenance  # noqa: E402
 

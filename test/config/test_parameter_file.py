@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sparse_recon.config.parameter_file import read_parameter_file
 from sparse_recon.errors import ConfigError, ErrorCode, FileError
-from sparse_recon.parameter_file import read_parameter_file
 
 BOTH = {"seed": 3, "depth": {"near_m": 0.3}}
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparse_recon.config.model_config import CarveConfig, CompactConfig, DistillConfig, FitConfig, Zero123Config
+from sparse_recon.config.parameters import Checked, doc, nested, replaced
 from sparse_recon.errors import ConfigError
-from sparse_recon.model_config import CarveConfig, CompactConfig, DistillConfig, FitConfig, Zero123Config
-from sparse_recon.parameters import Checked, doc, nested, replaced
 
 
 @dataclass(frozen=True)

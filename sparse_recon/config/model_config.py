@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparse_recon.parameters import Checked, doc
+from sparse_recon.config.parameters import Checked, doc
 
 
 def _device() -> Any:

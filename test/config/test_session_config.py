@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sparse_recon.config import DepthConfig, SessionConfig, load_config
+from sparse_recon.config.parameters import parameters
+from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ConfigError, ErrorCode
-from sparse_recon.parameters import parameters
 
 
 def test_dotted_and_nested_names_mean_the_same():

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sparse_recon.config.parameters import nested
 from sparse_recon.errors import ConfigError, ErrorCode, FileError
-from sparse_recon.parameters import nested
 
 NODE_NAME = "completion_node"
 _VALUES = "ros__parameters"
