@@ -31,7 +31,7 @@ from sparse_recon.complete.compact.network import CompactNet
 from sparse_recon.complete.compact.shipped import WEIGHTS_FILE
 from sparse_recon.complete.compact.volumes import CHANNELS
 from sparse_recon.complete.compact.weights import load_weights
-from sparse_recon.resources import share_folder
+from sparse_recon.machine.share import share_folder
 from sparse_recon.training import measure as measuring
 from sparse_recon.training.generate import HELD_OUT
 from sparse_recon.training.measure import measure, summary

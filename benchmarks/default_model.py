@@ -27,10 +27,10 @@ from sparse_recon.complete.compact.volumes import CHANNELS, GRID, EvidenceVolume
 from sparse_recon.complete.compact.weights import load_weights
 from sparse_recon.config.model_config import CompactConfig
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.processor import chosen_device, multiplies_bf16
+from sparse_recon.machine.processor import chosen_device, multiplies_bf16
+from sparse_recon.machine.resident_memory import peak_bytes
+from sparse_recon.machine.share import share_folder
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.resources import share_folder
-from sparse_recon.run import peak_memory_bytes
 from sparse_recon.session import CompletionSession
 from sparse_recon.simulate.recording import tabletop_recording
 
@@ -92,7 +92,7 @@ def main() -> None:
     args = parser.parse_args()
     report: dict[str, Any] = {"network": network_times(args.rounds)}
     report |= {model: object_times(model, args.rounds) for model in ("carve", "compact")}
-    report["peak_memory_mb"] = peak_memory_bytes() / 1e6
+    report["peak_memory_mb"] = peak_bytes() / 1e6
     print(json.dumps(report, indent=2))
     if args.json:
         args.json.write_text(json.dumps(report, indent=2))

@@ -20,7 +20,7 @@ import torch
 from sparse_recon.complete.latent.architectures import unet
 from sparse_recon.complete.latent.attention import attend_to_one_token
 from sparse_recon.complete.zero123.weights import Zero123Size
-from sparse_recon.processor import chosen_device, chosen_dtype
+from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
 GFLOP_PER_VIEW = 176.3
 

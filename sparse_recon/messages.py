@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.machine.share import PACKAGE, share_folder
 from sparse_recon.requests import ObjectCandidate, Progress
-from sparse_recon.resources import PACKAGE, share_folder
 from sparse_recon.types import CompletedObject, Float32, Float64, OrientedBox, QualityRecord, TriangleMesh, UInt8
 
 Fields = dict[str, Any]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +19,8 @@ from sparse_recon.fuse.fusion import FusedGeometry
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.geometry.poses import transform_points
-from sparse_recon.memory import memory_shortage
+from sparse_recon.machine.memory_shortage import memory_shortage
+from sparse_recon.machine.resident_memory import peak_bytes
 from sparse_recon.requests import CompletionRequest, Progress
 from sparse_recon.types import (
     CompletedObject,
@@ -179,7 +179,7 @@ class CompletionRun:
             conservative_watertight=fused.conservative.watertight,
             evidence_soft=soft,
             timings_s=self.timings_s,
-            peak_memory_bytes=peak_memory_bytes(),
+            peak_memory_bytes=peak_bytes(),
             input_hash=input_hash(views, self.request, self.config),
             warnings=tuple(self.warnings),
         )
@@ -265,11 +265,3 @@ def input_hash(views: ObjectViews, request: CompletionRequest, config: SessionCo
         f"{request.max_views} {request.deadline_s!r} {config!r}".encode()
     )
     return digest.hexdigest()
-
-
-def peak_memory_bytes() -> int:
-    """Return the peak resident memory of this process."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -16,7 +16,7 @@ from sparse_recon.evidence import Bounds, Evidence, without_outliers
 from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.memory import memory_shortage, tells_memory_shortage
+from sparse_recon.machine.memory_shortage import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.catalog import ObjectCatalog
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.views import collect_views

@@ -16,7 +16,7 @@ CORE = (
     "types",
     "requests",
     "messages",
-    "resources",
+    "machine",
     "geometry",
     "frames",
     "observe",
@@ -27,7 +27,7 @@ CORE = (
 
 # Networks are classes of PyTorch's own: only what loads a model imports these.
 NETWORKS = (
-    "sparse_recon.processor",
+    "sparse_recon.machine.processor",
     *(
         f"sparse_recon.complete.compact.{name}"
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")

@@ -10,7 +10,7 @@ import numpy as np
 from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.evidence.depth_filter import without_flying_pixels
-from sparse_recon.memory import memory_shortage
+from sparse_recon.machine.memory_shortage import memory_shortage
 from sparse_recon.observe.keyframes import least_useful, stands_near
 from sparse_recon.requests import FrameReport
 from sparse_recon.types import Float32, Float64, Frame

@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
+    from sparse_recon.machine.resident_memory import tame_allocator
     from sparse_recon.ros.log import RosLogHandler
-    from sparse_recon.ros.memory import tame_allocator
     from sparse_recon.ros.node import CompletionNode
 
     tame_allocator()

@@ -22,9 +22,10 @@ from sparse_recon.errors import (
     TransformError,
 )
 from sparse_recon.frames.incoming import boxes_of, stamp_ns_of
+from sparse_recon.machine.resident_memory import give_back, resident_bytes
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
 from sparse_recon.ros.ingest import Ingest
-from sparse_recon.ros.memory import MemoryBudget, give_back, resident_bytes
+from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.passes import Passes

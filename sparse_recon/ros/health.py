@@ -11,11 +11,11 @@ from typing import Any
 
 from sparse_recon.errors import ErrorCode, TransformError
 from sparse_recon.frames.assemble import Rejection
+from sparse_recon.machine.resident_memory import resident_bytes
 from sparse_recon.ros.camera_inputs import CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.input_topics import INPUT_TOPICS
-from sparse_recon.ros.memory import resident_bytes
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.transforms import TransformSubscriptions

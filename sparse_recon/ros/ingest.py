@@ -16,7 +16,7 @@ from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
 from sparse_recon.geometry.transforms import TransformSource
 from sparse_recon.requests import FrameReport
-from sparse_recon.ros.memory import MemoryBudget
+from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.session import CompletionSession
 from sparse_recon.types import Float64, Frame

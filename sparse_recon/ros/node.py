@@ -15,6 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from sparse_recon.config.parameters import Parameter
 from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.machine.resident_memory import give_back
 from sparse_recon.ros.camera_inputs import CallbackTimes, CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.diagnostics import Diagnostics, Stopwatch
@@ -32,7 +33,6 @@ from sparse_recon.ros.health import (
     worker_health,
 )
 from sparse_recon.ros.ingest import Ingest
-from sparse_recon.ros.memory import give_back
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.parameters import NodeParameters

@@ -15,7 +15,7 @@ from typing import Any
 from sparse_recon.bags.reader import Bag
 from sparse_recon.bags.topics import COMPRESSED, IMAGE, describe
 from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, SparseReconError
-from sparse_recon.resources import share_folder
+from sparse_recon.machine.share import share_folder
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.offers import Offer, chosen_offer, is_cdr, message_class, qos_profile
 from sparse_recon.ros.timeline import CLOCK, is_static, merged_transforms, timeline, within

@@ -20,7 +20,7 @@ from sparse_recon.complete.compact.network import Architecture, CompactNet
 from sparse_recon.complete.compact.volumes import GRID
 from sparse_recon.complete.compact.weights import load_weights
 from sparse_recon.errors import ConfigError, ErrorCode, FileError, ModelError
-from sparse_recon.processor import chosen_device, chosen_dtype
+from sparse_recon.machine.processor import chosen_device, chosen_dtype
 from sparse_recon.training.batches import Batch, Batches
 from sparse_recon.training.checkpoints import MODEL_FILE, STATE_FILE, read_state, write_model, write_state
 from sparse_recon.training.config import ModelConfig, TrainingConfig

@@ -20,8 +20,9 @@ from tf2_msgs.msg import TFMessage
 
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.geometry.transforms import TransformTree
+from sparse_recon.machine.resident_memory import resident_bytes
 from sparse_recon.ros.ingest import Ingest
-from sparse_recon.ros.memory import MemoryBudget, resident_bytes
+from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig, load_node_config
 from sparse_recon.session import CompletionSession
 

@@ -14,7 +14,7 @@ from sparse_recon.config.parameter_file import read_parameter_file
 from sparse_recon.errors import FileError
 from sparse_recon.evaluate.objects import SCORED, UNSCORED
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.resources import share_folder
+from sparse_recon.machine.share import share_folder
 from sparse_recon.training.bake import bake
 from sparse_recon.training.scans import FAMILY, LARGEST, SMALLEST, draw_scan, scan_paths, unit_field
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sparse_recon.complete.compact.shipped import NANO_FILE, WEIGHTS_FILE
 from sparse_recon.complete.compact.weights import load_weights
-from sparse_recon.resources import share_folder
+from sparse_recon.machine.share import share_folder
 from sparse_recon.training.measure import measure, summary
 from sparse_recon.training.samples import samples_of
 from sparse_recon.training.shards import list_samples, write_shard

@@ -19,7 +19,7 @@ from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid, solid_distances
-from sparse_recon.resources import share_folder
+from sparse_recon.machine.share import share_folder
 from sparse_recon.types import Completion, Float32, SurfaceField
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sparse_recon.complete.compact.network import CompactNet
 from sparse_recon.complete.compact.patches import patched, unpatched
 from sparse_recon.complete.compact.volumes import GRID, EvidenceVolumes
 from sparse_recon.config.model_config import CompactConfig
-from sparse_recon.processor import chosen_device, chosen_dtype
+from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
 log = logging.getLogger(__name__)
 

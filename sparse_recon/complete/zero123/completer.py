@@ -53,7 +53,7 @@ class Zero123Completer(ViewCompleter):
                 raise DependencyError(library, "the model zero123", INSTALL)
         from sparse_recon.complete.zero123.model import Zero123Model
         from sparse_recon.complete.zero123.sampling import ViewSampler
-        from sparse_recon.processor import chosen_device, chosen_dtype
+        from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
         device = chosen_device(own.device)
         on_progress(0.1, "libraries are there")

@@ -15,7 +15,7 @@ from sparse_recon.complete.zero123.picture import InputPicture
 from sparse_recon.complete.zero123.pose import SphericalCamera, pose_vector
 from sparse_recon.config.model_config import Zero123Config
 from sparse_recon.errors import ErrorCode, ModelError
-from sparse_recon.memory import memory_shortage
+from sparse_recon.machine.memory_shortage import memory_shortage
 from sparse_recon.types import Float32, UInt8
 
 log = logging.getLogger(__name__)

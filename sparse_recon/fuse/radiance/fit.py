@@ -17,7 +17,7 @@ from sparse_recon.fuse.radiance.hull import possible_space
 from sparse_recon.fuse.radiance.pixels import Pixels, pixels_of
 from sparse_recon.fuse.radiance.render import Rendered, render
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.processor import chosen_device
+from sparse_recon.machine.processor import chosen_device
 from sparse_recon.types import GeneratedView, ObjectViews
 
 # At first a sample within the hull takes this share of the light, one outside of it none, for good.

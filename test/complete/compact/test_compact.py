@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import save_file
 from scenes import recording, two_objects
 
-from sparse_recon import processor
 from sparse_recon.complete.base import CompletionTask
 from sparse_recon.complete.compact import completer
 from sparse_recon.complete.compact.calibration import Calibration, by_other_alone
@@ -30,8 +29,9 @@ from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.machine import processor
+from sparse_recon.machine.share import share_folder
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.resources import share_folder
 from sparse_recon.session import CompletionSession
 from sparse_recon.types import SurfaceField
 

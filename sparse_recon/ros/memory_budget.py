@@ -1,45 +1,12 @@
-"""Resident memory of this process, and giving it back to the system."""
+"""The memory budget of the node: frames are forgotten, then requests refused, before the process grows beyond it."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import os
-from contextlib import suppress
-from pathlib import Path
-
 from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.machine.resident_memory import give_back, resident_bytes
 from sparse_recon.session import CompletionSession
 
 _SPARE = 0.02
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
-_MAPPED_BYTES = 1 << 25
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-def tame_allocator() -> None:
-    """Let threads share one heap of glibc, so that `give_back` returns what a completion freed. mallopt(3).
-
-    By default each thread has a heap of its own, which every completion fragments further. The threshold above which an
-    array is mapped by itself is fixed at its most: lower ones cost a completion half as much time again in page faults.
-    """
-    with suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
-        libc.mallopt(_M_ARENA_MAX, 1)
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
-
-
-def give_back(collect: bool = True) -> None:
-    """Return freed heap pages to the system, where the C library can; first collect garbage."""
-    if collect:
-        gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 class MemoryBudget:

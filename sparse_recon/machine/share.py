@@ -19,7 +19,7 @@ def share_folder(name: str) -> Path:
     FileError
         If neither place has it.
     """
-    here = Path(__file__).absolute().parent
+    here = Path(__file__).absolute().parents[1]
     if (here.parent / "package.xml").is_file():
         candidates = [here.parent / name]
     else:
