@@ -82,9 +82,9 @@ def figures(rounds: int) -> dict[str, dict[str, float]]:
     from rclpy.serialization import deserialize_message, serialize_message
     from sparse_recon.msg import CompletedObject as Message
 
-    from sparse_recon import messages
-    from sparse_recon.footprints import footprint_grid_fields
-    from sparse_recon.markers import marker_array_fields
+    from sparse_recon.messages import fields as messages
+    from sparse_recon.messages.footprints import footprint_grid_fields
+    from sparse_recon.messages.markers import marker_array_fields
     from sparse_recon.ros.convert import to_message
     from sparse_recon.ros.outputs import Outputs
     from sparse_recon.ros.serialised import serialised

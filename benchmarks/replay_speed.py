@@ -110,7 +110,7 @@ def measure_cloud() -> dict[str, Any]:
         from sensor_msgs.msg import PointCloud2
     except ImportError:
         return {"skipped": "rclpy is not installed here"}
-    from sparse_recon.messages import COMPLETED_POINT, cloud_fields, header_fields, pack_points
+    from sparse_recon.messages.fields import COMPLETED_POINT, cloud_fields, header_fields, pack_points
     from sparse_recon.ros.convert import to_message
 
     rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from sparse_recon.bags.writer import NODE
 from sparse_recon.config.parameters import Parameter, parameters
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.messages import definition_files
+from sparse_recon.messages.fields import definition_files
 from sparse_recon.ros.input_topics import INPUT_TOPICS
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.output_topics import NODE_TOPICS

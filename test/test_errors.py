@@ -19,7 +19,7 @@ from sparse_recon.errors import (
     SparseReconError,
     exit_code,
 )
-from sparse_recon.messages import NO_LABEL, definition_files
+from sparse_recon.messages.fields import NO_LABEL, definition_files
 from sparse_recon.types import Provenance
 
 

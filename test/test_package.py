@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 import sparse_recon
 from sparse_recon.machine.share import share_folder
-from sparse_recon.messages import definition_files
+from sparse_recon.messages.fields import definition_files
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -158,7 +158,8 @@ def test_installed_wheel_finds_its_definitions_and_configuration(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     code = (
-        "from sparse_recon.messages import definition_files; from sparse_recon.machine.share import share_folder;"
+        "from sparse_recon.messages.fields import definition_files;"
+        "from sparse_recon.machine.share import share_folder;"
         "print(len(definition_files()), (share_folder('config') / 'tabletop.yaml').is_file(), share_folder('msg'))"
     )
     found = subprocess.run(

@@ -10,17 +10,17 @@ from types import TracebackType
 from typing import Any
 
 from sparse_recon.bags.atomic import file_errors, whole_folder
-from sparse_recon.bags.cdr import serialised
 from sparse_recon.bags.frames_bag import transient_local
 from sparse_recon.errors import FileError
-from sparse_recon.markers import marker_array_fields
-from sparse_recon.messages import (
+from sparse_recon.messages.cdr import serialised
+from sparse_recon.messages.fields import (
     Fields,
     completed_cloud_fields,
     completed_object_array_fields,
     definition_files,
     observed_cloud_fields,
 )
+from sparse_recon.messages.markers import marker_array_fields
 from sparse_recon.types import CompletedObject
 
 # The topics of a node named completion_node in the root namespace, so that a replay is shown like the robot's.

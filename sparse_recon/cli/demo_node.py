@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sparse_recon.bags.topics import CameraTopics
 from sparse_recon.cli.run_session import SessionOutcome
 from sparse_recon.errors import SparseReconError
-from sparse_recon.messages import completed_object_fields
+from sparse_recon.messages.fields import completed_object_fields
 
 if TYPE_CHECKING:
     from sparse_recon.ros.live import LiveOutcome

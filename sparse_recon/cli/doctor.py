@@ -21,7 +21,7 @@ from sparse_recon import __version__
 from sparse_recon.complete.compact.shipped import WEIGHTS_FILE
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, SparseReconError
 from sparse_recon.machine.share import share_folder
-from sparse_recon.messages import definition_files
+from sparse_recon.messages.fields import definition_files
 
 State = Literal["ok", "missing", "optional"]  # optional: absent, and only some uses need it
 

@@ -1,7 +1,7 @@
 """Plain field dicts to rclpy messages and back, with the casts that rclpy needs.
 
 Field checks of rclpy are off by default, and then an int in a float field, a NumPy scalar or a NumPy bool arrives as
-another number without any error. So every leaf is cast here, whatever `sparse_recon.messages` holds.
+another number without any error. So every leaf is cast here, whatever `sparse_recon.messages.fields` holds.
 """
 
 from __future__ import annotations

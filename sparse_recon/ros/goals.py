@@ -15,7 +15,7 @@ from rclpy.node import Node
 from sparse_recon.action import CompleteObject
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError
 from sparse_recon.frames.incoming import box_of, stamp_ns_of
-from sparse_recon.messages import feedback_fields
+from sparse_recon.messages.fields import feedback_fields
 from sparse_recon.requests import CompletionRequest, Progress
 from sparse_recon.ros import qos
 from sparse_recon.ros.completions import Completions

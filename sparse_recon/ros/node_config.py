@@ -11,7 +11,7 @@ from typing import Any
 from sparse_recon.config.parameters import doc, nested, replaced
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ConfigError
-from sparse_recon.footprints import FootprintConfig
+from sparse_recon.messages.footprints import FootprintConfig
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import QoSDurabilityPolicy
 
-from sparse_recon.collision import collision_object_fields, removal_fields
 from sparse_recon.errors import SparseReconError
-from sparse_recon.footprints import FootprintConfig, footprint_grid_fields
-from sparse_recon.markers import marker_array_fields, preview_end_fields, preview_fields
-from sparse_recon.messages import (
+from sparse_recon.messages.collision import collision_object_fields, removal_fields
+from sparse_recon.messages.fields import (
     Fields,
     completed_cloud_fields,
     completed_object_array_fields,
     completed_object_fields,
     observed_cloud_fields,
 )
+from sparse_recon.messages.footprints import FootprintConfig, footprint_grid_fields
+from sparse_recon.messages.markers import marker_array_fields, preview_end_fields, preview_fields
 from sparse_recon.requests import Progress
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.output_topics import NODE_TOPICS, OutputTopic

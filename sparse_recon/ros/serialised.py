@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from sparse_recon.bags.cdr import Layout, Member, encoded, number_type
+from sparse_recon.messages.cdr import Layout, Member, encoded, number_type
 
 
 def serialised(message_type: Any, fields: Mapping[str, Any]) -> bytes:

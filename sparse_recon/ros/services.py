@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.frames.incoming import box_of, stamp_ns_of
-from sparse_recon.messages import candidate_fields, header_fields
+from sparse_recon.messages.fields import candidate_fields, header_fields
 from sparse_recon.msg import ObjectCandidate
 from sparse_recon.ros import qos
 from sparse_recon.ros.completions import Completions

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from sparse_recon.bags.topics import TRANSFORMS
-from sparse_recon.messages import header_fields
+from sparse_recon.messages.fields import header_fields
 
 log = logging.getLogger(__name__)
 

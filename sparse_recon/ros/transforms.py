@@ -15,7 +15,7 @@ from rclpy.time import Time
 from sparse_recon.config.session_config import AssemblyConfig
 from sparse_recon.errors import DependencyError, ErrorCode, TransformError
 from sparse_recon.geometry.transforms import TransformSource, TransformTree, pose_from_quaternion
-from sparse_recon.messages import Fields, header_fields, pose_fields
+from sparse_recon.messages.fields import Fields, header_fields, pose_fields
 from sparse_recon.ros import qos
 from sparse_recon.ros.camera_inputs import CallbackTimes
 from sparse_recon.ros.convert import to_message

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
-from sparse_recon.messages import Fields, header_fields
+from sparse_recon.messages.fields import Fields, header_fields
 from sparse_recon.types import CompletedObject, Float64, Provenance, UInt8
 from sparse_recon.viz.raster import shade_mesh, views_around
 from sparse_recon.viz.sheet import INFERRED, SOFT_INK, Sheet

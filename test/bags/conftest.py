@@ -9,7 +9,7 @@ import pytest
 
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.geometry.poses import look_at
-from sparse_recon.types import CameraIntrinsics, CompletedObject, Frame, OrientedBox, QualityRecord, TriangleMesh
+from sparse_recon.types import CameraIntrinsics, Frame
 
 STAMP_0_NS = 1_700_000_000_000_000_000
 
@@ -37,47 +37,3 @@ def small_bag(small_frames: tuple[Frame, ...], tmp_path_factory: pytest.TempPath
     path = tmp_path_factory.mktemp("bags") / "small"
     write_frames(small_frames, path, world_frame="world")
     return path
-
-
-@pytest.fixture(scope="session")
-def completed_box() -> CompletedObject:
-    """A box of 8 x 6 x 10 cm, half of it observed."""
-    import trimesh
-
-    shape = trimesh.creation.box((0.08, 0.06, 0.1))
-    mesh = TriangleMesh(shape.vertices.astype(np.float32), shape.faces.astype(np.int32), True)
-    points, face = trimesh.sample.sample_surface(shape, 500, seed=1)
-    observed = points[:, 2] > 0
-    return CompletedObject(
-        object_id="object_0",
-        frame_id="world",
-        stamp_ns=STAMP_0_NS,
-        model="carve",
-        seed=7,
-        points_world=points.astype(np.float32),
-        normals_world=shape.face_normals[face].astype(np.float32),
-        colors=np.where(observed[:, None], [200, 40, 10], [90, 90, 90]).astype(np.uint8),
-        confidence=np.where(observed, 0.95, 0.4).astype(np.float32),
-        provenance=np.where(observed, 1, 2).astype(np.uint8),
-        observed_points_world=points[observed].astype(np.float32),
-        nominal=mesh,
-        conservative=TriangleMesh(mesh.vertices_world * np.float32(1.1), mesh.faces, True),
-        vertex_confidence=np.linspace(0, 1, len(mesh.vertices_world), dtype=np.float32),
-        box=OrientedBox(np.eye(4), np.array([0.08, 0.06, 0.1])),
-        quality=QualityRecord(
-            views_used=3,
-            observed_fraction=0.5,
-            free_space_violation=0.0,
-            mean_confidence=0.7,
-            radius90_m=0.004,
-            scale_residual=0.0,
-            nominal_watertight=True,
-            conservative_watertight=True,
-            evidence_soft=False,
-            timings_s={"observe": 0.1, "mesh": 0.2},
-            peak_memory_bytes=10**9,
-            input_hash="ab" * 32,
-            warnings=("bounds were softened",),
-        ),
-        collision_parts=(mesh,),
-    )

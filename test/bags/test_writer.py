@@ -17,7 +17,7 @@ from sparse_recon.bags.writer import (
     OUTPUT_TOPICS,
     ResultBag,
 )
-from sparse_recon.messages import unpack_cloud
+from sparse_recon.messages.fields import unpack_cloud
 from sparse_recon.types import CompletedObject
 
 

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from sparse_recon import messages
 from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.messages import fields as messages
 from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
@@ -29,7 +29,7 @@ import sys, time
 sys.path.insert(0, {folder!r})
 import rclpy
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from sparse_recon import messages
+from sparse_recon.messages import fields as messages
 from sparse_recon.msg import CompletedObject
 from sparse_recon.ros.convert import to_message
 from test_interfaces import big_object

@@ -13,7 +13,7 @@ from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
 from visualization_msgs.msg import Marker
 
 from sparse_recon.errors import ErrorCode
-from sparse_recon.messages import unpack_cloud
+from sparse_recon.messages.fields import unpack_cloud
 from sparse_recon.ros.convert import from_message
 
 Goal = CompleteObject.Goal

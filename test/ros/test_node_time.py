@@ -14,7 +14,7 @@ from sparse_recon.action import CompleteObject
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.errors import ErrorCode
-from sparse_recon.messages import pack_completed_points
+from sparse_recon.messages.fields import pack_completed_points
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.ros.node_config import load_node_config
 from sparse_recon.session import CompletionSession

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from sparse_recon import messages
-from sparse_recon.footprints import footprint_grid_fields
 from sparse_recon.geometry.poses import pose
-from sparse_recon.markers import marker_array_fields, preview_fields
+from sparse_recon.messages import fields as messages
+from sparse_recon.messages.footprints import footprint_grid_fields
+from sparse_recon.messages.markers import marker_array_fields, preview_fields
 from sparse_recon.requests import Progress
 from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
 

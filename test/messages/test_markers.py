@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_messages import make_object
+from completed import make_object
 
-from sparse_recon.markers import marker_array_fields, preview_end_fields, preview_fields
+from sparse_recon.messages.markers import marker_array_fields, preview_end_fields, preview_fields
 from sparse_recon.types import CompletedObject, TriangleMesh
 
 DELETE, DELETE_ALL, TRIANGLE_LIST, LINE_LIST, TEXT = 2, 3, 11, 5, 9

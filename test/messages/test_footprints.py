@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import trimesh
-from test_messages import make_object
+from completed import make_object
 
 from sparse_recon.errors import ConfigError, ErrorCode, MeshError
-from sparse_recon.footprints import FootprintConfig, footprint_grid_fields
 from sparse_recon.geometry.poses import pose, rotation_to_up
-from sparse_recon.messages import pose_fields
+from sparse_recon.messages.fields import pose_fields
+from sparse_recon.messages.footprints import FootprintConfig, footprint_grid_fields
 from sparse_recon.types import CompletedObject, OrientedBox, TriangleMesh
 
 NO_MARGIN = FootprintConfig(margin_m=0.0)

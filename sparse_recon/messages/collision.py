@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from sparse_recon.geometry.poses import inverse, transform_points
-from sparse_recon.messages import Fields, header_fields, mesh_fields, pose_fields
+from sparse_recon.messages.fields import Fields, header_fields, mesh_fields, pose_fields
 from sparse_recon.types import CompletedObject, Float32, TriangleMesh
 
 _ADD, _REMOVE = 0, 1  # moveit_msgs/CollisionObject operations; ADD replaces an object of that id

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
-from sparse_recon.bags.cdr import serialised
 from sparse_recon.bags.writer import type_store
-from sparse_recon.markers import marker_array_fields
-from sparse_recon.messages import POINT, completed_object_array_fields, header_fields, pose_fields, records
+from sparse_recon.messages.cdr import serialised
+from sparse_recon.messages.fields import POINT, completed_object_array_fields, header_fields, pose_fields, records
+from sparse_recon.messages.markers import marker_array_fields
 from sparse_recon.types import CompletedObject
 
 STORE = get_typestore(Stores.ROS2_JAZZY)

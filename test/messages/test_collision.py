@@ -7,12 +7,12 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from completed import make_object
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from test_messages import make_object
 
-from sparse_recon.bags.cdr import serialised
-from sparse_recon.collision import collision_object_fields, removal_fields
-from sparse_recon.messages import pose_fields
+from sparse_recon.messages.cdr import serialised
+from sparse_recon.messages.collision import collision_object_fields, removal_fields
+from sparse_recon.messages.fields import pose_fields
 from sparse_recon.types import CompletedObject, TriangleMesh
 
 KIND = "moveit_msgs/msg/CollisionObject"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.geometry.poses import transform_points
-from sparse_recon.messages import COLOR, POINT, Fields, header_fields, pose_fields, records, vertex_colors
+from sparse_recon.messages.fields import COLOR, POINT, Fields, header_fields, pose_fields, records, vertex_colors
 from sparse_recon.types import CompletedObject, Float64, OrientedBox, TriangleMesh
 
 _LINE_LIST, _TEXT, _TRIANGLE_LIST = 5, 9, 11  # visualization_msgs/Marker types

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sparse_recon.config.parameters import Checked, doc
 from sparse_recon.errors import MeshError
 from sparse_recon.geometry.poses import pose, rotation_to_up
-from sparse_recon.messages import Fields, header_fields, pose_fields
+from sparse_recon.messages.fields import Fields, header_fields, pose_fields
 from sparse_recon.types import Bool, CompletedObject, Float64, Provenance
 
 log = logging.getLogger(__name__)

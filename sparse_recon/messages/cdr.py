@@ -75,7 +75,7 @@ def encoded(layout: Layout, fields: Mapping[str, Any]) -> bytes:
     Parameters
     ----------
     layout : fields of the type.
-    fields : nested dicts as `sparse_recon.messages` makes them: every field of the type, lists of messages as lists
+    fields : nested dicts as `messages.fields` makes them: every field of the type, lists of messages as lists
         of dicts or as one structured array whose names and types are those of the fields.
 
     Raises

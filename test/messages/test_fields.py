@@ -4,44 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from completed import make_object
 
-from sparse_recon import messages
 from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.messages import fields as messages
 from sparse_recon.requests import ObjectCandidate, Progress
-from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
-
-
-def make_object(points: int = 7, *, frame_id: str = "world") -> CompletedObject:
-    rng = np.random.default_rng(5)
-    xyz = rng.normal(size=(points, 3)).astype(np.float32)
-    tetrahedron = TriangleMesh(
-        np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32),
-        np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]], np.int32),
-        watertight=True,
-    )
-    T = np.eye(4)
-    T[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
-    T[:3, 3] = [0.1, 0.2, 0.3]
-    quality = QualityRecord(3, 0.5, 0.0, 0.8, 0.004, 0.0, True, True, False, {"fuse": 0.5}, 10**9, "ab" * 32, ("note",))
-    return CompletedObject(
-        object_id="object_0",
-        frame_id=frame_id,
-        stamp_ns=1_700_000_000_123_456_789,
-        model="carve",
-        seed=4,
-        points_world=xyz,
-        normals_world=xyz / np.linalg.norm(xyz, axis=1, keepdims=True),
-        colors=rng.integers(0, 256, (points, 3), dtype=np.uint8),
-        confidence=rng.random(points, dtype=np.float32),
-        provenance=rng.integers(1, 3, points).astype(np.uint8),
-        observed_points_world=xyz[: points // 2],
-        nominal=tetrahedron,
-        conservative=tetrahedron,
-        vertex_confidence=np.linspace(0, 1, 4, dtype=np.float32),
-        box=OrientedBox(T, np.array([0.1, 0.2, 0.3])),
-        quality=quality,
-        collision_parts=(tetrahedron,),
-    )
+from sparse_recon.types import CompletedObject
 
 
 def definition_fields(name: str, section: int = 0) -> list[str]:
