@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.bags.atomic import whole_folder
 from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.files.atomic import whole_folder
 from sparse_recon.geometry.poses import inverse, pose
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sparse_recon.bags.packed import MAX_MESSAGE_BYTES, Undecompressable, decompressed
+from sparse_recon.bags.decompression import MAX_MESSAGE_BYTES, Undecompressable, decompressed
 from sparse_recon.bags.storage import open_storage
 from sparse_recon.bags.topics import (
     CameraTopics,

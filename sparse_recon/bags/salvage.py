@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sparse_recon.bags.packed import MAX_CHUNK_BYTES, Undecompressable, decompressed_pieces
+from sparse_recon.bags.decompression import MAX_CHUNK_BYTES, Undecompressable, decompressed_pieces
 from sparse_recon.errors import ErrorCode, FileError
 
 _MAGIC = b"\x89MCAP0\r\n"

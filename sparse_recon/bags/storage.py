@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from sparse_recon.bags.atomic import file_errors
-from sparse_recon.bags.packed import (
+from sparse_recon.bags.decompression import (
     MAX_CHUNK_BYTES,
     MAX_FILE_BYTES,
     Undecompressable,
@@ -23,6 +22,7 @@ from sparse_recon.bags.packed import (
 )
 from sparse_recon.bags.salvage import Channel, SalvagedMcap, SalvagedSqlite, check_tables
 from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.files.atomic import file_errors
 
 _MAX_METADATA_BYTES = 2_000_000
 # Images of nothing shrink to a thousandth; small files may grow to this.

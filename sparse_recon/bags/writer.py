@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sparse_recon.bags.atomic import file_errors, whole_folder
 from sparse_recon.bags.frames_bag import transient_local
 from sparse_recon.errors import FileError
+from sparse_recon.files.atomic import file_errors, whole_folder
 from sparse_recon.messages.cdr import serialised
 from sparse_recon.messages.fields import (
     Fields,

@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from sparse_recon.bags.atomic import file_errors, own_folder
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.frames_dir import FramesFolder
 from sparse_recon.errors import EXIT_DONE, ErrorCode, FileError
+from sparse_recon.files.atomic import file_errors, own_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

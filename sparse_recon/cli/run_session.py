@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.bags.atomic import check_writable
-from sparse_recon.bags.results import quality_record, write_results
 from sparse_recon.bags.writer import OBJECTS_TOPIC, ResultBag
 from sparse_recon.cli.frame_intake import FrameCount, FrameIntake
 from sparse_recon.errors import (
@@ -28,6 +26,8 @@ from sparse_recon.errors import (
     SparseReconError,
     exit_code,
 )
+from sparse_recon.files.atomic import check_writable
+from sparse_recon.files.results import quality_record, write_results
 from sparse_recon.requests import CompletionRequest, Progress
 from sparse_recon.session import CompletionSession
 from sparse_recon.types import CompletedObject, Frame

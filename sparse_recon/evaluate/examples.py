@@ -9,10 +9,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from sparse_recon.bags.atomic import file_errors, own_folder
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.evaluate.cases import LABEL, Case
 from sparse_recon.evaluate.prediction import Prediction
+from sparse_recon.files.atomic import file_errors, own_folder
 from sparse_recon.types import Bool, Float32, Float64, Frame, TriangleMesh, UInt8
 from sparse_recon.viz.raster import outline
 from sparse_recon.viz.sheet import OBJECT_COLORS, fitted

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sparse_recon.bags.atomic import file_errors, own_folder
 from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.files.atomic import file_errors, own_folder
 
 
 def read_json(path: Path, what: str, format_number: int) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from sparse_recon.bags.atomic import file_errors
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.evaluate.json_files import dumped, loaded
 from sparse_recon.evaluate.results import FORMAT, Key, ObjectRecord, Score, differences
+from sparse_recon.files.atomic import file_errors
 
 FILE_NAME = "scores.jsonl"
 _WHAT = "the scores of an evaluation"

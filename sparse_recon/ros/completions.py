@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.bags.results import write_results
 from sparse_recon.errors import (
     CancelledError,
     ErrorCode,
@@ -21,6 +20,7 @@ from sparse_recon.errors import (
     SparseReconError,
     TransformError,
 )
+from sparse_recon.files.results import write_results
 from sparse_recon.frames.incoming import boxes_of, stamp_ns_of
 from sparse_recon.machine.resident_memory import give_back, resident_bytes
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress

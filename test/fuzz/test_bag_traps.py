@@ -15,7 +15,8 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
 from fuzz.bag_bytes import MEGABYTE, frames_of, good_frames, rewritten, stock_mcap
 from fuzz.ingest_world import memory_growth
 
-from sparse_recon.bags import packed, reader, salvage, storage
+from sparse_recon.bags import decompression as packed
+from sparse_recon.bags import reader, salvage, storage
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag
 from sparse_recon.errors import ErrorCode, FileError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from sparse_recon.bags.results import write_results
 from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.files.results import write_results
 from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
 from sparse_recon.viz.saved import load_objects
 

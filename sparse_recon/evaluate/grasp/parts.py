@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.bags.atomic import file_errors, own_folder
+from sparse_recon.files.atomic import file_errors, own_folder
 from sparse_recon.fuse.convex import convex_parts
 from sparse_recon.types import Float32, Float64, Int32
 

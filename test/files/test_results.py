@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from sparse_recon.bags.gltf import mesh_glb
-from sparse_recon.bags.results import write_results
 from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.files.gltf import mesh_glb
+from sparse_recon.files.results import write_results
 from sparse_recon.types import CompletedObject, TriangleMesh
 
 
@@ -125,8 +125,8 @@ def test_full_disk_leaves_the_old_result_untouched(completed_box: CompletedObjec
     code = """
 import pickle, resource, sys
 from pathlib import Path
-from sparse_recon.bags.gltf import mesh_glb
-from sparse_recon.bags.results import write_results
+from sparse_recon.files.gltf import mesh_glb
+from sparse_recon.files.results import write_results
 from sparse_recon.bags.writer import ResultBag
 from sparse_recon.errors import FileError
 completed = pickle.loads(Path(sys.argv[1]).read_bytes())

@@ -9,7 +9,7 @@ from pathlib import Path
 import lz4.frame
 import pytest
 
-from sparse_recon.bags.packed import Undecompressable, decompressed, decompressed_pieces
+from sparse_recon.bags.decompression import Undecompressable, decompressed, decompressed_pieces
 from sparse_recon.bags.salvage import SalvagedMcap
 from sparse_recon.errors import FileError
 

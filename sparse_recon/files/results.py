@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.bags.atomic import whole_folder
-from sparse_recon.bags.gltf import mesh_glb
+from sparse_recon.files.atomic import whole_folder
+from sparse_recon.files.gltf import mesh_glb
 from sparse_recon.messages.fields import vertex_colors
 from sparse_recon.types import CompletedObject, TriangleMesh, UInt8
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sparse_recon.bags.atomic import whole_folder
+from sparse_recon.files.atomic import whole_folder
 
 
 @pytest.fixture(autouse=True)
