@@ -31,7 +31,7 @@ from sparse_recon.machine.processor import chosen_device, multiplies_bf16
 from sparse_recon.machine.resident_memory import peak_bytes
 from sparse_recon.machine.share import share_folder
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.simulate.recording import tabletop_recording
 
 

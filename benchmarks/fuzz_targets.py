@@ -22,7 +22,7 @@ from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.images import CompressedImage, RawImage, color_image, depth_image, label_image
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
 from sparse_recon.geometry.poses import look_at
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CameraIntrinsics, Frame
 
 WIDTH, HEIGHT = 32, 24

@@ -11,7 +11,7 @@ from scenes import recording
 
 from sparse_recon.config.session_config import load_config
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject
 
 # Coarse and without weights: what is tested with it is the session. The default model has tests of its own.

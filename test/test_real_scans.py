@@ -14,7 +14,7 @@ from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.fuse.surface_points import scattered
 from sparse_recon.geometry.poses import pose
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.simulate.cameras import camera_ring
 from sparse_recon.simulate.recording import Recording, record
 from sparse_recon.simulate.scene import scene_of

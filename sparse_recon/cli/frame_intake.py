@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, FileError
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import Float64, Frame
 
 

@@ -29,7 +29,7 @@ from sparse_recon.errors import (
 from sparse_recon.files.atomic import check_writable
 from sparse_recon.files.results import quality_record, write_results
 from sparse_recon.requests import CompletionRequest, Progress
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject, Frame
 
 log = logging.getLogger(__name__)

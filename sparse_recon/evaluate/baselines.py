@@ -16,7 +16,7 @@ from sparse_recon.fuse.blend import fine_grid
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.fuse.surface_points import sample_surface
 from sparse_recon.geometry.poses import inverse, transform_points
-from sparse_recon.session import Observation
+from sparse_recon.session.session import Observation
 from sparse_recon.types import Bool, Float32, Int32, SurfaceField, TriangleMesh, UInt8
 
 POINT_SPACING_M = 0.002

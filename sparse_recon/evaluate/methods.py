@@ -15,7 +15,7 @@ from sparse_recon.evaluate.cases import LABEL, Case
 from sparse_recon.evaluate.prediction import Prediction
 from sparse_recon.fuse.surface_points import sample_surface
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 
 TRUTH = "truth"
 

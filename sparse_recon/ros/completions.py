@@ -31,7 +31,7 @@ from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.passes import Passes
 from sparse_recon.ros.results import Results
 from sparse_recon.ros.worker import Job, Worker
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject, Float64, OrientedBox
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from sparse_recon.geometry.transforms import TransformSource
 from sparse_recon.requests import FrameReport
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import Float64, Frame
 
 log = logging.getLogger(__name__)

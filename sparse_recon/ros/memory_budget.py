@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.machine.resident_memory import give_back, resident_bytes
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 
 _SPARE = 0.02
 

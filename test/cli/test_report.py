@@ -8,7 +8,7 @@ from sparse_recon.cli.frame_intake import FrameCount
 from sparse_recon.cli.report import refusals
 from sparse_recon.cli.run_session import ObjectOutcome, SessionOutcome
 from sparse_recon.errors import ErrorCode, EvidenceError, FileError, MeshError, SparseReconError
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 
 SMALL = EvidenceError(ErrorCode.OBJECT_TOO_SMALL, "too small")
 OPEN = MeshError("not closed")

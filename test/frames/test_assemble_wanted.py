@@ -12,7 +12,7 @@ from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.images import RawImage
 from sparse_recon.geometry.poses import pose
 from sparse_recon.geometry.transforms import TransformTree
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 
 UNDECODABLE = RawImage("weird", W, H, W, False, b"")
 

@@ -24,7 +24,7 @@ from sparse_recon.machine.resident_memory import resident_bytes
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig, load_node_config
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 
 WIDTH, HEIGHT = 32, 24
 FOCAL_PX = 30.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

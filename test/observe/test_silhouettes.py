@@ -12,7 +12,7 @@ from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.observe.silhouettes import silhouette_hull
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import Provenance
 
 BALL, RADIUS_M, CENTRE = 1, 0.04, (-0.08, 0.0, 0.04)

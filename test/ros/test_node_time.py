@@ -17,7 +17,7 @@ from sparse_recon.errors import ErrorCode
 from sparse_recon.messages.fields import pack_completed_points
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.ros.node_config import load_node_config
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 
 Goal = CompleteObject.Goal
 RELIABLE = QoSProfile(depth=200)

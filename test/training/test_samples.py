@@ -15,7 +15,7 @@ from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.evidence import VoxelState
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.simulate.sensor import SENSORS
 from sparse_recon.training import samples as samples_module
 from sparse_recon.training import scenes

@@ -32,7 +32,7 @@ from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine import processor
 from sparse_recon.machine.share import share_folder
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import SurfaceField
 
 SIZE = Architecture(INPUTS, 8, 8, 32, 1, 1)

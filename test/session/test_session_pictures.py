@@ -15,7 +15,7 @@ from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import Completion, Frame
 
 SHOWN = Studio("drill")

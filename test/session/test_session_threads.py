@@ -14,7 +14,7 @@ from sessions import CONFIG, completed, digest, session_of
 from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import EvidenceError
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CameraIntrinsics, Frame
 
 

@@ -11,7 +11,7 @@ from sessions import completed, digest, session_of
 
 from sparse_recon.errors import CancelledError, ErrorCode
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.run import STAGES
+from sparse_recon.session.run import STAGES
 
 
 def test_progress_runs_from_0_to_1_and_previews_early():

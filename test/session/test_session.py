@@ -19,7 +19,7 @@ from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ErrorCode, EvidenceError, InputError, ModelError
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.simulate.cameras import depth_camera
 from sparse_recon.simulate.recording import record
 from sparse_recon.simulate.scene import scene_of
@@ -257,7 +257,7 @@ def test_same_frames_and_seed_give_the_same_bytes():
 
 def test_another_process_gives_the_same_bytes():
     code = "import sessions as t; print(t.digest(t.completed('ball', 2)))"
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]; {code}"],
         capture_output=True,

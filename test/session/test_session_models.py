@@ -21,8 +21,8 @@ from sparse_recon.complete.weights import read_weights
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.run import STAGES
-from sparse_recon.session import LARGER_CUBE, CompletionSession
+from sparse_recon.session.run import STAGES
+from sparse_recon.session.session import LARGER_CUBE, CompletionSession
 from sparse_recon.types import Completion, SurfaceField
 
 PETABYTE = 10**15

@@ -11,7 +11,7 @@ from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import EvidenceError
 from sparse_recon.geometry.poses import pose
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.session import CompletionSession
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import OrientedBox
 
 

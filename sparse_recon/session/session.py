@@ -21,7 +21,7 @@ from sparse_recon.observe.catalog import ObjectCatalog
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
-from sparse_recon.run import Cancel, CompletionRun, OnProgress
+from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox
 
 log = logging.getLogger(__name__)
