@@ -13,7 +13,7 @@ from sparse_recon.errors import SparseReconError
 from sparse_recon.messages.fields import completed_object_fields
 
 if TYPE_CHECKING:
-    from sparse_recon.ros.live import LiveOutcome
+    from sparse_recon.ros.play.live import LiveOutcome
 
 
 def run_node(sample: Path, camera: CameraTopics, replayed: SessionOutcome) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def run_node(sample: Path, camera: CameraTopics, replayed: SessionOutcome) -> di
 
     `skipped` says why there is no ROS here, `problem` what went wrong; without them all went well.
     """
-    from sparse_recon.ros.live import run_live, why_not_here
+    from sparse_recon.ros.play.live import run_live, why_not_here
 
     if missing := why_not_here():
         print(f"the node was not started: {missing}", file=sys.stderr)

@@ -17,7 +17,7 @@ from sparse_recon.cli.arguments import at_least
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ErrorCode, InputError
 
 if TYPE_CHECKING:
-    from sparse_recon.ros.player import PlayOptions, PlaySummary
+    from sparse_recon.ros.play.player import PlayOptions, PlaySummary
 
 CLOCK_HZ = 100.0
 WAIT_S = 5.0  # discovery takes up to three seconds where the first announcement of a participant is missed
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _play(args: argparse.Namespace) -> int:
-    from sparse_recon.ros.player import Player, ros_node
+    from sparse_recon.ros.play.player import Player, ros_node
 
     options = play_options(args)
     code, error = EXIT_DONE, None
@@ -124,7 +124,7 @@ def play_options(args: argparse.Namespace) -> PlayOptions:
     InputError
         USAGE if a --remap is not FROM:=TO with two absolute names.
     """
-    from sparse_recon.ros.player import PlayOptions
+    from sparse_recon.ros.play.player import PlayOptions
 
     remap = {}
     for text in args.remap:

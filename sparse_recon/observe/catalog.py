@@ -12,7 +12,7 @@ from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, robust_extent, voxel_means
 from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
-from sparse_recon.observe.names import NamedBoxes
+from sparse_recon.observe.named_boxes import NamedBoxes
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion, associate_labels
 from sparse_recon.observe.segment import (
     SceneClusters,

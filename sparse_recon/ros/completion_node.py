@@ -91,10 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def stop() -> None:
         node.stopping.set()
-        node.posts.post(node.wind_down)  # wakes the executor
+        node.executor_calls.call_soon(node.wind_down)  # wakes the executor
 
     signals.then(stop)
-    node.posts.post(node.start_itself)
+    node.executor_calls.call_soon(node.start_itself)
     while not node.stopping.is_set():
         spin(executor)
     wind_down(node, executor)

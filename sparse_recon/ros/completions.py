@@ -24,12 +24,12 @@ from sparse_recon.files.results import write_results
 from sparse_recon.frames.incoming import boxes_of, stamp_ns_of
 from sparse_recon.machine.resident_memory import give_back, resident_bytes
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
+from sparse_recon.ros.completed_objects import CompletedObjects
+from sparse_recon.ros.continuous import ContinuousPasses
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
-from sparse_recon.ros.passes import Passes
-from sparse_recon.ros.results import Results
 from sparse_recon.ros.worker import Job, Worker
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject, Float64, OrientedBox
@@ -72,7 +72,7 @@ class Completions:
         self.memory = MemoryBudget(config.memory_budget_bytes)
         self.worker = Worker()
         self.ingest: Ingest | None = None
-        self.results = Results(outputs)
+        self.completed = CompletedObjects(outputs)
         self.progress: Progress | None = None
         self.last = LastCompletion()
         self._outputs = outputs
@@ -81,7 +81,7 @@ class Completions:
         self._lock = threading.Lock()  # of detections
         self._detections: dict[str, Any] = {}  # by camera, the newest Detection3DArray that is not used yet
         self._boxes: dict[str, list[OrientedBox]] = {}  # by camera, in the world frame
-        self.passes = Passes(
+        self.passes = ContinuousPasses(
             self.worker,
             found=lambda job: [item.object_id for item in self.objects(job)[: self.config.max_objects]],
             complete=lambda job, name: self._complete_again(job, name),
@@ -122,8 +122,8 @@ class Completions:
         if not self.session.config.world_frame:
             raise EvidenceError(ErrorCode.NO_FRAMES, f"no frame has been kept yet: {self._why_no_frames()}")
         result = self._completed(job, request, on_progress)
-        self.results.add(result, epoch, self.config.max_objects)
-        self.results.publish(self.world_frame)
+        self.completed.add(result, epoch, self.config.max_objects)
+        self.completed.publish(self.world_frame)
         return result
 
     def objects(self, job: Job) -> tuple[ObjectCandidate, ...]:
@@ -171,7 +171,7 @@ class Completions:
         folder = folder or self.config.save_folder
         if not folder:
             raise FileError(ErrorCode.USAGE, "name a folder, or set parameter save_folder")
-        completed = self.results.objects
+        completed = self.completed.objects
         wanted = object_ids or list(completed)
         missing = [name for name in wanted if name not in completed]
         if missing or not wanted:
@@ -196,13 +196,13 @@ class Completions:
 
     def forget(self) -> tuple[int, int]:
         """Forget frames and objects, from any thread, and end what runs; return how many of each there were."""
-        objects, frames = self.results.forget(), self.session.reset()
+        objects, frames = self.completed.forget(), self.session.reset()
         with self._lock:
             self._detections.clear()
             self._boxes.clear()
         self.passes.forget()
         self.worker.cancel_all(ErrorCode.CANCELLED, "everything was forgotten: reset, or time jumped back")
-        self.worker.submit(Job("clear", lambda job: self.results.publish(self.world_frame), sure=True), urgent=True)
+        self.worker.submit(Job("clear", lambda job: self.completed.publish(self.world_frame), sure=True), urgent=True)
         return frames, objects
 
     def time_jumped(self) -> None:
@@ -217,7 +217,7 @@ class Completions:
 
     def show_late_viewers(self) -> None:
         """Draw pictures for whoever subscribed after the last results, while there is nothing else to do."""
-        if self.results.objects and self.worker.current is None and not self.worker.waiting:
+        if self.completed.objects and self.worker.current is None and not self.worker.waiting:
             self.worker.submit(Job("pictures", lambda job: self._outputs.refresh(), yields=True))
 
     def _complete_again(self, job: Job, name: str) -> None:
@@ -225,11 +225,11 @@ class Completions:
 
     def _finish_pass(self, names: Sequence[str]) -> None:
         """Forget objects that are no longer there; those that were asked for by box stay."""
-        boxes = [name for name in self.results.objects if name.startswith("box_")]
-        before = self.results.objects
-        self.results.keep({*names, *boxes}, self.results.epoch)
-        if len(self.results.objects) != len(before):
-            self.results.publish(self.world_frame)
+        boxes = [name for name in self.completed.objects if name.startswith("box_")]
+        before = self.completed.objects
+        self.completed.keep({*names, *boxes}, self.completed.epoch)
+        if len(self.completed.objects) != len(before):
+            self.completed.publish(self.world_frame)
 
     def _T_world_frame(self, job: Job, frame_id: str, stamp_ns: int) -> Float64:
         world = self.world_frame
@@ -271,7 +271,7 @@ class Completions:
 
     def _prepared(self, job: Job) -> int:
         """Catch up with the input, give the session its parameters and return the epoch in which the job began."""
-        epoch, ingest = self.results.epoch, self.ingest
+        epoch, ingest = self.completed.epoch, self.ingest
         if ingest is not None:
             ingest.wait_until_used(_CATCH_UP_S)
         config = replace(self.config.session, world_frame=self.world_frame)

@@ -20,8 +20,8 @@ from sparse_recon.requests import CompletionRequest, Progress
 from sparse_recon.ros import qos
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.convert import to_message
+from sparse_recon.ros.executor_calls import ExecutorCalls
 from sparse_recon.ros.outputs import Outputs, completed_object_message
-from sparse_recon.ros.posts import Posts
 from sparse_recon.ros.worker import Job
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ class CompleteAction:
     active : returns what works on goals now, or None, with why not.
     """
 
-    def __init__(self, node: Node, posts: Posts, active: Callable[[], tuple[Completions | None, str]]) -> None:
-        self._node, self._posts, self._active = node, posts, active
+    def __init__(self, node: Node, calls: ExecutorCalls, active: Callable[[], tuple[Completions | None, str]]) -> None:
+        self._node, self._calls, self._active = node, calls, active
         self.outputs: Outputs | None = None
         self._jobs: dict[bytes, tuple[Completions, Job]] = {}
         many = qos.services()
@@ -101,7 +101,7 @@ class CompleteAction:
         if handle.is_cancel_requested:
             job.cancel(ErrorCode.CANCELLED, "cancelled by the caller")
         try:
-            return await self._posts.finished(completions.worker, job)
+            return await self._calls.finished(completions.worker, job)
         finally:
             del self._jobs[key]
 
@@ -127,7 +127,9 @@ class CompleteAction:
         if entry is not None:
             completions, job = entry
             # After this callback returns, so that the goal is in its cancelling state when its job ends.
-            self._posts.post(lambda: completions.worker.cancel(job, ErrorCode.CANCELLED, "cancelled by the caller"))
+            self._calls.call_soon(
+                lambda: completions.worker.cancel(job, ErrorCode.CANCELLED, "cancelled by the caller")
+            )
         return CancelResponse.ACCEPT
 
     def _tell(self, handle: ServerGoalHandle, progress: Progress, completions: Completions) -> None:

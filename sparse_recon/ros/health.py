@@ -173,7 +173,7 @@ def worker_health(completions: Completions) -> Health:
         values={
             "waiting": worker.waiting,
             "finished": worker.finished,
-            "objects": len(completions.results.objects),
+            "objects": len(completions.completed.objects),
             "last_object": last.object_id,
             "last_code": f"{int(last.code)} {last.code.name}",
             "last_message": last.message,

@@ -19,6 +19,7 @@ from sparse_recon.machine.resident_memory import give_back
 from sparse_recon.ros.camera_inputs import CallbackTimes, CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.diagnostics import Diagnostics, Stopwatch
+from sparse_recon.ros.executor_calls import ExecutorCalls
 from sparse_recon.ros.goals import CompleteAction
 from sparse_recon.ros.health import (
     ERROR,
@@ -36,7 +37,6 @@ from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.parameters import NodeParameters
-from sparse_recon.ros.posts import Posts
 from sparse_recon.ros.services import Services
 from sparse_recon.ros.transforms import Tf2Transforms, TransformSubscriptions, transform_source
 from sparse_recon.ros.worker import Job
@@ -69,9 +69,9 @@ class CompletionNode(LifecycleNode):
         self._model_health = Health("model", message="not loaded")
         self._starts_itself, self._retry_at_s = True, 0.0
         self._node_parameters = NodeParameters(self, self._may_change, self._changed)
-        self.posts = Posts(self)
-        self._complete_action = CompleteAction(self, self.posts, self._active)
-        self._node_services = Services(self, self.posts, self._active, self._forget_messages)
+        self.executor_calls = ExecutorCalls(self)
+        self._complete_action = CompleteAction(self, self.executor_calls, self._active)
+        self._node_services = Services(self, self.executor_calls, self._active, self._forget_messages)
         self._diagnostics = Diagnostics(self, self.config.diagnostics_period_s, self._health)
         _guard_transitions(self)
         self._tick = self.create_timer(_TICK_S, self._go_on, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -153,7 +153,7 @@ class CompletionNode(LifecycleNode):
     @property
     def calls_running(self) -> int:
         """Goals and service calls whose clients still wait for an end."""
-        return max(self._complete_action.running, self.posts.waiting)
+        return max(self._complete_action.running, self.executor_calls.waiting)
 
     def wind_down(self) -> None:
         """Take no more work and end what runs; the executor then has results to send."""

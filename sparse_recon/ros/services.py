@@ -16,8 +16,8 @@ from sparse_recon.msg import ObjectCandidate
 from sparse_recon.ros import qos
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.convert import to_message
+from sparse_recon.ros.executor_calls import ExecutorCalls
 from sparse_recon.ros.outputs import completed_object_message
-from sparse_recon.ros.posts import Posts
 from sparse_recon.ros.worker import Job
 from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
 
@@ -36,11 +36,11 @@ class Services:
     def __init__(
         self,
         node: Node,
-        posts: Posts,
+        calls: ExecutorCalls,
         active: Callable[[], tuple[Completions | None, str]],
         restart: Callable[[], None],
     ) -> None:
-        self._node, self._posts, self._active, self._restart = node, posts, active, restart
+        self._node, self._calls, self._active, self._restart = node, calls, active, restart
         group = ReentrantCallbackGroup()
         for kind, name, callback in (
             (GetObjects, "~/get_objects", self._get_objects),
@@ -59,7 +59,7 @@ class Services:
             response.header.frame_id = stamp["frame_id"]
             response.header.stamp.sec, response.header.stamp.nanosec = stamp["stamp"]["sec"], stamp["stamp"]["nanosec"]
             if request.with_completed:
-                response.completed = [completed_object_message(item) for item in completions.results.objects.values()]
+                response.completed = [completed_object_message(item) for item in completions.completed.objects.values()]
 
         return await self._answer("get_objects", run, response)
 
@@ -97,7 +97,7 @@ class Services:
             return _failed(response, SparseReconError(ErrorCode.NOT_ACTIVE, why_not))
         job = Job(name, lambda job: run(completions, job))
         try:
-            _, error = await self._posts.finished(completions.worker, job, urgent=True)
+            _, error = await self._calls.finished(completions.worker, job, urgent=True)
         except Exception as mistake:
             log.exception(name)
             error = SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {mistake!r}")

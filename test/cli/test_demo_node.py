@@ -19,7 +19,7 @@ from sparse_recon.cli.demo_node import run_node
 from sparse_recon.cli.main import main
 from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import EXIT_DONE, SparseReconError
-from sparse_recon.ros.live import run_live, why_not_here
+from sparse_recon.ros.play.live import run_live, why_not_here
 
 COARSE = {"evidence.grid": 32, "evidence.fine_grid": 48, "fusion.max_points": 4000}
 
@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.ros.live import run_live
+from sparse_recon.ros.play.live import run_live
 with Bag(Path(sys.argv[1])) as bag:
     reader = FrameReader(bag)
     frames = list(reader)

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag
 from sparse_recon.errors import SparseReconError
-from sparse_recon.ros.player import Player, PlayOptions, ros_node
-from sparse_recon.ros.timeline import CLOCK, timeline
+from sparse_recon.ros.play.player import Player, PlayOptions, ros_node
+from sparse_recon.ros.play.timeline import CLOCK, timeline
 
 SEEDED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 ANSWER_S = 5.0

@@ -10,7 +10,7 @@ from sparse_recon.ros.outputs import Outputs
 from sparse_recon.types import CompletedObject
 
 
-class Results:
+class CompletedObjects:
     """The newest result of each object, the latest ones last.
 
     What is forgotten stays forgotten: a completion names the epoch in which it began, and its result is refused when

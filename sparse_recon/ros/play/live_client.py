@@ -11,8 +11,8 @@ from typing import Any
 
 from sparse_recon.bags.writer import NODE
 from sparse_recon.errors import ErrorCode, SparseReconError
-from sparse_recon.ros.offers import Offer, message_class, qos_profile
 from sparse_recon.ros.output_topics import NODE_TOPICS
+from sparse_recon.ros.play.publisher_qos import PublisherQos, message_class, qos_profile
 
 PATIENCE_S = 40.0
 _ASK_AGAIN_S = 0.2
@@ -156,7 +156,7 @@ class Client:
             arrived.append(data)
             self._last_s = time.monotonic()
 
-        qos = qos_profile(Offer(latched=latched))
+        qos = qos_profile(PublisherQos(latched=latched))
         self.node.create_subscription(message_type, f"{NODE}/{name}", note, qos, raw=True)
 
     def _note_health(self, array: Any) -> None:

@@ -13,7 +13,7 @@ from sparse_recon.ros.worker import Job, Worker
 log = logging.getLogger(__name__)
 
 
-class Passes:
+class ContinuousPasses:
     """Begins passes and splits each into one job an object, so that whatever is asked for gets in between.
 
     Parameters

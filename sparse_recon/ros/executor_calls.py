@@ -17,7 +17,7 @@ from sparse_recon.ros.worker import Job, Worker
 log = logging.getLogger(__name__)
 
 
-class Posts:
+class ExecutorCalls:
     """A queue of functions that the node's executor calls."""
 
     def __init__(self, node: Node) -> None:
@@ -25,7 +25,7 @@ class Posts:
         self._functions: deque[Callable[[], None]] = deque()
         self._guard = node.create_guard_condition(self._call, callback_group=ReentrantCallbackGroup())
 
-    def post(self, function: Callable[[], None]) -> None:
+    def call_soon(self, function: Callable[[], None]) -> None:
         """Let the executor call a function soon; from any thread."""
         self._functions.append(function)
         self._guard.trigger()
@@ -33,7 +33,7 @@ class Posts:
     async def finished(self, worker: Worker, job: Job, *, urgent: bool = False) -> tuple[Any, SparseReconError | None]:
         """Submit a job and wait for what came of it; the executor goes on meanwhile."""
         future: Future = Future()
-        job.done = lambda result, error: self.post(lambda: future.set_result((result, error)))
+        job.done = lambda result, error: self.call_soon(lambda: future.set_result((result, error)))
         worker.submit(job, urgent=urgent)
         self.waiting += 1
         try:

@@ -18,8 +18,8 @@ from typing import Any
 
 from sparse_recon.bags.topics import CameraTopics
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.ros.live_client import PATIENCE_S, Arrival, Client, GoalOutcome
-from sparse_recon.ros.player import make_room_for_images, ros_node
+from sparse_recon.ros.play.live_client import PATIENCE_S, Arrival, Client, GoalOutcome
+from sparse_recon.ros.play.player import make_room_for_images, ros_node
 
 _RATE = 2.0
 _FIRST_DOMAIN, _DOMAINS = 215, 18  # the upper end of what Linux can use, where hardly any robot is

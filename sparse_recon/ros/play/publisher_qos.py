@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.errors import DependencyError, ErrorCode, InputError
-from sparse_recon.ros.timeline import is_static
+from sparse_recon.ros.play.timeline import is_static
 
 DEFAULT_DEPTH = 10
 _INFINITE_S = 2**31 - 1  # recorders write "no limit" as this many seconds or more, or as zero
@@ -21,7 +21,7 @@ _ENCAPSULATIONS = {0, 1, 2, 3, 6, 7, 8, 9, 10, 11}
 
 
 @dataclass(frozen=True)
-class Offer:
+class PublisherQos:
     """Quality of service of a publisher; zero durations are infinite."""
 
     reliable: bool = True
@@ -33,7 +33,7 @@ class Offer:
     lease_ns: int = 0
 
 
-def chosen_offer(topic: str, msgtype: str, recorded: Sequence[Any]) -> Offer:
+def chosen_qos(topic: str, msgtype: str, recorded: Sequence[Any]) -> PublisherQos:
     """Choose the quality of service with which a topic is played.
 
     As recorded, but with a history that is never unbounded: a slow subscriber must not stall the player. Where several
@@ -45,13 +45,13 @@ def chosen_offer(topic: str, msgtype: str, recorded: Sequence[Any]) -> Offer:
     recorded : `rosbags.interfaces.Qos` of each publisher; none for reliable, volatile, depth 10.
     """
     if is_static(topic, msgtype):
-        return Offer(latched=True, depth=1)
+        return PublisherQos(latched=True, depth=1)
     if not recorded:
-        return Offer()
+        return PublisherQos()
     latched = any(qos.durability.name == "TRANSIENT_LOCAL" for qos in recorded)
     depths = [qos.depth if qos.history.name == "KEEP_LAST" else 0 for qos in recorded]
     lifespans_ns = {_nanoseconds(qos.lifespan) for qos in recorded}
-    return Offer(
+    return PublisherQos(
         reliable=any(qos.reliability.name != "BEST_EFFORT" for qos in recorded),
         latched=latched,
         depth=(max(depths) or DEFAULT_DEPTH) if latched else max(*depths, DEFAULT_DEPTH),
@@ -62,19 +62,19 @@ def chosen_offer(topic: str, msgtype: str, recorded: Sequence[Any]) -> Offer:
     )
 
 
-def qos_profile(offer: Offer) -> Any:
-    """Return the rclpy profile of an offer."""
+def qos_profile(offered: PublisherQos) -> Any:
+    """Return the rclpy profile of an offered quality of service."""
     from rclpy.duration import Duration
     from rclpy.qos import DurabilityPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 
     return QoSProfile(
-        depth=offer.depth,
-        reliability=ReliabilityPolicy.RELIABLE if offer.reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if offer.latched else DurabilityPolicy.VOLATILE,
-        deadline=Duration(nanoseconds=offer.deadline_ns),
-        lifespan=Duration(nanoseconds=offer.lifespan_ns),
-        liveliness=LivelinessPolicy.MANUAL_BY_TOPIC if offer.manual_liveliness else LivelinessPolicy.AUTOMATIC,
-        liveliness_lease_duration=Duration(nanoseconds=offer.lease_ns),
+        depth=offered.depth,
+        reliability=ReliabilityPolicy.RELIABLE if offered.reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if offered.latched else DurabilityPolicy.VOLATILE,
+        deadline=Duration(nanoseconds=offered.deadline_ns),
+        lifespan=Duration(nanoseconds=offered.lifespan_ns),
+        liveliness=LivelinessPolicy.MANUAL_BY_TOPIC if offered.manual_liveliness else LivelinessPolicy.AUTOMATIC,
+        liveliness_lease_duration=Duration(nanoseconds=offered.lease_ns),
     )
 
 

@@ -19,7 +19,7 @@ from sparse_recon.bags.frames_bag import transient_local, write_frames
 from sparse_recon.bags.reader import Bag
 from sparse_recon.errors import DependencyError, InputError
 from sparse_recon.geometry.poses import look_at
-from sparse_recon.ros.timeline import CLOCK, is_static, merged_transforms, timeline, within
+from sparse_recon.ros.play.timeline import CLOCK, is_static, merged_transforms, timeline, within
 from sparse_recon.types import CameraIntrinsics, Frame
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
@@ -33,7 +33,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
-from sparse_recon.ros.offers import Offer, chosen_offer, is_cdr, message_class, qos_profile
+from sparse_recon.ros.play.publisher_qos import PublisherQos, chosen_qos, is_cdr, message_class, qos_profile
 
 DOMAIN = 51
 IMAGE, DEPTH, INFO = "/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw", "/camera/color/camera_info"
@@ -348,27 +348,27 @@ def recorded_qos(**changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("recorded", "offer"),
     [
-        ([], Offer()),
-        ([{"reliability": "BEST_EFFORT", "depth": 5}], Offer(reliable=False)),
-        ([{"durability": "TRANSIENT_LOCAL", "depth": 3}], Offer(latched=True, depth=3)),
-        ([{"durability": "TRANSIENT_LOCAL", "history": "UNKNOWN", "depth": 0}], Offer(latched=True)),
-        ([{"history": "KEEP_ALL", "depth": 0}], Offer()),
-        ([{"history": "KEEP_LAST", "depth": 100}], Offer(depth=100)),
-        ([{"reliability": "BEST_EFFORT"}, {}], Offer()),
-        ([{"deadline": (0, 5)}, {"deadline": (1, 0), "lifespan": (2, 0)}], Offer(deadline_ns=5)),
+        ([], PublisherQos()),
+        ([{"reliability": "BEST_EFFORT", "depth": 5}], PublisherQos(reliable=False)),
+        ([{"durability": "TRANSIENT_LOCAL", "depth": 3}], PublisherQos(latched=True, depth=3)),
+        ([{"durability": "TRANSIENT_LOCAL", "history": "UNKNOWN", "depth": 0}], PublisherQos(latched=True)),
+        ([{"history": "KEEP_ALL", "depth": 0}], PublisherQos()),
+        ([{"history": "KEEP_LAST", "depth": 100}], PublisherQos(depth=100)),
+        ([{"reliability": "BEST_EFFORT"}, {}], PublisherQos()),
+        ([{"deadline": (0, 5)}, {"deadline": (1, 0), "lifespan": (2, 0)}], PublisherQos(deadline_ns=5)),
     ],
 )
-def test_offer_is_what_was_recorded(recorded: list[dict[str, Any]], offer: Offer):
-    assert chosen_offer("/a", "std_msgs/msg/String", [recorded_qos(**changes) for changes in recorded]) == offer
+def test_offered_qos_is_what_was_recorded(recorded: list[dict[str, Any]], offer: PublisherQos):
+    assert chosen_qos("/a", "std_msgs/msg/String", [recorded_qos(**changes) for changes in recorded]) == offer
 
 
 def test_static_transforms_are_one_latched_message_however_they_were_recorded():
     lossy = recorded_qos(reliability="BEST_EFFORT", depth=100)
-    assert chosen_offer("/tf_static", "tf2_msgs/msg/TFMessage", [lossy]) == Offer(latched=True, depth=1)
+    assert chosen_qos("/tf_static", "tf2_msgs/msg/TFMessage", [lossy]) == PublisherQos(latched=True, depth=1)
 
 
 def test_profile_of_the_default_offer_is_that_of_rclpy():
-    assert qos_profile(Offer()) == QoSProfile(depth=10, liveliness=LivelinessPolicy.AUTOMATIC)
+    assert qos_profile(PublisherQos()) == QoSProfile(depth=10, liveliness=LivelinessPolicy.AUTOMATIC)
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

@@ -17,8 +17,8 @@ from sparse_recon.bags.topics import COMPRESSED, IMAGE, describe
 from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, SparseReconError
 from sparse_recon.machine.share import share_folder
 from sparse_recon.ros.convert import to_message
-from sparse_recon.ros.offers import Offer, chosen_offer, is_cdr, message_class, qos_profile
-from sparse_recon.ros.timeline import CLOCK, is_static, merged_transforms, timeline, within
+from sparse_recon.ros.play.publisher_qos import PublisherQos, chosen_qos, is_cdr, message_class, qos_profile
+from sparse_recon.ros.play.timeline import CLOCK, is_static, merged_transforms, timeline, within
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Player:
             self.summary.left_out[topic] = "the player tells the time itself"
             return
         try:
-            offer = chosen_offer(topic, msgtype, self._bag.offered_qos[topic])
+            offer = chosen_qos(topic, msgtype, self._bag.offered_qos[topic])
             self._publishers[topic] = self._node.create_publisher(message_class(msgtype), name, qos_profile(offer))
         except Exception as error:  # of a bad name, a bad type or a message package that does not load
             self.summary.left_out[topic] = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -305,7 +305,7 @@ def _nothing_to_play(bag: Bag, left_out: Mapping[str, str]) -> Exception:
 
 
 def _clock_publisher(node: Any) -> Any:
-    return node.create_publisher(message_class("rosgraph_msgs/msg/Clock"), CLOCK, qos_profile(Offer()))
+    return node.create_publisher(message_class("rosgraph_msgs/msg/Clock"), CLOCK, qos_profile(PublisherQos()))
 
 
 def _clock_message(time_ns: int) -> Any:

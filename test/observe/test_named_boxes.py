@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparse_recon.geometry.poses import pose
-from sparse_recon.observe.names import MAX_NAMES, NamedBoxes
+from sparse_recon.observe.named_boxes import MAX_NAMES, NamedBoxes
 from sparse_recon.types import OrientedBox
 
 
