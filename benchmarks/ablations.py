@@ -31,12 +31,12 @@ from sparse_recon.complete.compact.network import CompactNet
 from sparse_recon.complete.compact.shipped import WEIGHTS_FILE
 from sparse_recon.complete.compact.volumes import CHANNELS
 from sparse_recon.complete.compact.weights import load_weights
+from sparse_recon.lab.training import measure as measuring
+from sparse_recon.lab.training.generate import HELD_OUT
+from sparse_recon.lab.training.measure import measure, summary
+from sparse_recon.lab.training.samples import Sample
+from sparse_recon.lab.training.shards import StoredSample, list_samples, read_sample, shard_paths
 from sparse_recon.machine.share import share_folder
-from sparse_recon.training import measure as measuring
-from sparse_recon.training.generate import HELD_OUT
-from sparse_recon.training.measure import measure, summary
-from sparse_recon.training.samples import Sample
-from sparse_recon.training.shards import StoredSample, list_samples, read_sample, shard_paths
 
 STEPS_SAMPLES = ((1, 1), (1, 4), (1, 8), (2, 1), (2, 4), (4, 1), (4, 4), (8, 1), (8, 4))
 

@@ -33,8 +33,8 @@ def render(path: Path, seed: int = 7) -> None:
     """Write what the camera sees on a sweep over a table with three objects."""
     from sparse_recon.bags.frames_bag import depth_millimetres
     from sparse_recon.geometry.poses import look_at
-    from sparse_recon.simulate.recording import record
-    from sparse_recon.simulate.scene import tabletop_scene
+    from sparse_recon.lab.simulate.recording import record
+    from sparse_recon.lab.simulate.scene import tabletop_scene
 
     scene = tabletop_scene(seed, 3)
     target = scene.centre_world

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from sparse_recon.evaluate.cases import LABEL, Case, make_case
-from sparse_recon.evaluate.objects import folder_objects
-from sparse_recon.evaluate.protocol import Protocol
 from sparse_recon.fuse.colors import NEIGHBOURS, UNKNOWN_GREY, surface_colors
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.poses import rotation_to_up, transform_points
+from sparse_recon.lab.evaluate.cases import LABEL, Case, make_case
+from sparse_recon.lab.evaluate.objects import folder_objects
+from sparse_recon.lab.evaluate.protocol import Protocol
 from sparse_recon.types import Float32, UInt8
 
 VIEWS = (1, 2, 4)

@@ -27,12 +27,12 @@ from sparse_recon.complete.compact.volumes import CHANNELS, GRID, EvidenceVolume
 from sparse_recon.complete.compact.weights import load_weights
 from sparse_recon.config.model_config import CompactConfig
 from sparse_recon.config.session_config import SessionConfig
+from sparse_recon.lab.simulate.recording import tabletop_recording
 from sparse_recon.machine.processor import chosen_device, multiplies_bf16
 from sparse_recon.machine.resident_memory import peak_bytes
 from sparse_recon.machine.share import share_folder
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
-from sparse_recon.simulate.recording import tabletop_recording
 
 
 def network_times(rounds: int) -> dict[str, Any]:

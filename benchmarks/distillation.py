@@ -34,8 +34,6 @@ from torch import Tensor
 
 from sparse_recon.config.model_config import DistillConfig, FitConfig
 from sparse_recon.config.session_config import DepthConfig, SessionConfig
-from sparse_recon.evaluate.metrics.calibration import expected_calibration_error, reliability
-from sparse_recon.evaluate.metrics.surface import Surface, surface_distances
 from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import imagined_field
@@ -48,11 +46,13 @@ from sparse_recon.fuse.radiance.fit import fit
 from sparse_recon.fuse.radiance.rays import square_camera
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import look_at, pose
+from sparse_recon.lab.evaluate.metrics.calibration import expected_calibration_error, reliability
+from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
+from sparse_recon.lab.simulate.cameras import depth_camera
+from sparse_recon.lab.simulate.render import Renderer
+from sparse_recon.lab.simulate.scene import scene_of
+from sparse_recon.lab.simulate.shapes import Shape, scanned_shape
 from sparse_recon.observe.views import depth_sigma
-from sparse_recon.simulate.cameras import depth_camera
-from sparse_recon.simulate.render import Renderer
-from sparse_recon.simulate.scene import scene_of
-from sparse_recon.simulate.shapes import Shape, scanned_shape
 from sparse_recon.types import (
     CameraIntrinsics,
     Completion,

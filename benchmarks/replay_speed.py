@@ -153,7 +153,7 @@ def prepared_bag(frames_dir: Path, folder: Path) -> tuple[Path, list[str]]:
     """Write the recording; return it and the arguments that name the object."""
     from sparse_recon.bags.frames_bag import write_frames
     from sparse_recon.bags.frames_dir import FramesFolder
-    from sparse_recon.simulate.recording import tabletop_recording
+    from sparse_recon.lab.simulate.recording import tabletop_recording
 
     bag = folder / "bag"
     if not frames_dir.is_dir():

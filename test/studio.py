@@ -11,11 +11,11 @@ import torch
 from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.fuse.radiance.rays import square_camera
 from sparse_recon.geometry.poses import look_at, pose
+from sparse_recon.lab.simulate.household import make_shape
+from sparse_recon.lab.simulate.render import Renderer
+from sparse_recon.lab.simulate.scene import scene_of
+from sparse_recon.lab.simulate.shapes import Shape
 from sparse_recon.observe.views import depth_sigma
-from sparse_recon.simulate.household import make_shape
-from sparse_recon.simulate.render import Renderer
-from sparse_recon.simulate.scene import scene_of
-from sparse_recon.simulate.shapes import Shape
 from sparse_recon.types import Frame, GeneratedView, ObjectFrame, ObjectView, ObjectViews, TriangleMesh
 
 

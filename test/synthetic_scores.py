@@ -6,8 +6,8 @@ import hashlib
 
 import numpy as np
 
-from sparse_recon.evaluate.protocol import Protocol
-from sparse_recon.evaluate.results import ObjectRecord, Results, Score
+from sparse_recon.lab.evaluate.protocol import Protocol
+from sparse_recon.lab.evaluate.results import ObjectRecord, Results, Score
 
 # Error of the inferred surface in % of the diameter at one view, and how much of it each doubling of views leaves.
 METHODS = {

@@ -27,8 +27,8 @@ from sparse_recon.cli.run_session import (
 from sparse_recon.cli.simulate import is_sample, write_recording
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, FileError
-from sparse_recon.simulate.recording import Recording, tabletop_recording
-from sparse_recon.simulate.truth import nearest_object, surface_distance
+from sparse_recon.lab.simulate.recording import Recording, tabletop_recording
+from sparse_recon.lab.simulate.truth import nearest_object, surface_distance
 
 SAMPLE_NAME = "tabletop_bag"
 _SEED = 7  # a carton, a drill and a mug: flat, branched and hollow

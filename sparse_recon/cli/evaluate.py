@@ -17,7 +17,7 @@ from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError
-from sparse_recon.evaluate.expectations import (
+from sparse_recon.lab.evaluate.expectations import (
     FEWEST_SEEDS,
     derive,
     improvements,
@@ -25,13 +25,13 @@ from sparse_recon.evaluate.expectations import (
     regressions,
     write_expectations,
 )
-from sparse_recon.evaluate.methods import check_methods, method_names
-from sparse_recon.evaluate.objects import UNITS_M, ScoredObject, folder_objects, procedural_objects
-from sparse_recon.evaluate.profiles import GRASPS, PROFILES
-from sparse_recon.evaluate.protocol import Protocol, changed_parameters
-from sparse_recon.evaluate.results import FILE_NAME, Results, Score, read_results, write_results
-from sparse_recon.evaluate.runner import OnScore, Study
-from sparse_recon.evaluate.tables import REFERENCE
+from sparse_recon.lab.evaluate.methods import check_methods, method_names
+from sparse_recon.lab.evaluate.objects import UNITS_M, ScoredObject, folder_objects, procedural_objects
+from sparse_recon.lab.evaluate.profiles import GRASPS, PROFILES
+from sparse_recon.lab.evaluate.protocol import Protocol, changed_parameters
+from sparse_recon.lab.evaluate.results import FILE_NAME, Results, Score, read_results, write_results
+from sparse_recon.lab.evaluate.runner import OnScore, Study
+from sparse_recon.lab.evaluate.tables import REFERENCE
 
 TABLE, SHEET = "table.md", "sheet.png"
 
@@ -165,7 +165,7 @@ def _jobs(args: argparse.Namespace) -> int:
 
 
 def _evaluated(args: argparse.Namespace) -> Results:
-    from sparse_recon.evaluate.runner import evaluate
+    from sparse_recon.lab.evaluate.runner import evaluate
 
     study = _study(args)
     with _progress() as on_score:
@@ -176,9 +176,9 @@ def _evaluated(args: argparse.Namespace) -> Results:
 
 
 def _grasped(args: argparse.Namespace) -> Results:
-    from sparse_recon.evaluate.grasp.examples import write_examples
-    from sparse_recon.evaluate.grasp.report import write_report
-    from sparse_recon.evaluate.grasp.study import run_study
+    from sparse_recon.lab.evaluate.grasp.examples import write_examples
+    from sparse_recon.lab.evaluate.grasp.report import write_report
+    from sparse_recon.lab.evaluate.grasp.study import run_study
 
     study = _study(args)
     with _progress() as on_score:
@@ -237,15 +237,15 @@ def _methods(args: argparse.Namespace, of_profile: tuple[str, ...], config: Sess
 
 
 def _write(results: Results, args: argparse.Namespace) -> None:
-    from sparse_recon.evaluate.tables import write_table
+    from sparse_recon.lab.evaluate.tables import write_table
 
     write_results(results, args.out / FILE_NAME)
     write_table(results, args.out / TABLE)
     written = [FILE_NAME, TABLE]
     if not args.no_pictures:
-        from sparse_recon.evaluate.plots import write_plots
-        from sparse_recon.evaluate.runner import EXAMPLES
-        from sparse_recon.evaluate.sheet import write_sheet
+        from sparse_recon.lab.evaluate.plots import write_plots
+        from sparse_recon.lab.evaluate.runner import EXAMPLES
+        from sparse_recon.lab.evaluate.sheet import write_sheet
 
         written += [p.name for p in write_plots(results, args.out)]
         method = _sheet_method(args, _config(args).model)
@@ -257,7 +257,7 @@ def _write(results: Results, args: argparse.Namespace) -> None:
 
 
 def _compare(old: Path, new: Path) -> int:
-    from sparse_recon.evaluate.compare import compare, report
+    from sparse_recon.lab.evaluate.compare import compare, report
 
     before, after = (read_results(path / FILE_NAME if path.is_dir() else path) for path in (old, new))
     found = compare(before, after)

@@ -13,8 +13,8 @@ from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.cli.arguments import at_least
 from sparse_recon.errors import EXIT_DONE
 from sparse_recon.geometry.poses import pose
-from sparse_recon.simulate.recording import FIRST_STAMP_NS, Recording, tabletop_recording
-from sparse_recon.simulate.sensor import SENSORS
+from sparse_recon.lab.simulate.recording import FIRST_STAMP_NS, Recording, tabletop_recording
+from sparse_recon.lab.simulate.sensor import SENSORS
 
 WORLD_FRAME = "world"
 # The robot stands in front of the table and looks at its middle.

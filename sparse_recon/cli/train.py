@@ -15,7 +15,7 @@ from sparse_recon.config.parameter_file import read_parameter_file
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, ModelError
 
 if TYPE_CHECKING:
-    from sparse_recon.training.config import TrainingConfig
+    from sparse_recon.lab.training.config import TrainingConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.getLogger("sparse_recon.training").setLevel(logging.INFO)
+    logging.getLogger("sparse_recon.lab.training").setLevel(logging.INFO)
     config = _config(args)
     if args.generate:
         outcome = _generate(args, config)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> TrainingConfig:
     from sparse_recon.config.parameter_file import parse_yaml
-    from sparse_recon.training.config import load_training_config
+    from sparse_recon.lab.training.config import load_training_config
 
     config = load_training_config(read_parameter_file(args.config)) if args.config else load_training_config({})
     pairs = (item.partition("=") for item in args.set)
@@ -92,7 +92,7 @@ def _config(args: argparse.Namespace) -> TrainingConfig:
 def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
     from tqdm import tqdm
 
-    from sparse_recon.training.generate import generate
+    from sparse_recon.lab.training.generate import generate
 
     scans = _scans(args, config)
     shards = config.data.shards + (config.data.scan_shards if scans else 0)
@@ -103,8 +103,8 @@ def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any
 
 def _scans(args: argparse.Namespace, config: TrainingConfig) -> tuple[Path, ...]:
     """Return the meshes to learn from; never those that `sparse_recon evaluate` scores."""
-    from sparse_recon.evaluate.objects import is_scored
-    from sparse_recon.training.scans import scan_paths
+    from sparse_recon.lab.evaluate.objects import is_scored
+    from sparse_recon.lab.training.scans import scan_paths
 
     if not config.data.scans or not args.scans:
         return ()
@@ -114,8 +114,8 @@ def _scans(args: argparse.Namespace, config: TrainingConfig) -> tuple[Path, ...]
 
 
 def _sheet(args: argparse.Namespace) -> dict[str, Any]:
-    from sparse_recon.training.shards import list_samples, read_sample, shard_paths
-    from sparse_recon.training.sheet import write_sheet
+    from sparse_recon.lab.training.shards import list_samples, read_sample, shard_paths
+    from sparse_recon.lab.training.sheet import write_sheet
 
     stored = list_samples(shard_paths(args.data))
     if not stored:
@@ -126,11 +126,11 @@ def _sheet(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
-    from sparse_recon.training.checkpoints import MODEL_FILE
-    from sparse_recon.training.generate import HELD_OUT
-    from sparse_recon.training.measure import measure, summary
-    from sparse_recon.training.shards import list_samples, shard_paths
-    from sparse_recon.training.ship import averaged
+    from sparse_recon.lab.training.checkpoints import MODEL_FILE
+    from sparse_recon.lab.training.generate import HELD_OUT
+    from sparse_recon.lab.training.measure import measure, summary
+    from sparse_recon.lab.training.shards import list_samples, shard_paths
+    from sparse_recon.lab.training.ship import averaged
 
     net = averaged([args.out / MODEL_FILE, *args.average])
     stored = list_samples(shard_paths(args.data / HELD_OUT))
@@ -141,7 +141,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _ship(args: argparse.Namespace) -> dict[str, Any]:
-    from sparse_recon.training.ship import ship
+    from sparse_recon.lab.training.ship import ship
 
     outcome = ship(args.out, args.data, args.ship, args.steps, args.samples, args.average)
     print("\n".join(f"{name:16} {value}" for name, value in outcome.items()), file=sys.stderr)
@@ -150,7 +150,7 @@ def _ship(args: argparse.Namespace) -> dict[str, Any]:
 
 def _team(args: argparse.Namespace) -> dict[str, Any]:
     """Start a process a device; each comes here again as a member of a team."""
-    from sparse_recon.training.team import launch
+    from sparse_recon.lab.training.team import launch
 
     words = ["train", "--data", str(args.data), "--out", str(args.out)]
     words += ["--config", str(args.config)] if args.config else []
@@ -168,8 +168,8 @@ def _team(args: argparse.Namespace) -> dict[str, Any]:
 def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
     from tqdm import tqdm
 
-    from sparse_recon.training.checkpoints import STATE_FILE
-    from sparse_recon.training.loop import Progress, Run
+    from sparse_recon.lab.training.checkpoints import STATE_FILE
+    from sparse_recon.lab.training.loop import Progress, Run
 
     in_team = "WORLD_SIZE" in os.environ
     if (args.out / STATE_FILE).exists() and not args.resume and not in_team:

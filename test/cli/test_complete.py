@@ -13,7 +13,7 @@ import pytest
 from sparse_recon.bags.frames_bag import depth_millimetres
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.cli.main import main
-from sparse_recon.simulate.recording import Recording
+from sparse_recon.lab.simulate.recording import Recording
 
 FAST = ["--no-picture", "--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
 

@@ -18,7 +18,7 @@ from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag
 from sparse_recon.bags.writer import OBJECTS_TOPIC
 from sparse_recon.cli.main import main
-from sparse_recon.simulate.recording import Recording
+from sparse_recon.lab.simulate.recording import Recording
 from sparse_recon.types import Frame
 
 FAST = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]

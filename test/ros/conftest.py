@@ -10,7 +10,7 @@ pytest.importorskip(
 from rig import NodeProcess, Robot, new_domain, parameter_arguments
 from sparse_recon.srv import Reset, SetRegion
 
-from sparse_recon.simulate.recording import tabletop_recording
+from sparse_recon.lab.simulate.recording import tabletop_recording
 
 # Coarse enough to complete in a second beside other work; what is tested here is the node, not the surface. The default
 # model is tested in test_node_model.py.

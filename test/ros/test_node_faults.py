@@ -164,7 +164,7 @@ CAMERA = """
 import sys, time
 sys.path.insert(0, {folder!r})
 from rig import Robot
-from sparse_recon.simulate.recording import tabletop_recording
+from sparse_recon.lab.simulate.recording import tabletop_recording
 frame = tabletop_recording(7, frames=1).frames[0]
 with Robot({domain}) as camera:
     while True:

@@ -12,7 +12,6 @@ from studio import OracleScore, studio
 from sparse_recon.config.model_config import DistillConfig
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
-from sparse_recon.evaluate.metrics.surface import Surface, surface_distances
 from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface, without_crumbs
@@ -20,6 +19,7 @@ from sparse_recon.fuse.radiance.cameras import random_eyes, towards_origin
 from sparse_recon.fuse.radiance.distill import Distillation, distil
 from sparse_recon.fuse.radiance.terms import emptiness, score_gradient, score_term, smoothness, weights_at
 from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
 from sparse_recon.types import Completion
 
 # Weights for pictures of colours; `benchmarks/distillation.py` says why.

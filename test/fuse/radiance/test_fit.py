@@ -13,7 +13,6 @@ from studio import studio
 from sparse_recon.config.model_config import FitConfig
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ConfigError, ErrorCode, ModelError
-from sparse_recon.evaluate.metrics.surface import Surface, surface_distances
 from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.imagined import imagined_field, is_cut
 from sparse_recon.fuse.mesh import isosurface
@@ -23,6 +22,7 @@ from sparse_recon.fuse.radiance.field import RadianceField
 from sparse_recon.fuse.radiance.fit import fit
 from sparse_recon.fuse.radiance.pixels import pixels_of
 from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
 from sparse_recon.types import Completion
 
 CONFIG = SessionConfig(fit=FitConfig(iterations=100, grid=48, rays=1200, views=8))

@@ -1,0 +1,1 @@
+"""What no robot runs: simulated cameras, training, evaluation. Nothing outside `lab` and `cli` imports it."""

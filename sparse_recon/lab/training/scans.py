@@ -1,0 +1,100 @@
+"""Scanned objects beside the procedural ones: changed at every draw, so that a few teach more than themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparse_recon.errors import DependencyError, ErrorCode, FileError
+from sparse_recon.geometry.grids import VoxelGrid, solid_distances
+from sparse_recon.lab.simulate.shapes import scanned_shape
+from sparse_recon.lab.training.fields import Field, bent, sampled_field
+from sparse_recon.lab.training.objects import ProceduralObject
+from sparse_recon.types import Float32, Int32
+
+FAMILY = "scan"
+SUFFIXES = (".glb", ".obj", ".ply", ".stl")
+# Half of the draws keep their proportions within a tenth; the others teach that things of a kind differ.
+STRETCH, WILD_STRETCH = 0.08, 0.25
+SMALLEST, LARGEST = 0.75, 1.35
+BENT_SHARE = 0.3
+FINEST = 160  # voxels along the longest edge of a scan
+# Rays that vote on what is inside: scans have small holes.
+_VOTES = 3
+
+
+def scan_paths(folders: Sequence[Path], names: Sequence[str]) -> tuple[Path, ...]:
+    """Return the meshes with these names (paths without suffix, below one of the folders).
+
+    Raises
+    ------
+    FileError
+        INPUT_MISSING if one is not there.
+    """
+    found = [_mesh(folders, name) for name in names]
+    if missing := [name for name, path in zip(names, found, strict=True) if path is None]:
+        where = ", ".join(map(str, folders))
+        raise FileError(ErrorCode.INPUT_MISSING, f"{where} lack {', '.join(missing)}; name the folders of the scans")
+    return tuple(path for path in found if path is not None)
+
+
+def _mesh(folders: Sequence[Path], name: str) -> Path | None:
+    paths = (Path(folder) / f"{name}{suffix}" for folder in folders for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def draw_scan(rng: np.random.Generator, paths: Sequence[Path]) -> ProceduralObject:
+    """Draw one of the scans, z up as in its file: stretched, resized, perhaps mirrored and bent."""
+    field, longest_m = unit_field(paths[int(rng.integers(len(paths)))])
+    sigma = STRETCH if rng.random() < 0.5 else WILD_STRETCH
+    stretch = torch.tensor(np.exp(rng.normal(0, sigma, 3).clip(-2 * sigma, 2 * sigma)), dtype=torch.float32)
+    stretch = stretch / stretch.max()
+    least = float(stretch.min())
+    mirror = torch.tensor([float(rng.choice([-1, 1])), 1.0, 1.0])
+    size_m = longest_m * float(np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))))
+
+    def changed(p: Tensor) -> Tensor:
+        return least * field(p * mirror.to(p) / stretch.to(p))
+
+    made: Field = changed
+    if rng.random() < BENT_SHARE:
+        made = bent(made, rng.normal(0, 0.25), rng.normal(0, 0.12), rng.uniform(-0.25, 0.25))
+    return ProceduralObject(FAMILY, made, size_m)
+
+
+@lru_cache(maxsize=256)
+def unit_field(path: Path) -> tuple[Field, float]:
+    """Return the signed distance of a mesh whose longest half edge is made 1, and its true longest edge in metres.
+
+    It is asked for once, on a grid: asking the mesh takes longer than all the rest of a sample.
+    """
+    shape = scanned_shape(path, path.stem)
+    low, high = shape.vertices_obj.min(axis=0), shape.vertices_obj.max(axis=0)
+    longest_m = float((high - low).max())
+    vertices = ((shape.vertices_obj - 0.5 * (low + high)) * (2 / longest_m)).astype(np.float32)
+    half = 0.5 * (high - low) * (2 / longest_m)
+    voxel = 2.0 / FINEST
+    grid = VoxelGrid.around(-half - 3 * voxel, half + 3 * voxel, voxel)
+    return sampled_field(_mesh_distances(vertices, shape.faces, grid), grid), longest_m
+
+
+def _mesh_distances(vertices: Float32, faces: Int32, grid: VoxelGrid) -> Float32:
+    """Return signed distances, on a grid, of a mesh in the same unit: exact near its surface, of the voxels beyond."""
+    try:
+        import open3d as o3d
+    except ModuleNotFoundError as error:
+        raise DependencyError("open3d", "training on scans", "pip install open3d") from error
+    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+    scene.add_triangles(o3d.core.Tensor.from_numpy(vertices), o3d.core.Tensor.from_numpy(faces.astype(np.uint32)))
+    centres = grid.centres()
+    inside = scene.compute_occupancy(o3d.core.Tensor.from_numpy(centres), nthreads=1, nsamples=_VOTES).numpy() > 0.5
+    distance = solid_distances(inside, grid.voxel_m, threads=1).astype(np.float32)
+    near = np.abs(distance) < 3 * grid.voxel_m
+    exact = scene.compute_distance(o3d.core.Tensor.from_numpy(centres[near]), nthreads=1).numpy()
+    distance[near] = np.where(inside[near], -exact, exact)
+    return distance
