@@ -11,8 +11,9 @@ import numpy.typing as npt
 from sparse_recon.config.session_config import SegmentConfig
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, voxel_means
+from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.geometry.poses import rotation_to_up, transform_points
-from sparse_recon.observe.containers import contents, density_clusters, stands
+from sparse_recon.observe.containers import contents, stands
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame, OrientedBox
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000

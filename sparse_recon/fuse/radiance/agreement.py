@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.fuse.confidence import CORRECT_WITHIN_M
+from sparse_recon.fuse.radiance.field_depth import FieldDepth
 from sparse_recon.geometry.cameras import project_points, unproject_depth
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.types import Bool, CameraIntrinsics, Float32, Float64, GeneratedView
-
-if TYPE_CHECKING:
-    from sparse_recon.fuse.radiance.depth import FieldDepth
 
 Int64 = npt.NDArray[np.int64]
 

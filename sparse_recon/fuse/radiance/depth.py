@@ -12,12 +12,12 @@ from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.fuse.radiance.agreement import confidence_of, doubts
 from sparse_recon.fuse.radiance.cameras import spread_eyes
 from sparse_recon.fuse.radiance.field import RadianceField, Shortcuts
+from sparse_recon.fuse.radiance.field_depth import FieldDepth
 from sparse_recon.fuse.radiance.rays import camera_rays, square_camera
 from sparse_recon.fuse.radiance.render import render
 from sparse_recon.geometry.cameras import scaled
 from sparse_recon.geometry.poses import inverse, look_at, pose
 from sparse_recon.types import (
-    Bool,
     CameraIntrinsics,
     Float32,
     Float64,
@@ -34,28 +34,6 @@ RAYS_AT_ONCE = 8192
 THINNEST = 0.05  # opacity that is more than haze
 
 Camera = tuple[CameraIntrinsics, Float64]
-
-
-@dataclass(frozen=True, eq=False)
-class FieldDepth:
-    """What one camera sees of a field; metres in the object frame.
-
-    Attributes
-    ----------
-    depth_m : (H, W) float32 along optical z, at which half of the light that is lost is lost; NaN beside the object.
-    spread_m : (H, W) float32, standard deviation of the depths at which the light ends.
-    picture : (H, W, C) float32, features over a background of ones.
-    """
-
-    intrinsics: CameraIntrinsics
-    T_obj_cam: Float64
-    depth_m: Float32
-    spread_m: Float32
-    picture: Float32
-
-    @property
-    def mask(self) -> Bool:
-        return self.depth_m > 0
 
 
 @dataclass(frozen=True, eq=False)

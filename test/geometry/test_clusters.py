@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparse_recon.errors import CancelledError, ErrorCode
-from sparse_recon.observe.containers import density_clusters
+from sparse_recon.geometry.clusters import density_clusters
 
 
 @pytest.mark.parametrize("count", [1, 5, 300, 3000])
