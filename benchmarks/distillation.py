@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse_recon.completion import Completion
 from sparse_recon.config.model_config import DistillConfig, FitConfig
 from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.evidence import Evidence
@@ -55,7 +56,6 @@ from sparse_recon.lab.simulate.shapes import Shape, scanned_shape
 from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import (
     CameraIntrinsics,
-    Completion,
     Float64,
     Frame,
     GeneratedView,

@@ -15,6 +15,7 @@ CORE = (
     "errors",
     "types",
     "requests",
+    "completion",
     "messages",
     "machine",
     "geometry",

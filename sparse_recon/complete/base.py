@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.evidence import Bounds, Evidence
-from sparse_recon.types import Completion, ObjectViews, SurfaceField
+from sparse_recon.types import ObjectViews, SurfaceField
 
 OnLoad = Callable[[float, str], None]
 

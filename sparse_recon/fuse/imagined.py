@@ -7,20 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.volume import UNIT_SIGMA_M
 from sparse_recon.fuse.confidence import CORRECT_WITHIN_M
-from sparse_recon.types import (
-    Completion,
-    Float32,
-    GeneratedView,
-    ObjectFrame,
-    ObjectView,
-    ObjectViews,
-    SurfaceField,
-)
+from sparse_recon.types import Float32, GeneratedView, ObjectFrame, ObjectView, ObjectViews, SurfaceField
 
 MIN_CONFIDENCE = 0.05
 # Of a side of the cube; 12 voxels of 64 x 64. Less is noise that the border cuts.

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
+from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence
@@ -22,14 +23,7 @@ from sparse_recon.geometry.poses import transform_points
 from sparse_recon.machine.memory_shortage import memory_shortage
 from sparse_recon.machine.resident_memory import peak_bytes
 from sparse_recon.requests import CompletionRequest, Progress
-from sparse_recon.types import (
-    CompletedObject,
-    Completion,
-    ObjectViews,
-    QualityRecord,
-    SurfaceField,
-    TriangleMesh,
-)
+from sparse_recon.types import CompletedObject, ObjectViews, QualityRecord, SurfaceField, TriangleMesh
 
 log = logging.getLogger(__name__)
 

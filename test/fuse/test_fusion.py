@@ -10,6 +10,7 @@ import pytest
 from scenes import around, ball, recording
 from scipy.spatial import Delaunay, cKDTree
 
+from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ModelError
 from sparse_recon.evidence import Bounds, Evidence
@@ -22,16 +23,7 @@ from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.observe.views import depth_sigma
-from sparse_recon.types import (
-    Completion,
-    Frame,
-    GeneratedView,
-    ObjectFrame,
-    ObjectView,
-    ObjectViews,
-    Provenance,
-    SurfaceField,
-)
+from sparse_recon.types import Frame, GeneratedView, ObjectFrame, ObjectView, ObjectViews, Provenance, SurfaceField
 
 CONFIG = load_config({"evidence.grid": 48, "evidence.fine_voxel_m": 0.002})
 RADIUS_M = 0.04

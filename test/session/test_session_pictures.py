@@ -12,11 +12,12 @@ from studio import OracleScore, Studio
 
 from sparse_recon.complete.base import ViewCompleter
 from sparse_recon.complete.registry import COMPLETERS
+from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
-from sparse_recon.types import Completion, Frame
+from sparse_recon.types import Frame
 
 SHOWN = Studio("drill")
 SMALL = {

@@ -9,11 +9,12 @@ import numpy as np
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
 from sparse_recon.complete.carve.hull import hull_sdf
 from sparse_recon.complete.carve.symmetry import Axis, Mirror, SeenSpace, find_axis, find_level_mirror, find_mirror
+from sparse_recon.completion import Completion
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.bounds import carved_sdf
 from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.types import Completion, Float32, Float64, SurfaceField
+from sparse_recon.types import Float32, Float64, SurfaceField
 
 MAX_SYMMETRY_POINTS = 1500
 STEPS = 4

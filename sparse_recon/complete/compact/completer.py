@@ -15,12 +15,13 @@ from sparse_recon.complete.carve import CarveCompleter
 from sparse_recon.complete.compact.calibration import Calibration
 from sparse_recon.complete.compact.shipped import WEIGHTS_FILE, WEIGHTS_SHA256
 from sparse_recon.complete.compact.volumes import GRID, evidence_volumes
+from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid, solid_distances
 from sparse_recon.machine.share import share_folder
-from sparse_recon.types import Completion, Float32, SurfaceField
+from sparse_recon.types import Float32, SurfaceField
 
 if TYPE_CHECKING:
     from sparse_recon.complete.compact.flow import Denoised

@@ -15,9 +15,10 @@ from sparse_recon.complete.latent.architectures import INSTALL
 from sparse_recon.complete.zero123.picture import InputPicture, input_picture, object_mask
 from sparse_recon.complete.zero123.pose import SphericalCamera, picture_camera, ring
 from sparse_recon.complete.zero123.weights import Zero123Size, layout
+from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
-from sparse_recon.types import Completion, Float32, Float64, Frame, GeneratedView, ObjectView, SurfaceField, UInt8
+from sparse_recon.types import Float32, Float64, Frame, GeneratedView, ObjectView, SurfaceField, UInt8
 
 if TYPE_CHECKING:
     from sparse_recon.complete.zero123.sampling import ViewSampler

@@ -20,7 +20,7 @@ RADII, HEIGHTS = (1.8, FARTHEST), (-0.5, FARTHEST)
 
 
 class Zero123Score:
-    """A `types.PictureScore`: pictures are latents of four channels; see there."""
+    """A `completion.PictureScore`: pictures are latents of four channels; see there."""
 
     def __init__(self, model: Zero123Model, picture: InputPicture, unit_m: float) -> None:
         self._model, self._source = model, picture.camera

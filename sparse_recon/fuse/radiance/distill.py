@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse_recon.completion import PictureScore
 from sparse_recon.config.model_config import DistillConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.fuse.radiance.cameras import near_eye, random_eyes, towards_origin
@@ -26,7 +27,7 @@ from sparse_recon.fuse.radiance.terms import (
     solidity,
     weights_at,
 )
-from sparse_recon.types import Float64, PictureScore
+from sparse_recon.types import Float64
 
 # Iterations between two looks at what is empty and what is hidden.
 SHORTCUT_ITERATIONS = 5

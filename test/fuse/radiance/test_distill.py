@@ -9,6 +9,7 @@ import pytest
 import torch
 from studio import OracleScore, studio
 
+from sparse_recon.completion import Completion
 from sparse_recon.config.model_config import DistillConfig
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
@@ -20,7 +21,6 @@ from sparse_recon.fuse.radiance.distill import Distillation, distil
 from sparse_recon.fuse.radiance.terms import emptiness, score_gradient, score_term, smoothness, weights_at
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
-from sparse_recon.types import Completion
 
 # Weights for pictures of colours; `benchmarks/distillation.py` says why.
 COLORS = DistillConfig(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from studio import studio
 
+from sparse_recon.completion import Completion
 from sparse_recon.config.model_config import FitConfig
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ConfigError, ErrorCode, ModelError
@@ -23,7 +24,6 @@ from sparse_recon.fuse.radiance.fit import fit
 from sparse_recon.fuse.radiance.pixels import pixels_of
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
-from sparse_recon.types import Completion
 
 CONFIG = SessionConfig(fit=FitConfig(iterations=100, grid=48, rays=1200, views=8))
 SHORT = FitConfig(iterations=4, grid=24, rays=200)
