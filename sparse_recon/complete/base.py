@@ -18,7 +18,9 @@ OnLoad = Callable[[float, str], None]
 
 @dataclass(frozen=True, eq=False)
 class CompletionTask:
-    """What a completer is given: the observed views, what they prove, and its own generator.
+    """What a completer is given: the observed views, what they prove, the carved prior, and its own generator.
+
+    `prior` is the answer of `carve` on the grid of `evidence`: what conditions a model, and where the object is.
 
     A completer calls `on_step(step, steps, field)` after each step, with the best field so far or None, and
     `checkpoint` within long ones, one of them at least every 0.3 s. Both raise `CancelledError` when the caller wants
@@ -28,6 +30,7 @@ class CompletionTask:
     views: ObjectViews
     evidence: Evidence
     bounds: Bounds
+    prior: SurfaceField
     seed: int
     generator: np.random.Generator
     config: SessionConfig
@@ -41,9 +44,16 @@ class ViewCompleter(ABC):
     A completer hands over imagined views (frames with a confidence), or, when it imagines a volume, the signed distance
     field that such views would be rendered from: rendering and fusing again would only lose accuracy. Whatever it
     hands over is projected onto the evidence by `fuse`; it need not respect the bounds itself.
+
+    Attributes
+    ----------
+    name : as in the registry.
+    grid : voxels along an edge of the cube that the model works on; None for those of the session. Evidence, bounds and
+        prior of its tasks are on that grid, and so are the fields that it hands over.
     """
 
     name: str
+    grid: int | None = None
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:  # noqa: B027
         """Read what the completer needs before its first task, such as weights; called once.

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
+from sparse_recon.complete.carve import CarveCompleter, carve
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError, SparseReconError
@@ -19,6 +20,7 @@ from sparse_recon.fuse.confidence import probability_within
 from sparse_recon.fuse.fusion import FusedGeometry
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
+from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.machine.memory_shortage import memory_shortage
 from sparse_recon.machine.resident_memory import peak_bytes
@@ -28,6 +30,7 @@ from sparse_recon.types import CompletedObject, ObjectViews, QualityRecord, Surf
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[Progress], None]
+OnStep = Callable[[int, int, SurfaceField | None], None]
 Cancel = Callable[[], bool]
 
 # Share of the whole at which each stage begins, for progress.
@@ -79,7 +82,7 @@ class CompletionRun:
         self._tell(Progress(stage, 0, 1, STAGES[stage]))
 
     def imagine(self, completer: ViewCompleter, views: ObjectViews, evidence: Evidence, bounds: Bounds) -> SurfaceField:
-        """Let the completer work; past the deadline its best field so far is the answer.
+        """Carve the prior and let the completer work; past the deadline the best field so far is the answer.
 
         Raises
         ------
@@ -90,19 +93,24 @@ class CompletionRun:
         MemoryBudgetError
             If memory ran out.
         """
+        grid = VoxelGrid.cube(completer.grid, views.object_frame.half_side_m) if completer.grid else evidence.grid
 
         def on_step(step: int, steps: int, field: SurfaceField | None) -> None:
-            self._best = field or self._best
+            if field is not None:
+                field = self._best = _resampled(field, grid, evidence.grid)
             self._tell(self._step_progress(step, steps, field, views, evidence))
             self.checkpoint()
             if self.late() and step < steps:
                 raise _DeadlinePassed
 
-        task = CompletionTask(views, evidence, bounds, self.seed, self.generator, self.config, on_step, self.checkpoint)
         if self.late():
             raise self._too_late(completer)
         try:
-            return self._field(completer.complete(task), views, evidence)
+            task = self._task(completer, views, evidence, bounds, grid, on_step)
+            completion = completer.complete(task)
+            if completion.surface is not None:
+                completion = replace(completion, surface=_resampled(completion.surface, grid, evidence.grid))
+            return self._field(completion, views, evidence)
         except _DeadlinePassed:
             if self._best is None:
                 raise self._too_late(completer) from None
@@ -122,6 +130,26 @@ class CompletionRun:
                 ) from error
         # Outside the handler, so that the traceback no longer holds what the completer had allocated.
         raise MemoryBudgetError(f"{completer.name} imagined {views.object_id}", shortage)
+
+    def _task(
+        self,
+        completer: ViewCompleter,
+        views: ObjectViews,
+        evidence: Evidence,
+        bounds: Bounds,
+        grid: VoxelGrid,
+        on_step: OnStep,
+    ) -> CompletionTask:
+        """Return the task, on the grid that the completer works on, with the carved prior."""
+        if grid != evidence.grid:
+            evidence = Evidence.of(views, grid, self.config.evidence, self.checkpoint)
+            bounds = Bounds.of(evidence, self.checkpoint)
+        # Steps of the prior are told only where it is the answer.
+        report = on_step if isinstance(completer, CarveCompleter) else lambda step, steps, field: self.checkpoint()
+        prior = carve(evidence, bounds, self.config.carve, self.generator, report, self.checkpoint)
+        return CompletionTask(
+            views, evidence, bounds, prior, self.seed, self.generator, self.config, on_step, self.checkpoint
+        )
 
     def _field(self, completion: Completion, views: ObjectViews, evidence: Evidence) -> SurfaceField:
         log.debug("%s: %s", completion.model, dict(completion.diagnostics))
@@ -232,6 +260,13 @@ class CompletionRun:
         """Whether the deadline has passed."""
         deadline_s = self.request.deadline_s
         return deadline_s > 0 and time.perf_counter() - self._started > deadline_s
+
+
+def _resampled(field: SurfaceField, grid: VoxelGrid, asked: VoxelGrid) -> SurfaceField:
+    """Return a field of one grid on another."""
+    if grid == asked:
+        return field
+    return SurfaceField(grid.resample(field.sdf_m, asked), grid.resample(field.sigma_m, asked), field.tail)
 
 
 class _DeadlinePassed(Exception):

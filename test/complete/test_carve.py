@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparse_recon.complete.base import CompletionTask
+from sparse_recon.complete.carve import carve
 from sparse_recon.complete.carve.hull import hull_sdf
 from sparse_recon.complete.carve.symmetry import SeenSpace, find_axis, find_level_mirror, find_mirror
 from sparse_recon.complete.registry import COMPLETERS, create
@@ -14,7 +14,7 @@ from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.types import ObjectFrame, ObjectViews
+from sparse_recon.types import ObjectFrame
 
 GRID = VoxelGrid.cube(64, 0.1)
 
@@ -124,7 +124,6 @@ def test_steps_are_reported_and_a_raised_stop_comes_through():
     evidence = Evidence.empty(ObjectFrame(np.eye(4), 0.1, -0.04), GRID, SessionConfig().evidence)
     evidence.points_obj.append(box_surface((0.1, 0.06, 0.08)))
     evidence.point_sigma_m.append(np.full(4000, 0.001, np.float32))
-    views = ObjectViews("box", (), evidence.object_frame)
     steps = []
 
     def stop(step, of, field):
@@ -132,7 +131,6 @@ def test_steps_are_reported_and_a_raised_stop_comes_through():
         if step == 2:
             raise KeyboardInterrupt
 
-    task = CompletionTask(views, evidence, Bounds.of(evidence), 0, np.random.default_rng(0), SessionConfig(), stop)
     with pytest.raises(KeyboardInterrupt):
-        create("carve").complete(task)
+        carve(evidence, Bounds.of(evidence), CarveConfig(), np.random.default_rng(0), stop)
     assert [s[0] for s in steps] == [1, 2] and steps[0][2]

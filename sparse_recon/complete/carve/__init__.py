@@ -1,5 +1,6 @@
-"""The completer without weights: the baseline that every model is measured against."""
+"""The completer without weights; what it answers is the prior that every other model is given."""
 
+from sparse_recon.complete.carve.carving import carve
 from sparse_recon.complete.carve.completer import CarveCompleter
 
-__all__ = ["CarveCompleter"]
+__all__ = ["CarveCompleter", "carve"]

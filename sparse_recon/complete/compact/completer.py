@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
-from sparse_recon.complete.carve import CarveCompleter
 from sparse_recon.complete.compact.calibration import Calibration
 from sparse_recon.complete.compact.shipped import WEIGHTS_FILE, WEIGHTS_SHA256
 from sparse_recon.complete.compact.volumes import GRID, evidence_volumes
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
-from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.evidence import Evidence
 from sparse_recon.geometry.grids import VoxelGrid, solid_distances
 from sparse_recon.machine.share import share_folder
 from sparse_recon.types import Float32, SurfaceField
@@ -35,14 +34,14 @@ THIN_VOXELS = 1.2
 
 
 class CompactCompleter(ViewCompleter):
-    """Imagines the hidden side as a volume; the answer of `carve` is what it starts from."""
+    """Imagines the hidden side as a volume, conditioned on the evidence and the carved prior."""
 
     name = "compact"
+    grid = GRID
 
     def __init__(self) -> None:
         self._sampler: Any = None
         self._calibration = Calibration()
-        self._carve = CarveCompleter()
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights; see `ViewCompleter.load`."""
@@ -65,19 +64,11 @@ class CompactCompleter(ViewCompleter):
             raise ModelError(
                 ErrorCode.MODEL_FAILED, "compact was asked before its weights were loaded: call load first"
             )
-        # 1. What carving makes of it, which is also the first preview.
-        asked, task = task.evidence.grid, _on_own_grid(task)
+        # 1. The carved prior is the first preview.
+        prior = task.prior
         config, steps = task.config.compact, task.config.compact.steps + 1
 
-        def tell(step: int, own: SurfaceField) -> SurfaceField:
-            field = _resampled(own, task.evidence.grid, asked)
-            task.on_step(step, steps, field)
-            return field
-
-        silent = replace(task, on_step=lambda step, count, field: task.checkpoint())
-        prior = self._carve.complete(silent).surface
-        assert prior is not None
-        tell(1, prior)
+        task.on_step(1, steps, prior)
 
         # 2. The flow, K samples at once; the first step is the regression answer.
         told = evidence_volumes(task.evidence, task.bounds, prior)
@@ -85,12 +76,14 @@ class CompactCompleter(ViewCompleter):
 
         def on_step(step: int, answer: Denoised) -> None:
             if step < config.steps:
-                tell(1 + step, with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task))
+                field = with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task)
+                task.on_step(1 + step, steps, field)
 
         seeds = [task.seed * 1_000_003 + k for k in range(config.samples)]
         answer = self._sampler(told, seeds, config.steps, on_step)
         task.checkpoint()
-        field = tell(steps, with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task))
+        field = with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task)
+        task.on_step(steps, steps, field)
         diagnostics: dict[str, float | str] = {"device": self._sampler.device, "samples": config.samples}
         return Completion(self.name, task.seed, surface=field, diagnostics=diagnostics)
 
@@ -131,18 +124,3 @@ def with_far_distances(x0: Float32, grid: VoxelGrid, unit_m: float) -> Float32:
     far = solid_distances(inside, grid.voxel_m)
     near = np.clip((1.0 - np.abs(x0)) / (1.0 - TRUSTED_SHARE), 0.0, 1.0)
     return (near * x0 * unit_m + (1.0 - near) * far).astype(np.float32)
-
-
-def _resampled(field: SurfaceField, grid: VoxelGrid, asked: VoxelGrid) -> SurfaceField:
-    if grid.shape == asked.shape:
-        return field
-    return SurfaceField(grid.resample(field.sdf_m, asked), grid.resample(field.sigma_m, asked), field.tail)
-
-
-def _on_own_grid(task: CompletionTask) -> CompletionTask:
-    """Return the task with evidence on the network's grid: the session's may be another."""
-    if task.evidence.grid.shape == (GRID,) * 3:
-        return task
-    grid = VoxelGrid.cube(GRID, task.views.object_frame.half_side_m)
-    evidence = Evidence.of(task.views, grid, task.config.evidence, task.checkpoint)
-    return replace(task, evidence=evidence, bounds=Bounds.of(evidence, task.checkpoint))

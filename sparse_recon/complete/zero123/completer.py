@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
-from sparse_recon.complete.carve import CarveCompleter
 from sparse_recon.complete.latent.architectures import INSTALL
 from sparse_recon.complete.zero123.picture import InputPicture, input_picture, object_mask
 from sparse_recon.complete.zero123.pose import SphericalCamera, picture_camera, ring
@@ -40,7 +38,6 @@ class Zero123Completer(ViewCompleter):
         self._size = size or Zero123Size()
         self._sampler: ViewSampler | None = None
         self._model: Any = None
-        self._carve = CarveCompleter()
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights, strictly; see `ViewCompleter.load`."""
@@ -72,10 +69,8 @@ class Zero123Completer(ViewCompleter):
             raise ModelError(
                 ErrorCode.MODEL_FAILED, "zero123 was asked before its weights were loaded: call load first"
             )
-        # 1. Where the object's middle is and how large it is, by what carving makes of it: also the first preview.
-        silent = replace(task, on_step=lambda step, count, field: task.checkpoint())
-        prior = self._carve.complete(silent).surface
-        assert prior is not None
+        # 1. Where the object's middle is and how large it is, by the carved prior: also the first preview.
+        prior = task.prior
         task.on_step(0, 1, prior)
         middle_obj, unit_m = extent(prior, task)
         T_world_centre = task.views.object_frame.T_world_obj.copy()

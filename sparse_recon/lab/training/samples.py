@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sparse_recon.complete.base import CompletionTask
-from sparse_recon.complete.carve import CarveCompleter
+from sparse_recon.complete.carve import carve
 from sparse_recon.complete.compact.volumes import GRID, distance_levels, evidence_volumes
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EvidenceError
@@ -153,10 +152,7 @@ def sample_of(
     if _outside_share(scene, views, grid) > MAX_OUTSIDE:
         return None
     bounds = Bounds.of(evidence)
-    task = CompletionTask(views, evidence, bounds, 0, rng, config, lambda step, steps, field: None)
-    prior = CarveCompleter().complete(task).surface
-    assert prior is not None
-    told = evidence_volumes(evidence, bounds, prior)
+    told = evidence_volumes(evidence, bounds, carve(evidence, bounds, config.carve, rng))
     return Sample(told.volumes, distance_levels(target / np.float32(grid.voxel_m)), told.scalars, "", 0)
 
 

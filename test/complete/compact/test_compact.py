@@ -32,6 +32,7 @@ from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine import processor
 from sparse_recon.machine.share import share_folder
 from sparse_recon.requests import CompletionRequest
+from sparse_recon.session.run import CompletionRun
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import SurfaceField
 
@@ -62,10 +63,7 @@ def task() -> CompletionTask:
 
 @pytest.fixture(scope="module")
 def told():
-    from sparse_recon.complete.carve import CarveCompleter
-
-    prior = CarveCompleter().complete(task()).surface
-    return evidence_volumes(task().evidence, task().bounds, prior)
+    return evidence_volumes(task().evidence, task().bounds, task().prior)
 
 
 def known(told, count: int = 1, with_prior: bool = True):
@@ -193,15 +191,18 @@ def test_same_seed_gives_the_same_field(tmp_path):
 
 def test_field_comes_on_the_grid_of_the_session(tmp_path):
     path = weights_file(tmp_path / "w.safetensors")
-    side = task().views.object_frame.half_side_m
-    coarse = Evidence.empty(task().views.object_frame, VoxelGrid.cube(48, side), SessionConfig().evidence)
-    for view in task().views.views:
-        coarse.add(view)
-    field = completed(path, given=replace(task(), evidence=coarse, bounds=Bounds.of(coarse))).surface
+    config = SessionConfig(compact=CompactConfig(weights=str(path)))
+    model = CompactCompleter()
+    model.load(config, lambda share, text: None)
+    run = CompletionRun(config, CompletionRequest(), None, None)
+    views, grid = task().views, VoxelGrid.cube(48, task().views.object_frame.half_side_m)
+    coarse = Evidence.of(views, grid, config.evidence)
+    run.enter("complete")
+    field = run.imagine(model, views, coarse, Bounds.of(coarse))
     own = completed(path).surface
     assert field.sdf_m.shape == (48,) * 3
-    far = np.abs(field.sdf_m - task().evidence.grid.resample(own.sdf_m, coarse.grid))
-    assert np.median(far) < 0.1 * coarse.grid.voxel_m
+    far = np.abs(field.sdf_m - task().evidence.grid.resample(own.sdf_m, grid))
+    assert np.median(far) < 0.1 * grid.voxel_m
 
 
 def test_more_samples_hold_the_earlier_ones(tmp_path):
