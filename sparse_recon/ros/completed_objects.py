@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping
 
-from sparse_recon.errors import CancelledError, ErrorCode
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.types import CompletedObject
 
 
 class CompletedObjects:
-    """The newest result of each object, the latest ones last.
-
-    What is forgotten stays forgotten: a completion names the epoch in which it began, and its result is refused when
-    another one has begun since.
+    """The newest result of each object, the latest ones last. All methods belong to the worker's thread.
 
     Parameters
     ----------
@@ -27,38 +22,22 @@ class CompletedObjects:
 
     def __init__(self, outputs: Outputs) -> None:
         self._outputs = outputs
-        self._lock = threading.Lock()
         self.objects: dict[str, CompletedObject] = {}
-        self.epoch = 0
 
-    def add(self, completed: CompletedObject, epoch: int, most: int) -> None:
-        """Take a result; of more than `most` objects the oldest results go.
+    def add(self, completed: CompletedObject, most: int) -> None:
+        """Take a result; of more than `most` objects the oldest results go."""
+        others = {name: item for name, item in self.objects.items() if name != completed.object_id}
+        self.objects = dict(list({**others, completed.object_id: completed}.items())[-most:])
 
-        Raises
-        ------
-        CancelledError
-            If everything was forgotten since the epoch.
-        """
-        with self._lock:
-            if epoch != self.epoch:
-                raise CancelledError(ErrorCode.CANCELLED, "all objects were forgotten meanwhile")
-            others = {name: item for name, item in self.objects.items() if name != completed.object_id}
-            kept = list({**others, completed.object_id: completed}.items())[-most:]
-            self.objects = dict(kept)
-
-    def keep(self, names: Collection[str], epoch: int) -> None:
+    def keep(self, names: Collection[str]) -> None:
         """Forget all objects but these."""
-        with self._lock:
-            if epoch == self.epoch:
-                self.objects = {name: item for name, item in self.objects.items() if name in names}
+        self.objects = {name: item for name, item in self.objects.items() if name in names}
 
     def forget(self) -> int:
-        """Begin a new epoch without objects; return how many there were."""
-        with self._lock:
-            self.epoch += 1
-            count = len(self.objects)
-            self.objects = {}
-            return count
+        """Forget all objects; return how many there were."""
+        count = len(self.objects)
+        self.objects = {}
+        return count
 
     def publish(self, world_frame: str) -> None:
         """Publish all objects, or that there are none."""

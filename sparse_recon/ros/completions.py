@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from sparse_recon.machine.resident_memory import give_back, resident_bytes
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
 from sparse_recon.ros.completed_objects import CompletedObjects
 from sparse_recon.ros.continuous import ContinuousPasses
+from sparse_recon.ros.events import DetectionsArrived, Event, FrameKept, TimeJumped
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
@@ -78,7 +79,8 @@ class Completions:
         self._outputs = outputs
         self._why_no_frames = why_no_frames
         self._world_frame = config.world_frame
-        self._lock = threading.Lock()  # of detections
+        self._events: deque[Event] = deque()
+        self._handling_posted = False
         self._detections: dict[str, Any] = {}  # by camera, the newest Detection3DArray that is not used yet
         self._boxes: dict[str, list[OrientedBox]] = {}  # by camera, in the world frame
         self.passes = ContinuousPasses(
@@ -93,13 +95,13 @@ class Completions:
     def world_frame(self) -> str:
         """Frame of all results; empty before it is known."""
         ingest = self.ingest
-        return self._world_frame if ingest is None else ingest.assembler.world_frame
+        return self._world_frame if ingest is None else ingest.world_frame
 
     def leave_input(self) -> None:
         """Go on without input; frames and results stay, in the world frame that was found."""
         ingest, self.ingest = self.ingest, None
         if ingest is not None:
-            self._world_frame = ingest.assembler.world_frame
+            self._world_frame = ingest.world_frame
 
     def preview(self, progress: Progress) -> None:
         """Show the model's answer so far."""
@@ -118,11 +120,13 @@ class Completions:
         self, job: Job, request: CompletionRequest, on_progress: Callable[[Progress], None]
     ) -> CompletedObject:
         """Complete one object and publish all that are completed."""
-        epoch = self._prepared(job)
+        self._prepared(job)
         if not self.session.config.world_frame:
             raise EvidenceError(ErrorCode.NO_FRAMES, f"no frame has been kept yet: {self._why_no_frames()}")
         result = self._completed(job, request, on_progress)
-        self.completed.add(result, epoch, self.config.max_objects)
+        if job.reason is not None:  # what it was made of may be forgotten
+            raise job.reason
+        self.completed.add(result, self.config.max_objects)
         self.completed.publish(self.world_frame)
         return result
 
@@ -154,11 +158,30 @@ class Completions:
         T_world_frame = self._T_world_frame(job, frame_id, stamp_ns)
         return OrientedBox(T_world_frame @ box.T_world_box, box.size_m)
 
-    def note_detections(self, camera: str, message: Any) -> None:
-        """Take a vision_msgs/Detection3DArray, from any thread; its boxes are objects from the next job on."""
-        with self._lock:
-            self._detections[camera] = message
-        self.passes.note()
+    def post(self, event: Event) -> None:
+        """Take an event of the input, from any thread; what runs ends at once where time jumped."""
+        self._events.append(event)
+        if isinstance(event, TimeJumped):
+            self.worker.cancel_all(ErrorCode.CANCELLED, "everything was forgotten: time jumped back")
+        if not self._handling_posted:
+            self._handling_posted = True
+            self.worker.submit(Job("input events", self._handle_events, sure=True), urgent=True)
+
+    def _handle_events(self, job: Job) -> None:
+        """Handle what was posted; every job does so before it looks at the session."""
+        self._handling_posted = False
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, TimeJumped):
+                objects = self._forget_objects()
+                log.warning(
+                    "time jumped back: %d frames and %d completed objects were forgotten", event.frames, objects
+                )
+                continue
+            if isinstance(event, DetectionsArrived):
+                self._detections[event.camera] = event.message
+            self.passes.note(int(isinstance(event, FrameKept) and event.new_view))
+            self.passes.go_on(self.config)
 
     def save(self, job: Job, folder: str, object_ids: list[str], overwrite: bool) -> list[Path]:
         """Write completed objects to files; return the paths.
@@ -194,26 +217,20 @@ class Completions:
             paths += sorted(path for path in written.rglob("*") if path.is_file())
         return paths
 
-    def forget(self) -> tuple[int, int]:
-        """Forget frames and objects, from any thread, and end what runs; return how many of each there were."""
-        objects, frames = self.completed.forget(), self.session.reset()
-        with self._lock:
-            self._detections.clear()
-            self._boxes.clear()
+    def reset(self, job: Job) -> int:
+        """Forget all objects and detections; return how many objects there were."""
+        objects = len(self.completed.objects)
+        self._handle_events(job)
+        self._forget_objects()
+        return objects
+
+    def _forget_objects(self) -> int:
+        objects = self.completed.forget()
+        self._detections.clear()
+        self._boxes.clear()
         self.passes.forget()
-        self.worker.cancel_all(ErrorCode.CANCELLED, "everything was forgotten: reset, or time jumped back")
-        self.worker.submit(Job("clear", lambda job: self.completed.publish(self.world_frame), sure=True), urgent=True)
-        return frames, objects
-
-    def time_jumped(self) -> None:
-        """Forget what was before a jump back in time."""
-        frames, objects = self.forget()
-        log.warning("time jumped back: %d frames and %d completed objects were forgotten", frames, objects)
-
-    def note_frame(self, new_view: bool) -> None:
-        """Count a kept frame, and begin a pass where that is wanted."""
-        self.passes.note(int(new_view))
-        self.passes.go_on(self.config)
+        self.completed.publish(self.world_frame)
+        return objects
 
     def show_late_viewers(self) -> None:
         """Draw pictures for whoever subscribed after the last results, while there is nothing else to do."""
@@ -227,7 +244,7 @@ class Completions:
         """Forget objects that are no longer there; those that were asked for by box stay."""
         boxes = [name for name in self.completed.objects if name.startswith("box_")]
         before = self.completed.objects
-        self.completed.keep({*names, *boxes}, self.completed.epoch)
+        self.completed.keep({*names, *boxes})
         if len(self.completed.objects) != len(before):
             self.completed.publish(self.world_frame)
 
@@ -243,19 +260,15 @@ class Completions:
             ingest = self.ingest
             if ingest is None or job.reason is not None:
                 raise job.reason or SparseReconError(ErrorCode.NOT_ACTIVE, "the node was deactivated")
-            with ingest.lock:
-                transforms = ingest.assembler.transforms
-                try:
-                    at_ns = stamp_ns or transforms.newest_common_ns(world, frame_id)
-                    return transforms.lookup(world, frame_id, at_ns)
-                except TransformError:
-                    if time.monotonic() > until_s:
-                        raise
+            try:
+                return ingest.T_world_frame(frame_id, stamp_ns)
+            except TransformError:
+                if time.monotonic() > until_s:
+                    raise
             time.sleep(0.02)
 
     def _use_detections(self, job: Job) -> None:
-        with self._lock:
-            arrived, self._detections = self._detections, {}
+        arrived, self._detections = self._detections, {}
         for camera, message in arrived.items():
             frame_id, stamp_ns = message.header.frame_id, stamp_ns_of(message)
             try:
@@ -269,16 +282,16 @@ class Completions:
         if arrived:
             self.session.suggest([box for boxes in self._boxes.values() for box in boxes])
 
-    def _prepared(self, job: Job) -> int:
-        """Catch up with the input, give the session its parameters and return the epoch in which the job began."""
-        epoch, ingest = self.completed.epoch, self.ingest
+    def _prepared(self, job: Job) -> None:
+        """Catch up with the input and give the session its parameters."""
+        ingest = self.ingest
         if ingest is not None:
             ingest.wait_until_used(_CATCH_UP_S)
+        self._handle_events(job)
         config = replace(self.config.session, world_frame=self.world_frame)
         if config != self.session.config:
             self.session.configure(config)
         self._use_detections(job)
-        return epoch
 
     def _completed(
         self, job: Job, request: CompletionRequest, on_progress: Callable[[Progress], None]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparse_recon.errors import ErrorCode, TransformError
+from sparse_recon.errors import ErrorCode
 from sparse_recon.frames.assemble import Rejection
 from sparse_recon.machine.resident_memory import resident_bytes
 from sparse_recon.ros.camera_inputs import CameraInputs
@@ -105,20 +105,17 @@ def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tu
             )
     if rejection is not None:
         return rejection.code, rejection.message
-    if ingest.assembler.pending:
-        with ingest.lock:
-            transforms, world = ingest.assembler.transforms, ingest.assembler.world_frame
-            try:
-                transforms.lookup(world or transforms.root(color.frame_id), color.frame_id, color.last_stamp_ns)
-            except TransformError as error:
-                return error.code, f"waiting for the pose of the camera: {error.message}"
+    if ingest.counts.waiting:
+        error = ingest.missing_pose(color.frame_id, color.last_stamp_ns)
+        if error is not None:
+            return error.code, f"waiting for the pose of the camera: {error.message}"
     return ErrorCode.NO_FRAMES, "messages arrive and no frame came of them yet"
 
 
 def transform_health(ingest: Ingest, kind: str, subscriptions: TransformSubscriptions) -> Health:
     """Say who interpolates transforms, which frames there are, and why there are none."""
-    frames, pending = ingest.known_frames
-    figures = {"source": kind, "received": subscriptions.received, "frames_waiting": pending}
+    frames = ingest.counts.transform_frames
+    figures = {"source": kind, "received": subscriptions.received, "frames_waiting": ingest.counts.waiting}
     health = Health("transforms", values={**figures, "frames": " ".join(frames[:50])})
     for topic, policy in subscriptions.incompatible.items():
         text = f"a publisher on {topic} offers a {policy} that tf2 does not accept either: change the publisher"
@@ -138,10 +135,10 @@ def ingest_health(ingest: Ingest, percentiles_ms: tuple[float, float], cpu_perce
             "keyframes_kept": counts.kept,
             "new_views": counts.new_views,
             "keyframes_lost": counts.lost,
-            "frames_unneeded": ingest.assembler.unneeded,
+            "frames_unneeded": counts.unneeded,
             "dropped": counts.dropped,
-            "rejected": sum(ingest.assembler.counts.values()),
-            **{f"rejected {code.name}": number for code, number in sorted(ingest.assembler.counts.copy().items())},
+            "rejected": sum(counts.rejected.values()),
+            **{f"rejected {code.name}": number for code, number in sorted(counts.rejected.items())},
             "restarts": counts.restarts,
             "callback_p50_ms": f"{percentiles_ms[0]:.3f}",
             "callback_p99_ms": f"{percentiles_ms[1]:.3f}",

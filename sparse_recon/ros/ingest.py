@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparse_recon.errors import ErrorCode
+from sparse_recon.errors import ErrorCode, TransformError
 from sparse_recon.frames.assemble import FrameAssembler, Rejection
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
 from sparse_recon.geometry.transforms import TransformSource
-from sparse_recon.requests import FrameReport
+from sparse_recon.ros.events import DetectionsArrived, Event, FrameKept, TimeJumped
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.session.session import CompletionSession
@@ -28,6 +28,7 @@ _MAX_TRANSFORMS = 5000  # messages that may wait
 _LOG_EVERY_S = 5.0
 _WORKING_COPIES = 4  # of a frame, while its depth is filtered
 _WAITING_SHARE = 0.1  # of the memory budget, for messages that wait
+_KEPT_REJECTIONS = 256
 
 
 @dataclass
@@ -39,10 +40,15 @@ class IngestCounts:
     dropped : messages that were pushed out of a full queue.
     kept, new_views : frames in the session, and those of them from new sides.
     lost : frames that were wanted and could not be kept.
+    unneeded : frames that would have added nothing and were not decoded.
+    waiting : frames that wait for a transform, a camera info or an earlier frame.
+    rejected : inputs that gave no frame, by code.
+    rejections : the newest of these.
     last_rejection : by camera, the newest input that gave no frame, until a frame was made after it; those of inputs
         that belong to no camera under an empty name.
     last_frame_s : by camera, steady clock when the last frame was made or found to add nothing.
     restarts : jumps back in time.
+    transform_frames : names of the frames between which there are transforms, sorted.
     cpu_s : processor time of the thread.
     """
 
@@ -50,22 +56,28 @@ class IngestCounts:
     kept: int = 0
     new_views: int = 0
     lost: int = 0
+    unneeded: int = 0
+    waiting: int = 0
+    rejected: Counter[ErrorCode] = field(default_factory=Counter)
+    rejections: deque[Rejection] = field(default_factory=lambda: deque(maxlen=_KEPT_REJECTIONS))
     last_rejection: dict[str, Rejection] = field(default_factory=dict)
     last_frame_s: dict[str, float] = field(default_factory=dict)
     restarts: int = 0
+    transform_frames: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
 
 
 class Ingest:
-    """Owns the assembler; adds frames to the session while the worker completes.
+    """Owns the assembler, its transforms and the world frame; adds frames to the session while the worker completes.
+
+    Whoever needs a pose asks `world_frame`, `T_world_frame` and `missing_pose`; what happens goes to `post` as events.
 
     Parameters
     ----------
-    session : takes the frames; those that it holds already must not be of the future.
+    session : takes the frames, and is emptied where time jumps back; frames that it holds already must not be of the
+        future.
     world_frame : frame of the frames in the session; empty where there are none and nobody named one.
-    on_frame : called in this thread after a frame was kept.
-    on_restart : called in this thread after time jumped back; the session must be emptied there.
-    on_detections : called in this thread with the camera and every message of its 3D detector.
+    post : takes events, in this thread.
     """
 
     def __init__(
@@ -77,14 +89,11 @@ class Ingest:
         memory: MemoryBudget,
         *,
         world_frame: str,
-        on_frame: Callable[[FrameReport, Frame], None],
-        on_restart: Callable[[], None],
-        on_detections: Callable[[str, Any], None],
+        post: Callable[[Event], None],
     ) -> None:
-        self._config, self._session, self._memory = config, session, memory
-        self._on_frame, self._on_restart, self._on_detections = on_frame, on_restart, on_detections
-        self.lock = threading.RLock()  # held while the assembler and its transforms are used
-        self.assembler = FrameAssembler(
+        self._config, self._session, self._memory, self._post = config, session, memory, post
+        self._lock = threading.RLock()  # held while the assembler and its transforms are used
+        self._assembler = FrameAssembler(
             cameras,
             world_frame=config.world_frame,
             depth=config.depth,
@@ -92,9 +101,8 @@ class Ingest:
             transforms=transforms,
             wanted=self._wanted,
         )
-        self.assembler.world_frame = world_frame
+        self._assembler.world_frame = world_frame
         self.counts = IngestCounts(last_frame_s={camera.name: time.monotonic() for camera in cameras})
-        self.known_frames: tuple[list[str], int] = ([], 0)  # names of the transforms' frames, frames that wait
         self._keeping = threading.Lock()  # held while a frame goes into the session
         self._generation = 0  # of frames; those of an earlier one are not kept
         self._future_ns = max((frame.stamp_ns for frame in session.frames), default=0)
@@ -136,23 +144,59 @@ class Ingest:
             self.put("", "mark", used)
         return used.wait(timeout_s)
 
+    @property
+    def world_frame(self) -> str:
+        """Frame of all frames in the session; empty before it is known."""
+        return self._assembler.world_frame
+
+    def T_world_frame(self, frame_id: str, stamp_ns: int) -> Float64:
+        """Return the (4, 4) pose of a frame in the world frame at a stamp; 0 takes the newest transform.
+
+        Raises
+        ------
+        TransformError
+            If there is none yet.
+        """
+        with self._lock:
+            transforms, world = self._assembler.transforms, self._assembler.world_frame
+            return transforms.lookup(world, frame_id, stamp_ns or transforms.newest_common_ns(world, frame_id))
+
+    def missing_pose(self, frame_id: str, stamp_ns: int) -> TransformError | None:
+        """Return why a camera has no pose at a stamp; None where it has one."""
+        with self._lock:
+            transforms, world = self._assembler.transforms, self._assembler.world_frame
+            try:
+                transforms.lookup(world or transforms.root(frame_id), frame_id, stamp_ns)
+            except TransformError as error:
+                return error
+        return None
+
     def configure(self, config: NodeConfig) -> None:
         """Take the parameters that a running input takes."""
-        with self.lock:
-            self.assembler.depth = config.depth
+        with self._lock:
+            self._assembler.depth = config.depth
 
-    def restart(self) -> None:
-        """Forget all messages, moving transforms and frames on their way; the caller empties the session."""
+    def restart(self) -> int:
+        """Forget all messages, moving transforms and frames, those of the session too; return how many it held."""
         self._forget_items()
-        with self.lock:
-            self.assembler.restart()
-            self.counts.restarts = self.assembler.restarts
-            self._next_generation()
+        with self._lock:
+            self._assembler.restart()
+            self.counts.restarts = self._assembler.restarts
+            return self._empty_session()
 
-    def _next_generation(self) -> None:
+    def clock_jumped(self, now_ns: int) -> None:
+        """Begin anew if the clock went back behind what was used; a loop's first messages may overtake it."""
+        with self._lock:
+            newest_ns = self._assembler.newest_ns
+        if newest_ns > now_ns + self._config.assembly.jump_back_s * 1e9:
+            self._post(TimeJumped(self.restart()))
+
+    def _empty_session(self) -> int:
+        """Empty the session, and keep no frame that is on its way to it."""
         with self._keeping:
             self._generation += 1
             self._future_ns = 0
+            return self._session.reset()
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread; False if it has not ended in time."""
@@ -177,7 +221,7 @@ class Ingest:
     def _work(self) -> None:
         settled = True
         while not self._stopping:
-            item = self._next(None if settled and not self.assembler.pending else _IDLE_S)
+            item = self._next(None if settled and not self._assembler.pending else _IDLE_S)
             settled = item is None
             if self._stopping:
                 return
@@ -203,7 +247,7 @@ class Ingest:
         return item
 
     def _use(self, item: tuple[str, str, Any] | None) -> None:
-        with self.lock:
+        with self._lock:
             if item is not None:
                 self._push(*item)
             self._note_restart()
@@ -214,13 +258,14 @@ class Ingest:
             item[2].set()
 
     def _poll(self, settle: bool) -> list[tuple[Frame, int]]:
-        with self.lock:
-            frames = self.assembler.poll(settle=settle)
+        with self._lock:
+            frames = self._assembler.poll(settle=settle)
             self._note_restart()  # the world frame may have got a parent
             for frame in frames:
                 self._note_success(frame.camera)
             self._note_rejections()
-            self.known_frames = (sorted(self.assembler.transforms.frames()), self.assembler.pending)
+            self.counts.transform_frames = sorted(self._assembler.transforms.frames())
+            self.counts.waiting, self.counts.unneeded = self._assembler.pending, self._assembler.unneeded
             return [(frame, self._generation) for frame in frames]
 
     def _wanted(self, camera: str, T_world_cam: Float64, stamp_ns: int) -> bool:
@@ -238,18 +283,18 @@ class Ingest:
     def _push(self, camera: str, role: str, message: Any) -> None:
         if role in ("tf", "tf_static"):
             for parent, child, stamp_ns, T_parent_child in transforms_of(message):
-                self.assembler.push_transform(parent, child, stamp_ns, T_parent_child, role == "tf_static")
+                self._assembler.push_transform(parent, child, stamp_ns, T_parent_child, role == "tf_static")
         elif role in ("info", "depth_info"):
             stream = "color" if role == "info" else "depth"
-            self.assembler.push_info(stream, camera, stamp_ns_of(message), camera_info_of(message))  # type: ignore[arg-type]
+            self._assembler.push_info(stream, camera, stamp_ns_of(message), camera_info_of(message))  # type: ignore[arg-type]
         elif role == "detections_3d":
-            self._on_detections(camera, message)
+            self._post(DetectionsArrived(camera, message))
         elif role != "mark":
             content, stream = (labels_of, "labels") if role == "detections" else (image_of, role)
             frame_id = message.header.frame_id
             if stamp_ns_of(message) < self._future_ns - self._config.assembly.jump_back_s * 1e9:
-                self.assembler.restart()  # time went back while nobody listened
-            self.assembler.push_image(stream, camera, stamp_ns_of(message), frame_id, content(message))  # type: ignore[arg-type]
+                self._assembler.restart()  # time went back while nobody listened
+            self._assembler.push_image(stream, camera, stamp_ns_of(message), frame_id, content(message))  # type: ignore[arg-type]
 
     def _keep(self, frame: Frame, generation: int) -> None:
         self._memory.make_room(self._session, _WORKING_COPIES * frame.nbytes)
@@ -267,23 +312,24 @@ class Ingest:
             return
         self.counts.kept += 1
         self.counts.new_views += report.new_view
-        self._on_frame(report, frame)
+        self._post(FrameKept(report.new_view))
 
     def _note_restart(self) -> None:
-        if self.assembler.restarts != self.counts.restarts:
-            self.counts.restarts = self.assembler.restarts
-            self._next_generation()
-            self._on_restart()
+        if self._assembler.restarts != self.counts.restarts:
+            self.counts.restarts = self._assembler.restarts
+            self._post(TimeJumped(self._empty_session()))
 
     def _note_rejections(self) -> None:
-        count = sum(self.assembler.counts.values())
-        new = min(count - self._rejected, len(self.assembler.rejections))
+        count = sum(self._assembler.counts.values())
+        new = min(count - self._rejected, len(self._assembler.rejections))
         self._rejected = count
-        for rejection in list(self.assembler.rejections)[len(self.assembler.rejections) - new :]:
+        self.counts.rejected = self._assembler.counts.copy()
+        for rejection in list(self._assembler.rejections)[len(self._assembler.rejections) - new :]:
             self._reject(rejection)
 
     def _reject(self, rejection: Rejection) -> None:
         """Keep why an input gave no frame, and log it at most every few seconds for each code, with a count."""
+        self.counts.rejections.append(rejection)
         self.counts.last_rejection[rejection.camera] = rejection
         stalled_s = time.monotonic() - self.counts.last_frame_s.get(rejection.camera, 0.0)
         if rejection.code is ErrorCode.STAMP_UNMATCHED and stalled_s < self._config.watchdog_s:

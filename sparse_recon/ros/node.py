@@ -71,7 +71,7 @@ class CompletionNode(LifecycleNode):
         self._node_parameters = NodeParameters(self, self._may_change, self._changed)
         self.executor_calls = ExecutorCalls(self)
         self._complete_action = CompleteAction(self, self.executor_calls, self._active)
-        self._node_services = Services(self, self.executor_calls, self._active, self._forget_messages)
+        self._node_services = Services(self, self.executor_calls, self._active, self._forget_frames)
         self._diagnostics = Diagnostics(self, self.config.diagnostics_period_s, self._health)
         _guard_transitions(self)
         self._tick = self.create_timer(_TICK_S, self._go_on, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -226,9 +226,7 @@ class CompletionNode(LifecycleNode):
             completions.session,
             completions.memory,
             world_frame=completions.world_frame,
-            on_frame=lambda report, frame: completions.note_frame(report.new_view),
-            on_restart=completions.time_jumped,
-            on_detections=completions.note_detections,
+            post=completions.post,
         )
         self._transforms = TransformSubscriptions(self, self._ingest.put_transforms, self._times)
 
@@ -277,21 +275,12 @@ class CompletionNode(LifecycleNode):
             return self._completions, ""
         return None, f"the node is not active ({self._state_problem.message}); activate it and ask again"
 
-    def _forget_messages(self) -> None:
-        if self._ingest is not None:
-            self._ingest.restart()
+    def _forget_frames(self) -> int:
+        return self._ingest.restart() if self._ingest is not None else 0
 
     def _clock_jumped(self, jump: Any) -> None:
-        """Forget everything if the clock went back behind what was used; a loop's first messages may overtake it."""
-        ingest, completions = self._ingest, self._completions
-        if ingest is None or completions is None or jump.delta.nanoseconds >= 0:
-            return
-        now_ns = self.get_clock().now().nanoseconds
-        with ingest.lock:
-            newest_ns = ingest.assembler.newest_ns
-        if newest_ns > now_ns + self.config.assembly.jump_back_s * 1e9:
-            ingest.restart()
-            completions.time_jumped()
+        if self._ingest is not None and jump.delta.nanoseconds < 0:
+            self._ingest.clock_jumped(self.get_clock().now().nanoseconds)
 
     def _may_change(self, parameter: Parameter) -> str:
         if self._state_machine.current_state[1] == "unconfigured":

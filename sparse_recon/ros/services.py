@@ -30,7 +30,7 @@ class Services:
     Parameters
     ----------
     active : returns what works on requests now, or None, with why not.
-    restart : forgets all messages that wait.
+    forget_frames : forgets all frames and the messages that wait; returns how many frames there were.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Services:
         node: Node,
         calls: ExecutorCalls,
         active: Callable[[], tuple[Completions | None, str]],
-        restart: Callable[[], None],
+        forget_frames: Callable[[], int],
     ) -> None:
-        self._node, self._calls, self._active, self._restart = node, calls, active, restart
+        self._node, self._calls, self._active, self._forget_frames = node, calls, active, forget_frames
         group = ReentrantCallbackGroup()
         for kind, name, callback in (
             (GetObjects, "~/get_objects", self._get_objects),
@@ -79,23 +79,23 @@ class Services:
 
         return await self._answer("set_region", run, response)
 
-    def _reset(self, request: Any, response: Any) -> Any:
-        completions, why_not = self._active()
-        if completions is None:
-            return _failed(response, SparseReconError(ErrorCode.NOT_ACTIVE, why_not))
-        try:
-            self._restart()
-            response.frames_dropped, response.objects_dropped = completions.forget()
-        except Exception as mistake:
-            log.exception("reset")
-            return _failed(response, SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {mistake!r}"))
-        return _done(response)
+    async def _reset(self, request: Any, response: Any) -> Any:
+        def run(completions: Completions, job: Job) -> None:
+            response.objects_dropped = completions.reset(job)
 
-    async def _answer(self, name: str, run: Callable[[Completions, Job], None], response: Any) -> Any:
+        completions, _ = self._active()
+        if completions is not None:
+            response.frames_dropped = self._forget_frames()
+            completions.worker.cancel_all(ErrorCode.CANCELLED, "everything was forgotten by a reset")
+        return await self._answer("reset", run, response, sure=True)
+
+    async def _answer(
+        self, name: str, run: Callable[[Completions, Job], None], response: Any, *, sure: bool = False
+    ) -> Any:
         completions, why_not = self._active()
         if completions is None:
             return _failed(response, SparseReconError(ErrorCode.NOT_ACTIVE, why_not))
-        job = Job(name, lambda job: run(completions, job))
+        job = Job(name, lambda job: run(completions, job), sure=sure)
         try:
             _, error = await self._calls.finished(completions.worker, job, urgent=True)
         except Exception as mistake:

@@ -21,6 +21,7 @@ from tf2_msgs.msg import TFMessage
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.geometry.transforms import TransformTree
 from sparse_recon.machine.resident_memory import resident_bytes
+from sparse_recon.ros.events import DetectionsArrived, Event
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig, load_node_config
@@ -42,7 +43,7 @@ class World:
     def __init__(self, config: NodeConfig = CONFIG, streams: CameraStreams = STREAMS) -> None:
         self.session = CompletionSession(config.session)
         self.mistakes: list[str] = []
-        self.detections: list[Any] = []
+        self.events: list[Event] = []
         self._number = itertools.count()
         self._handler = _Mistakes(self.mistakes)
         _log.addHandler(self._handler)
@@ -55,10 +56,13 @@ class World:
             self.session,
             MemoryBudget(config.memory_budget_bytes),
             world_frame=config.world_frame,
-            on_frame=lambda report, frame: None,
-            on_restart=self.session.reset,
-            on_detections=lambda camera, message: self.detections.append(message),
+            post=self.events.append,
         )
+
+    @property
+    def detections(self) -> list[Any]:
+        """The messages of 3D detectors that were handed on."""
+        return [event.message for event in self.events if isinstance(event, DetectionsArrived)]
 
     def say(self, role: str, message: Any) -> float:
         """Hand a message over as a callback does, wait until it is used, and return the seconds that took."""

@@ -24,6 +24,7 @@ from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.frames.incoming import box_of, stamp_ns_of
 from sparse_recon.ros import completions as module
 from sparse_recon.ros.completions import Completions
+from sparse_recon.ros.events import DetectionsArrived
 from sparse_recon.ros.goals import request_of
 from sparse_recon.ros.node_config import load_node_config
 from sparse_recon.ros.outputs import Outputs
@@ -149,7 +150,7 @@ def test_any_boxes_of_a_detector_are_used_or_left_out(completions, data):
         box = SimpleNamespace(center=data.draw(posed()).pose, size=data.draw(sizes()))
         detections.append(SimpleNamespace(bbox=box))
     header = data.draw(posed()).header
-    completions.note_detections("camera", SimpleNamespace(header=header, detections=detections))
+    completions.post(DetectionsArrived("camera", SimpleNamespace(header=header, detections=detections)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_TRANSFORM_WAIT_S", 0.0)
         outcome(completions, completions.objects)

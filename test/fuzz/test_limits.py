@@ -44,7 +44,7 @@ def camera(focal_px: float, width: int = 640, height: int = 480) -> CameraIntrin
 
 
 def rejection(world: World):
-    return world.ingest.assembler.rejections[-1]
+    return world.ingest.counts.rejections[-1]
 
 
 def frame_with(**changes):
@@ -237,8 +237,8 @@ def test_rejections_do_not_keep_what_they_were_given(role: str, spoil):
     spoil(dict(messages)[role])
     with World() as world:
         world.say_all(messages)
-        assert world.ingest.assembler.rejections
-        assert all(len(item.message) < 1100 for item in world.ingest.assembler.rejections)
+        assert world.ingest.counts.rejections
+        assert all(len(item.message) < 1100 for item in world.ingest.counts.rejections)
         assert world.keeps_good_frames()
 
 

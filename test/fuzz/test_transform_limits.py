@@ -20,7 +20,7 @@ FRAMES, SAMPLES = 500, 2000
 
 
 def rejection(world: World):
-    return world.ingest.assembler.rejections[-1]
+    return world.ingest.counts.rejections[-1]
 
 
 def spam(count: int, name: str = "spam_{}", parent: str = "world") -> TFMessage:
