@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = ("rclpy", "torch", "open3d", "diffusers", "transformers", "gsplat", "rerun", "viser", "matplotlib", "coacd")
@@ -75,6 +81,21 @@ def test_imports_keep_to_the_doors():
         [sys.executable, "-c", command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_doors_are_the_same_words_in_contracts_and_documentation(page):
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    block = (ROOT / page).read_text().split("<!-- doors -->")[1].split("<!-- end -->")[0]
+    assert [line.removeprefix("- ") for line in block.strip().splitlines()] == [c["name"] for c in contracts]
+
+
+def test_every_room_stands_in_the_plan():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.split("| Room | Holds |")[1].split("\n\n")[0]
+    planned = set(re.findall(r"`(\w+)/?`", "".join(line.split("|")[1] for line in table.splitlines()[2:] if line)))
+    found = {path.stem for path in (ROOT / "sparse_recon").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert planned == found - {"__init__", "__pycache__"}
 
 
 def test_core_imports_without_optional_libraries():
