@@ -49,7 +49,7 @@ _TICK_S = 0.5
 
 
 class CompletionNode(LifecycleNode):
-    """See README for topics, services, action and parameters.
+    """See docs/node.md for how it behaves, docs/interfaces.md for topics, services and the action.
 
     Unconfigured: parameters, action, services (which say that the node is not active), diagnostics.
     Inactive: publishers, session, loaded model. Active: subscriptions and the thread that takes their messages.
