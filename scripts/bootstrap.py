@@ -45,7 +45,7 @@ PACKAGE_FILES = (
 # Interface packages that no wheel brings, built only where the wheels are used.
 OVERLAY = (ROOT / "scripts" / "overlay" / "tf2_msgs",)
 
-# The head of ws/env.sh; sh, bash and zsh read it, also under `set -eu`.
+# The head of ws/env.sh: what every POSIX shell reads, also under `set -eu`.
 ENVIRONMENT = r"""# Made by scripts/bootstrap.py; source it. Sourcing it again changes nothing.
 
 _sparse_recon_prepend() {  # NAME FOLDERS: puts folders in front of a path variable, and takes them out behind

@@ -122,7 +122,10 @@ def test_steps_are_the_same_from_a_shell_that_sourced_the_environment():
     base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     if not base.exists() or sys.prefix == sys.base_prefix:
         pytest.skip("this Python is not that of an environment")
-    code = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import bootstrap as b; print(b.steps()[1][1])"
+    code = (
+        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import bootstrap; "
+        "print([step[:2] for step in bootstrap.steps()])"
+    )
     digests = {
         subprocess.run([python, "-B", "-c", code], capture_output=True, text=True, check=True).stdout
         for python in (str(base), sys.executable)
