@@ -3,17 +3,19 @@ PYTHON ?= python3
 OUT ?= out/demo
 ARGS ?=
 SHELL := /bin/bash
+# The paths of a ROS or workspace that this shell has sourced stay outside.
+ROS_PATHS := PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH
 
 .PHONY: demo test setup clean
 
 demo: setup
-	@source ws/env.sh && sparse_recon demo --out $(OUT) $(ARGS)
+	@unset $(ROS_PATHS) && source ws/env.sh && sparse_recon demo --out $(OUT) $(ARGS)
 
 test: setup
-	@source ws/env.sh && export ROS_PYTHON_CHECK_FIELDS=1 ROS_DOMAIN_ID=$$((1 + $$$$ % 100)) && python -m pytest $(ARGS)
+	@unset $(ROS_PATHS) && source ws/env.sh && export ROS_PYTHON_CHECK_FIELDS=1 ROS_DOMAIN_ID=$$((1 + $$$$ % 100)) && python -m pytest $(ARGS)
 
 setup:
-	@env -u PYTHONPATH -u AMENT_PREFIX_PATH -u CMAKE_PREFIX_PATH -u LD_LIBRARY_PATH $(PYTHON) scripts/bootstrap.py
+	@unset $(ROS_PATHS) && $(PYTHON) scripts/bootstrap.py
 
 clean:
 	rm -rf .venv ws out sparse_recon.egg-info

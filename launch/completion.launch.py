@@ -21,7 +21,7 @@ OPTIONAL_INPUTS = {
 }
 # Arguments that are parameters of the same name: text, or true and false.
 TEXTS = ("world_frame", "model", "image_transport", "depth_transport")
-SWITCHES = ("autostart", "continuous")
+SWITCHES = ("autostart", "continuous", "use_sim_time")
 OUTPUTS = ("cloud", "observed_cloud", "markers", "footprints", "novel_views", "preview")
 RVIZ_IMAGE = "/camera/color/image_raw"  # what the display of the camera image subscribes to before remapping
 
@@ -112,6 +112,18 @@ def arguments() -> list[DeclareLaunchArgument]:
             "file, where true is the default.",
         ),
         DeclareLaunchArgument(
+            "use_sim_time",
+            default_value="",
+            description="true: node and RViz take the time from /clock, for recordings and simulators. Empty: as in "
+            "the file, where false is the default.",
+        ),
+        DeclareLaunchArgument(
+            "collision_objects",
+            default_value="",
+            description="Topic of moveit_msgs/CollisionObject; MoveIt listens on /collision_object. Empty: "
+            "collision_objects below the node's name.",
+        ),
+        DeclareLaunchArgument(
             "namespaced_tf",
             default_value="false",
             description="true: transforms are on tf and tf_static in the namespace, as where several robots share a "
@@ -159,7 +171,7 @@ def start(context: LaunchContext) -> list[Node | LogInfo]:
         name=values["name"],
         namespace=values["namespace"],
         parameters=[values["config"], parameters(values)],
-        remappings=[*inputs(values), *transforms],
+        remappings=[*inputs(values), *collision_objects(values), *transforms],
         ros_arguments=["--log-level", f"{logger}:={values['log_level']}", *enclave],
         output="screen",
         respawn=truth("respawn", values),
@@ -196,6 +208,11 @@ def inputs(values: dict[str, str]) -> list[tuple[str, str]]:
     ]
 
 
+def collision_objects(values: dict[str, str]) -> list[tuple[str, str]]:
+    """Return what the collision objects are remapped to, if anything."""
+    return [("~/collision_objects", values["collision_objects"])] if values["collision_objects"] else []
+
+
 def rviz(values: dict[str, str], transforms: list[tuple[str, str]]) -> list[Node | LogInfo]:
     """Return RViz looking at this node, whatever its name and namespace; a sentence where RViz is not installed."""
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -205,6 +222,7 @@ def rviz(values: dict[str, str], transforms: list[tuple[str, str]]) -> list[Node
     except PackageNotFoundError:
         return [LogInfo(msg="rviz:=true was asked for but package rviz2 is not installed (apt: ros-$ROS_DISTRO-rviz2)")]
     frame = values["fixed_frame"] or values["world_frame"]
+    time = [{"use_sim_time": truth("use_sim_time", values)}] if values["use_sim_time"] else []
     prefix = f"{values['namespace'].rstrip('/')}/{values['name']}"
     image = values["image"].replace("{camera}", cameras(values)[0]) if cameras(values) else values["image"]
     return [
@@ -214,6 +232,7 @@ def rviz(values: dict[str, str], transforms: list[tuple[str, str]]) -> list[Node
             name=f"{values['name']}_rviz",
             namespace=values["namespace"],
             arguments=["-d", values["rviz_config"], *(["-f", frame] if frame else [])],
+            parameters=time,
             remappings=[
                 *((f"/completion_node/{output}", f"{prefix}/{output}") for output in OUTPUTS),
                 (RVIZ_IMAGE, image),

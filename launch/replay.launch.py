@@ -10,7 +10,6 @@ from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
     ExecuteProcess,
-    GroupAction,
     IncludeLaunchDescription,
     LogInfo,
     OpaqueFunction,
@@ -19,8 +18,6 @@ from launch.actions import (
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import SetParameter
 from launch_ros.substitutions import ExecutableInPackage
 
 PACKAGE = "sparse_recon"
@@ -36,12 +33,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             *arguments(),
             OpaqueFunction(function=read_topics),
-            GroupAction(
-                [
-                    SetParameter("use_sim_time", LaunchConfiguration("use_sim_time")),
-                    IncludeLaunchDescription(PythonLaunchDescriptionSource(completion)),
-                ]
-            ),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(completion)),
             OpaqueFunction(function=play),
         ]
     )

@@ -45,29 +45,55 @@ PACKAGE_FILES = (
 # Interface packages that no wheel brings, built only where the wheels are used.
 OVERLAY = (ROOT / "scripts" / "overlay" / "tf2_msgs",)
 
+# The head of ws/env.sh: what every POSIX shell reads, also under `set -eu`.
+ENVIRONMENT = r"""# Made by scripts/bootstrap.py; source it. Sourcing it again changes nothing.
+
+_sparse_recon_prepend() {  # NAME FOLDERS: puts folders in front of a path variable, and takes them out behind
+    eval "_sparse_recon_old=\":\${$1:-}:\""
+    while :; do
+        case "$_sparse_recon_old" in
+            *":$2:"*) _sparse_recon_old="${_sparse_recon_old%%":$2:"*}:${_sparse_recon_old#*":$2:"}" ;;
+            *) break ;;
+        esac
+    done
+    _sparse_recon_old="${_sparse_recon_old#:}"
+    _sparse_recon_old="${_sparse_recon_old%:}"
+    export "$1=$2${_sparse_recon_old:+:$_sparse_recon_old}"
+    unset _sparse_recon_old
+}
+
+_sparse_recon_clash() {  # INSTALL: says which other tf2_msgs is on the paths
+    _sparse_recon_rest="${AMENT_PREFIX_PATH:-}:${PYTHONPATH:-}:"
+    while [ -n "$_sparse_recon_rest" ]; do
+        _sparse_recon_dir="${_sparse_recon_rest%%:*}"
+        _sparse_recon_rest="${_sparse_recon_rest#*:}"
+        case "$_sparse_recon_dir" in "" | "$1" | "$1"/*) continue ;; esac
+        if [ -e "$_sparse_recon_dir/share/tf2_msgs/package.xml" ] || [ -d "$_sparse_recon_dir/tf2_msgs" ]; then
+            echo "ws/env.sh: another tf2_msgs is in $_sparse_recon_dir; that of $1 now comes first, and programs of" \
+                "both in one shell may load libraries that do not fit. Use a new shell for one of them, or build this" \
+                "package with colcon beside that ROS (docs/install.md)." >&2
+            break
+        fi
+    done
+    unset _sparse_recon_rest _sparse_recon_dir
+}
+"""
+
 
 class SetupError(Exception):
     """A step failed; the text says what to do."""
 
 
+Step = tuple[str, str, Callable[[], None]]  # name, digest of what it reads, what it does
+
+
 def main() -> int:
     """Run the steps that are due, one line each."""
     WS.mkdir(exist_ok=True)
-    steps: list[tuple[str, str, Callable[[], None]]] = [
-        ("system packages", digest([str(sorted({**LIBRARIES, **COMMANDS}))]), install_system_packages),
-        ("virtual environment", digest([sys.executable, platform.python_version()]), make_venv),
-        ("torch", digest([TORCH, str(has_nvidia_gpu())]), install_torch),
-        ("Python wheels", digest([read("pyproject.toml")]), install_wheels),
-    ]
     if ros_refusal():
         print(f"ROS parts are left out: {ros_refusal()}", flush=True)
-    else:
-        steps += [
-            ("ROS 2 wheels", digest([read("pyproject.toml")]), install_ros_wheels),
-            ("interfaces and overlay (colcon)", digest(overlay_inputs()), build_overlay),
-        ]
     try:
-        run_steps(steps)
+        run_steps(steps())
         write_environment()
     except SetupError as error:
         print(f"\nset-up stopped: {error}", file=sys.stderr)
@@ -75,7 +101,23 @@ def main() -> int:
     return 0
 
 
-def run_steps(steps: list[tuple[str, str, Callable[[], None]]]) -> None:
+def steps() -> list[Step]:
+    """Return all steps in their order, without those of ROS where it is left out."""
+    found: list[Step] = [
+        ("system packages", digest([str(sorted({**LIBRARIES, **COMMANDS}))]), install_system_packages),
+        ("virtual environment", digest([sys.base_prefix, platform.python_version()]), make_venv),
+        ("torch", digest([TORCH, str(has_nvidia_gpu())]), install_torch),
+        ("Python wheels", digest([read("pyproject.toml")]), install_wheels),
+    ]
+    if not ros_refusal():
+        found += [
+            ("ROS 2 wheels", digest([read("pyproject.toml")]), install_ros_wheels),
+            ("interfaces and overlay (colcon)", digest(overlay_inputs()), build_overlay),
+        ]
+    return found
+
+
+def run_steps(steps: list[Step]) -> None:
     """Run each step whose stamp is missing or older than its inputs; a step that ran makes all later ones due."""
     chain = ""
     for number, (name, inputs, step) in enumerate(steps, 1):
@@ -133,7 +175,13 @@ def make_venv() -> None:
     """Make .venv, or keep it when it is there and of this Python."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not (VENV / "lib" / f"python{version}").is_dir():
-        run("venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
+        run("venv", [base_interpreter(), "-m", "venv", "--clear", str(VENV)])
+
+
+def base_interpreter() -> str:
+    """The Python of which environments are made, also where this one is that of an environment (`ws/env.sh`)."""
+    path = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return str(path) if path.exists() else sys.executable
 
 
 def install_wheels() -> None:
@@ -201,19 +249,27 @@ def overlay_inputs() -> Iterable[str]:
 
 def write_environment() -> None:
     """Write ws/env.sh, which the Makefile and people source; all that programs write by the way goes to ws/."""
+    paths: dict[str, str] = {"PATH": str(VENV / "bin")}
     variables: dict[str, str | Path] = {"VIRTUAL_ENV": VENV, "MPLCONFIGDIR": WS / "matplotlib"}
     if not ros_refusal():
         install = WS / "install"
-        variables |= {
+        paths = {
+            "PATH": f"{VENV / 'bin'}:{install / 'lib' / 'sparse_recon'}",  # the latter has completion_node
             "AMENT_PREFIX_PATH": f"{install}:{VENV}",
             "LD_LIBRARY_PATH": f"{install / 'lib'}:{library_path()}",
-            "PYTHONPATH": next(install.glob("lib/python3*/site-packages")),
+            "PYTHONPATH": str(next(install.glob("lib/python3*/site-packages"))),
+        }
+        variables |= {
             "ROS_HOME": WS / "ros",
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",  # the library path is complete: no second start of Python
         }
-    lines = ["export PATH=" + shlex.quote(str(VENV / "bin")) + ':"$PATH"']
+    lines = [ENVIRONMENT]
+    if "AMENT_PREFIX_PATH" in paths:
+        lines += [f"_sparse_recon_clash {shlex.quote(str(WS / 'install'))}"]
+    lines += [f"_sparse_recon_prepend {name} {shlex.quote(value)}" for name, value in paths.items()]
     lines += [f"export {name}={shlex.quote(str(value))}" for name, value in variables.items()]
+    lines += ["unset -f _sparse_recon_prepend _sparse_recon_clash"]
     (WS / "env.sh").write_text("\n".join(lines) + "\n")
 
 

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Write the tables of README.md from the definitions they describe; `--check` only compares."""
+"""Write the tables in README.md and docs/ from the definitions they describe; `--check` only compares.
+
+A block between `<!-- table:name -->` and `<!-- end -->` in any of these files is made anew.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,31 @@ from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.output_topics import NODE_TOPICS
 
 PARAMETER = ("Parameter", "Type", "Default", "Range", "Meaning")
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def render(readme: str) -> str:
+def pages() -> list[Path]:
+    """Return every file that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def render(text: str) -> str:
     """Return the text with every block between `<!-- table:name -->` and `<!-- end -->` made anew."""
 
     def block(match: re.Match[str]) -> str:
+        if match[1] not in TABLES:
+            raise SystemExit(f"there is no table {match[1]!r}; there are {', '.join(TABLES)}")
         return f"<!-- table:{match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
 
-    return re.sub(r"<!-- table:(\w+) -->\n.*?<!-- end -->", block, readme, flags=re.DOTALL)
+    return re.sub(r"<!-- table:(\w+) -->\n.*?<!-- end -->", block, text, flags=re.DOTALL)
 
 
 def interface_table() -> str:
-    """Every interface with the first sentence of its file."""
+    """Every interface with the first sentence of its file; its links are those of a page in docs/."""
     rows = []
     for name, path in definition_files().items():
         sentence = path.read_text().split("\n", 1)[0].removeprefix("# ")
-        rows.append((f"[`{name}`]({name.removeprefix('sparse_recon/')}.{path.suffix[1:]})", sentence))
+        rows.append((f"[`{name}`](../{name.removeprefix('sparse_recon/')}.{path.suffix[1:]})", sentence))
     return table(("Interface", "What it carries"), rows)
 
 
@@ -113,12 +123,15 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """Rewrite the README, or with `--check` say whether it is up to date."""
-    old = README.read_text()
-    new = render(old)
+    """Rewrite the pages, or with `--check` name those that are not up to date and return 1."""
+    old = {path: path.read_text(encoding="utf-8") for path in pages()}
+    changed = {path: new for path, text in old.items() if (new := render(text)) != text}
     if "--check" in sys.argv[1:]:
-        return int(new != old)
-    README.write_text(new)
+        for path in changed:
+            print(f"{path.relative_to(ROOT)}: its tables differ; run: python scripts/tables.py", file=sys.stderr)
+        return int(bool(changed))
+    for path, text in changed.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

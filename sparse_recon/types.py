@@ -291,7 +291,8 @@ class CompletedObject:
     frame_id : name of the world frame.
     stamp_ns : stamp of the newest frame used.
     points_world, normals_world : (N, 3) float32, metres; outward unit normals.
-    colors : (N, 3) uint8 sRGB; grey where nobody saw the colour.
+    colors : (N, 3) uint8 sRGB; of inferred points those of measured ones beside them, farther off the median of all
+        that was seen; grey where no colour was measured at all.
     confidence : (N,) float32 in [0, 1], calibrated probability that the point is within 5 mm of the true surface.
     provenance : (N,) uint8 of `Provenance`.
     observed_points_world : (M, 3) float32, the measured points of the object (smoothed, without outliers).

@@ -88,7 +88,7 @@ def test_files_that_are_named_exist(name: str):
 def test_parameters_that_arguments_set_exist():
     names = {*constant("completion", "TEXTS"), *constant("completion", "SWITCHES"), "camera_names"}
     names |= set(constant("completion", "OPTIONAL_INPUTS").values())
-    known = {p.name: p.kind for p in parameters(NodeConfig)}
+    known = {p.name: p.kind for p in parameters(NodeConfig)} | {"use_sim_time": "bool"}  # the latter of every node
     assert names <= set(known)
     assert {known[name] for name in constant("completion", "TEXTS")} == {"str"}
     assert {known[name] for name in constant("completion", "SWITCHES")} == {"bool"}
@@ -122,10 +122,16 @@ def test_commands_have_the_options_that_are_passed():
         assert used - rosbag2 <= known and used
 
 
-def test_simulated_time_is_for_recordings_only():
-    words = "use_sim_time"
-    assert words not in FILES["completion"].read_text()
-    assert ast.literal_eval(keyword(declared("replay")[words], "default_value")) == "true"
+def test_simulated_time_is_asked_for_except_with_recordings():
+    assert ast.literal_eval(keyword(declared("completion")["use_sim_time"], "default_value")) == ""
+    assert ast.literal_eval(keyword(declared("replay")["use_sim_time"], "default_value")) == "true"
+    others = [*calls(TREES["replay"], "SetParameter"), *calls(TREES["replay"], "SetUseSimTime")]
+    assert not others, "one way only: the argument, which completion.launch.py hands to node and RViz"
+
+
+def test_collision_objects_are_the_nodes_own_topic():
+    assert "collision_objects" in NODE_TOPICS and "collision_objects" in declared("completion")
+    assert "~/collision_objects" in texts(TREES["completion"])
 
 
 # From here on with the real libraries.
@@ -219,6 +225,29 @@ def test_namespace_reaches_node_transforms_and_log_level(launch: Any):
     assert "left.completer:=debug" in command(node)
 
 
+def test_simulated_time_is_a_parameter_of_the_node(launch: Any):
+    (node,) = processes("completion", use_sim_time="true")
+    assert values(node)["use_sim_time"] is True
+    with pytest.raises(ValueError, match="use_sim_time is true or false"):
+        processes("completion", use_sim_time="yes")
+
+
+def test_collision_objects_go_where_moveit_listens(launch: Any):
+    (node,) = processes("completion", collision_objects="/collision_object")
+    assert "-r ~/collision_objects:=/collision_object" in command(node)
+
+
+def test_rviz_has_the_time_of_the_node(launch: Any, monkeypatch: pytest.MonkeyPatch):
+    packages = pytest.importorskip("ament_index_python.packages")
+    prefix = packages.get_package_prefix
+    monkeypatch.setattr(
+        packages, "get_package_prefix", lambda name: prefix("sparse_recon" if name == "rviz2" else name)
+    )
+    monkeypatch.setattr("launch_ros.actions.node.ExecutableInPackage.perform", lambda self, context: "a_program")
+    _, rviz = processes("completion", use_sim_time="true", rviz="true", world_frame="map")
+    assert values(rviz) == {"use_sim_time": True} and "-f map" in command(rviz)
+
+
 def test_enclave_is_handed_on(launch: Any):
     (node,) = processes("completion", enclave="/completion_node")
     assert "--enclave /completion_node" in command(node)
@@ -242,8 +271,14 @@ def test_replay_reads_the_topics_of_the_recording(launch: Any, bag: Path):
     found = values(node)
     transports = (found["image_transport"], found["depth_transport"])
     assert transports == ("compressed", "compressedDepth") and found["continuous"] is True
-    assert "use_sim_time:=True" in command(node)
+    assert found["use_sim_time"] is True
     assert re.search(rf"play {bag} --loop 3 --rate 0.5 .*--clock$", command(player))
+
+
+def test_replay_by_the_wall_clock(launch: Any, bag: Path):
+    node, player = processes("replay", bag=str(bag), rviz="false", use_sim_time="false")
+    assert values(node)["use_sim_time"] is False
+    assert "--clock" not in command(player)
 
 
 def test_replay_with_rosbag2(launch: Any, bag: Path):

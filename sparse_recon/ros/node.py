@@ -34,6 +34,7 @@ from sparse_recon.ros.health import (
     worker_health,
 )
 from sparse_recon.ros.ingest import Ingest
+from sparse_recon.ros.log import RepeatedSentences
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.parameters import NodeParameters
@@ -48,7 +49,7 @@ _TICK_S = 0.5
 
 
 class CompletionNode(LifecycleNode):
-    """See README for topics, services, action and parameters.
+    """See docs/node.md for how it behaves, docs/interfaces.md for topics, services and the action.
 
     Unconfigured: parameters, action, services (which say that the node is not active), diagnostics.
     Inactive: publishers, session, loaded model. Active: subscriptions and the thread that takes their messages.
@@ -68,6 +69,7 @@ class CompletionNode(LifecycleNode):
         self._state_problem = Health("node", message="unconfigured")
         self._model_health = Health("model", message="not loaded")
         self._starts_itself, self._retry_at_s = True, 0.0
+        self._repeated = RepeatedSentences()  # a start that fails is tried again every few seconds
         self._node_parameters = NodeParameters(self, self._may_change, self._changed)
         self.executor_calls = ExecutorCalls(self)
         self._complete_action = CompleteAction(self, self.executor_calls, self._active)
@@ -148,6 +150,7 @@ class CompletionNode(LifecycleNode):
             label = "inactive"
         if label == "inactive" and self.trigger_activate() == SUCCESS:
             self._starts_itself = False
+            self._repeated.forget()
         self._retry_at_s = time.monotonic() + _RETRY_S
 
     @property
@@ -179,7 +182,8 @@ class CompletionNode(LifecycleNode):
     def _load_model(self, completions: Completions) -> None:
         def tell(fraction: float, sentence: str) -> None:
             self._model_health.message = f"loading {100 * fraction:.0f} %: {sentence}"
-            self.get_logger().info(self._model_health.message)
+            if text := self._repeated.due(self._model_health.message):
+                self.get_logger().info(text)
 
         loaded, problems = threading.Event(), []
 
@@ -265,10 +269,10 @@ class CompletionNode(LifecycleNode):
 
     def _refused(self, what: str, error: Exception) -> None:
         if not isinstance(error, SparseReconError):
-            self.get_logger().error(f"cannot {what}: {error!r}")
             error = SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {error!r}")
         self._state_problem = Health("node", ERROR, error.code, f"cannot {what}: {error.message}")
-        self.get_logger().error(f"[{int(error.code)} {error.code.name}] cannot {what}: {error.message}")
+        if text := self._repeated.due(f"[{int(error.code)} {error.code.name}] cannot {what}: {error.message}"):
+            self.get_logger().error(text)
 
     def _active(self) -> tuple[Completions | None, str]:
         if self._ingest is not None and self._completions is not None and not self.stopping.is_set():

@@ -182,6 +182,8 @@ def test_activation_that_fails_leaves_no_subscriptions(started):
         robot.spin_until(lambda: robot.diagnostics.get("node", {}).get("code") == "6 DEPENDENCY_MISSING", 20)
         robot.spin_for(4.0)
         assert not inputs_of(robot)
+        assert robot.process.log.count("cannot activate") == 1  # it is tried again every 3 s, and said every minute
+        assert robot.diagnostics["node"]["code"] == "6 DEPENDENCY_MISSING"
     else:
         pytest.skip("vision_msgs is installed, so that activation succeeds")
 
