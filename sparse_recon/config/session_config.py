@@ -1,4 +1,4 @@
-"""Parameters, once: the groups from which ROS descriptors, command help and README tables are made."""
+"""Parameters, once: the groups from which ROS descriptors, command help and the tables of docs/ are made."""
 
 from __future__ import annotations
 
