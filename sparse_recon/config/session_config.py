@@ -441,17 +441,18 @@ class SessionConfig(Checked):
         super().__post_init__()
         if self.depth.near_m >= self.depth.far_m:
             raise ConfigError(
-                f"depth.near_m ({self.depth.near_m:g} m) must be smaller than depth.far_m ({self.depth.far_m:g} m)"
+                f"depth.near_m ({self.depth.near_m:g} m) must be smaller than depth.far_m ({self.depth.far_m:g} m); "
+                "lower the one or raise the other"
             )
         if self.assembly.tf_timeout_s > self.assembly.history_s:
             raise ConfigError(
                 f"assembly.tf_timeout_s ({self.assembly.tf_timeout_s:g} s) must not be larger than "
-                f"assembly.history_s ({self.assembly.history_s:g} s)"
+                f"assembly.history_s ({self.assembly.history_s:g} s); lower the one or raise the other"
             )
         if self.segment.min_size_m >= self.segment.max_size_m:
             raise ConfigError(
                 f"segment.min_size_m ({self.segment.min_size_m:g} m) must be smaller than "
-                f"segment.max_size_m ({self.segment.max_size_m:g} m)"
+                f"segment.max_size_m ({self.segment.max_size_m:g} m); lower the one or raise the other"
             )
 
 

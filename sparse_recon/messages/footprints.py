@@ -137,7 +137,10 @@ def _axes(up_world: npt.ArrayLike) -> Float64:
 def _finite(obj: CompletedObject) -> Float64:
     vertices = obj.conservative.vertices_world.astype(np.float64)
     if not np.isfinite(vertices).all():
-        raise MeshError(f"{obj.object_id}: the collision mesh has vertices that are not finite, so it has no footprint")
+        raise MeshError(
+            f"{obj.object_id}: the collision mesh has vertices that are not finite, so it has no footprint; "
+            "complete it again"
+        )
     return vertices
 
 

@@ -41,7 +41,9 @@ class CompletedObjects:
         """
         with self._lock:
             if epoch != self.epoch:
-                raise CancelledError(ErrorCode.CANCELLED, "all objects were forgotten meanwhile")
+                raise CancelledError(
+                    ErrorCode.CANCELLED, "all completed objects were discarded by a reset; complete them again"
+                )
             others = {name: item for name, item in self.objects.items() if name != completed.object_id}
             kept = list({**others, completed.object_id: completed}.items())[-most:]
             self.objects = dict(kept)

@@ -170,7 +170,9 @@ class Completions:
         """
         folder = folder or self.config.save_folder
         if not folder:
-            raise FileError(ErrorCode.USAGE, "name a folder, or set parameter save_folder")
+            raise FileError(
+                ErrorCode.USAGE, "the request names no folder and parameter save_folder is empty; set one of them"
+            )
         completed = self.completed.objects
         wanted = object_ids or list(completed)
         missing = [name for name in wanted if name not in completed]
@@ -189,7 +191,7 @@ class Completions:
         paths: list[Path] = []
         for name in wanted:
             if job.cancelled():
-                raise CancelledError(ErrorCode.CANCELLED, f"cancelled; {len(paths)} files are whole")
+                raise CancelledError(ErrorCode.CANCELLED, f"cancelled after {len(paths)} files were written")
             written = write_results(completed[name], target)
             paths += sorted(path for path in written.rglob("*") if path.is_file())
         return paths
@@ -201,14 +203,17 @@ class Completions:
             self._detections.clear()
             self._boxes.clear()
         self.passes.forget()
-        self.worker.cancel_all(ErrorCode.CANCELLED, "everything was forgotten: reset, or time jumped back")
+        self.worker.cancel_all(
+            ErrorCode.CANCELLED,
+            "cancelled: a reset or a jump back in time discarded all frames and objects; send the goal again",
+        )
         self.worker.submit(Job("clear", lambda job: self.completed.publish(self.world_frame), sure=True), urgent=True)
         return frames, objects
 
     def time_jumped(self) -> None:
         """Forget what was before a jump back in time."""
         frames, objects = self.forget()
-        log.warning("time jumped back: %d frames and %d completed objects were forgotten", frames, objects)
+        log.warning("time jumped back: %d frames and %d completed objects were discarded", frames, objects)
 
     def note_frame(self, new_view: bool) -> None:
         """Count a kept frame, and begin a pass where that is wanted."""
@@ -263,7 +268,7 @@ class Completions:
             except CancelledError:
                 raise
             except SparseReconError as error:
-                log.warning("detections_3d are left out: [%d %s] %s", error.code, error.code.name, error.message)
+                log.warning("detections_3d are skipped: [%d %s] %s", error.code, error.code.name, error.message)
             else:
                 self._boxes[camera] = boxes
         if arrived:

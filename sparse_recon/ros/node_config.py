@@ -10,7 +10,7 @@ from typing import Any
 
 from sparse_recon.config.parameters import doc, nested, replaced
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ConfigError
+from sparse_recon.errors import ConfigError, clipped, quoted
 from sparse_recon.messages.footprints import FootprintConfig
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -155,15 +155,20 @@ class NodeConfig(SessionConfig):
         for name in self.camera_names:
             if not _CAMERA_NAME.fullmatch(name):
                 raise ConfigError(
-                    f"camera_names holds {name!r}; a name begins with a letter and has letters, digits and _ only"
+                    f"camera_names holds {quoted(name)}; a name must start with a letter and have only letters, "
+                    "digits and _"
                 )
         if len(set(self.camera_names)) != len(self.camera_names):
-            raise ConfigError(f"camera_names must differ from each other, got {', '.join(self.camera_names)}")
+            raise ConfigError(f"camera_names must differ from each other, got {clipped(', '.join(self.camera_names))}")
         if self.use_mask + self.use_detections + self.use_detections_3d > 1:
-            raise ConfigError("use_mask, use_detections and use_detections_3d all name the objects; set one of them")
+            raise ConfigError(
+                "use_mask, use_detections and use_detections_3d all name the objects; set only one of them"
+            )
 
         if not (self.use_depth or self.use_mask or self.use_detections):
-            raise ConfigError("without use_depth a frame shows no object; set use_depth, use_mask or use_detections")
+            raise ConfigError(
+                "use_depth, use_mask and use_detections are all false, so no object can be found; set one of them"
+            )
 
     @property
     def session(self) -> SessionConfig:

@@ -63,9 +63,9 @@ class Sampler:
         torch.cuda.empty_cache()
         if self._at_once > 1:
             self._at_once //= 2
-            log.warning("GPU memory does not suffice: %d samples at once from now on", self._at_once)
+            log.warning("GPU memory does not suffice: %d samples per batch from now on", self._at_once)
         else:
-            log.warning("GPU memory does not suffice for one sample: the processor is used from now on")
+            log.warning("GPU memory does not suffice for one sample: the CPU is used from now on")
             self._move("cpu")
 
     def _part(self, told: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep) -> tuple[Tensor, ...]:

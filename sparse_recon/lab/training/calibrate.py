@@ -65,7 +65,8 @@ def calibrate(claims: Sequence[Claims]) -> Calibration:
     claims = [c for c in claims if len(c.error_m)]
     if len(claims) < 10:
         raise InputError(
-            ErrorCode.USAGE, f"{len(claims)} held-out samples have inferred surface, 10 are needed; hold out more"
+            ErrorCode.USAGE,
+            f"{len(claims)} validation samples have inferred surface, 10 are needed; raise data.held_out_objects",
         )
     own = _temperature([_part(c, ~c.by_other) for c in claims])
     other = _temperature([_part(c, c.by_other) for c in claims], fallback=own)

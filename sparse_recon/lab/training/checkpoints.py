@@ -56,7 +56,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise FileError(
-            ErrorCode.INPUT_MISSING, f"{path} is no checkpoint ({error}); leave --resume out to begin anew"
+            ErrorCode.INPUT_MISSING, f"{path} is not a checkpoint ({error}); leave out --resume to start a new run"
         ) from error
 
 

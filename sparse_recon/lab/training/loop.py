@@ -155,7 +155,8 @@ class Run:
         norm = float(torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.clip_norm))
         if not math.isfinite(norm):
             raise ModelError(
-                ErrorCode.MODEL_FAILED, f"the gradient is no number at step {self.step}; lower learning_rate and resume"
+                ErrorCode.MODEL_FAILED,
+                f"the gradient is NaN or infinite at step {self.step}; lower learning_rate and resume",
             )
         self.optimizer.step()
         self.step += 1
@@ -199,8 +200,9 @@ class Run:
         if self.step == self.config.gate_step and ratio >= 1:
             raise ModelError(
                 ErrorCode.MODEL_FAILED,
-                f"stopped at the gate: after {self.step} steps held-out Chamfer is {row['model_pct']:.3f} % of the "
-                f"diagonal, carve alone reaches {row['carve_pct']:.3f} %; change the run, or gate_step: 0 to go on",
+                f"stopped at gate_step: after {self.step} steps the Chamfer distance on validation objects is "
+                f"{row['model_pct']:.3f} % of the diagonal, not below the {row['carve_pct']:.3f} % of carve; change "
+                "the run, or set gate_step to 0 to train on",
             )
 
     def _held_out(self) -> list[StoredSample]:
@@ -239,7 +241,9 @@ def _begun(path: Path, size: Architecture) -> CompactNet:
     """Return a network with the weights of an earlier run, which it is to go on from on other samples."""
     net = load_weights(path).net
     if net.size != size:
-        raise ConfigError(f"{path} holds weights of {net.size}; this run's network is {size}")
+        raise ConfigError(
+            f"{path} holds weights of {net.size}; this run's network is {size}: choose a file of the same architecture"
+        )
     return net.train().requires_grad_(True)
 
 
@@ -255,8 +259,8 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     changed = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
     if changed:
         raise ConfigError(
-            f"the run to resume was begun with other values of {', '.join(changed)}: "
-            f"{', '.join(f'{name} {before.get(name)!r}' for name in changed)}; resume with those, or begin anew"
+            f"the run to resume was started with other values of {', '.join(changed)}: "
+            f"{', '.join(f'{name} {before.get(name)!r}' for name in changed)}; resume with those, or start a new run"
         )
 
 

@@ -82,7 +82,7 @@ def test_other_parameters_than_it_was_begun_with_are_refused(data, config, whole
 
 
 def test_nothing_to_resume(data, config, tmp_path):
-    with pytest.raises(FileError, match="no checkpoint") as caught:
+    with pytest.raises(FileError, match="not a checkpoint") as caught:
         Run(config, data, tmp_path, resume=True)
     assert caught.value.code == ErrorCode.INPUT_MISSING
 
