@@ -187,7 +187,12 @@ def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
     precision = "bf16" if run.bf16 else "fp32"
     print(f"{args.out}: {len(run.batches)} samples, {run.device}, {precision}, from step {run.step}", file=sys.stderr)
     with tqdm(
-        total=config.steps, initial=run.step, unit="step", file=sys.stderr, mininterval=5, disable=not run.team.leads
+        total=config.steps,
+        initial=run.step,
+        unit="step",
+        file=sys.stderr,
+        mininterval=5,
+        disable=not run.team.is_main_process,
     ) as bar:
 
         def on_step(progress: Progress) -> None:

@@ -12,6 +12,7 @@ import torch
 from sparse_recon.complete.compact.calibration import Calibration
 from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
+from sparse_recon.complete.compact.parameter_names import file_name, parameter_name
 from sparse_recon.complete.compact.volumes import GRID
 from sparse_recon.complete.weights import read_weights
 from sparse_recon.errors import ErrorCode, ModelError
@@ -46,8 +47,8 @@ def load_weights(path: Path, sha256: str = "") -> LoadedWeights:
     size, calibration = _described(path)
     with torch.device("meta"):
         net = CompactNet(size)
-    weights = read_weights(path, {name: tuple(t.shape) for name, t in net.state_dict().items()}, sha256)
-    tensors = {name: torch.from_numpy(array).float() for name, array in weights.items()}
+    weights = read_weights(path, {file_name(name): tuple(t.shape) for name, t in net.state_dict().items()}, sha256)
+    tensors = {parameter_name(name): torch.from_numpy(array).float() for name, array in weights.items()}
     broken = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
     if broken:
         raise _invalid(path, f"tensor {broken[0]} holds NaN or infinite values")

@@ -148,7 +148,7 @@ def test_fewer_views_at_once_where_memory_does_not_suffice(model, monkeypatch, c
 
     assert np.abs(found.astype(int) - whole).max() <= 1
     assert sizes[:2] == [5, 2] and set(sizes[2:]) == {1}
-    assert "1 views at once" in caplog.text
+    assert "1 views per batch" in caplog.text
 
 
 def test_memory_that_does_not_suffice_for_one_view_is_refused_with_a_code(session, monkeypatch):
