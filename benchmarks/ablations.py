@@ -6,7 +6,7 @@
   seconds.
 - how much of the answer is that of carve (`flow.PRIOR_SHARE`).
 - evidence: one channel at a time is withheld from the network (which was trained with it), bounds and measured surface
-  stay; then the bounds are left out, then the answer of carve is not told.
+  stay; then the bounds are left out, then the answer of carve is left out.
 
 Chamfer distances are between grid crossings of both surfaces, in % of the true diagonal, with measured surface put over
 the imagined one as fusion does; means over the samples.
@@ -58,13 +58,13 @@ def measured(net: CompactNet, stored: Sequence[StoredSample], **how: Any) -> dic
 
 
 def with_reader(change: Callable[[Sample], Sample], then: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Measure with samples changed before the network is told of them; the comparison sees them as they are."""
+    """Measure with samples changed before the network gets them; the comparison sees them as they are."""
     whole = measuring.conditioning
 
-    def changed(volumes: torch.Tensor, scalars: torch.Tensor, told: torch.Tensor, *more: Any) -> Conditioning:
+    def changed(volumes: torch.Tensor, scalars: torch.Tensor, has_prior: torch.Tensor, *more: Any) -> Conditioning:
         poorer = change(Sample(volumes[0].numpy().copy(), volumes[0, 0].numpy(), scalars[0].numpy(), "", 0))
-        seen = whole(torch.from_numpy(poorer.volumes)[None].expand_as(volumes), scalars, told, *more)
-        return replace(whole(volumes, scalars, told, *more), channels=seen.channels)
+        seen = whole(torch.from_numpy(poorer.volumes)[None].expand_as(volumes), scalars, has_prior, *more)
+        return replace(whole(volumes, scalars, has_prior, *more), channels=seen.channels)
 
     measuring.conditioning = changed  # type: ignore[assignment]
     try:
@@ -85,21 +85,21 @@ def without(name: str) -> Callable[[Sample], Sample]:
 
 def without_bounds(then: Callable[[], dict[str, float]]) -> dict[str, float]:
     """Measure with x0 free to go anywhere."""
-    clipped, flow.within = flow.within, lambda x0, known: x0.clamp(-1, 1)  # type: ignore[assignment]
-    measuring.within = flow.within
+    clipped, flow.clip_to_bounds = flow.clip_to_bounds, lambda x0, condition: x0.clamp(-1, 1)  # type: ignore[assignment]
+    measuring.clip_to_bounds = flow.clip_to_bounds
     try:
         return then()
     finally:
-        flow.within = measuring.within = clipped
+        flow.clip_to_bounds = measuring.clip_to_bounds = clipped
 
 
-def spread_of(net: CompactNet, stored: Sequence[StoredSample], steps: int) -> float:
+def std_of(net: CompactNet, stored: Sequence[StoredSample], steps: int) -> float:
     """Return the mean deviation of four samples near the imagined surface, in voxels."""
     found = []
     for number, entry in enumerate(stored):
         held = read_sample(entry)
-        one = measuring.imagine(net, held, number, steps=steps, samples=1)
-        four = measuring.imagine(net, held, number, steps=steps, samples=4)
+        one = measuring.predict(net, held, number, steps=steps, samples=1)
+        four = measuring.predict(net, held, number, steps=steps, samples=4)
         near = np.abs(four.raw_voxels) < 1
         found.append(float(np.abs(four.raw_voxels - one.raw_voxels)[near].mean()))
     return float(np.mean(found))
@@ -120,13 +120,13 @@ def main() -> None:
     for steps, samples in STEPS_SAMPLES:
         report[f"{steps} steps, {samples} samples"] = measured(net, stored, steps=steps, samples=samples)
     for steps in (1, 4):
-        report[f"{steps} steps, 4 samples"]["spread_voxels"] = spread_of(net, stored, steps)
+        report[f"{steps} steps, 4 samples"]["spread_voxels"] = std_of(net, stored, steps)
     for share in PRIOR_SHARES:
         report[f"{share:.0%} of carve's answer"] = measured(net, stored, prior_share=share)
     for name in CHANNELS:
         report[f"without {name}"] = with_reader(without(name), lambda: measured(net, stored))
     report["without bounds"] = without_bounds(lambda: measured(net, stored))
-    report["without the answer of carve"] = measured(net, stored, told=False)
+    report["without the answer of carve"] = measured(net, stored, with_prior=False)
     for name, figures in report.items():
         print(f"{name:28}", "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
     if args.json:

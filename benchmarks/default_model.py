@@ -37,7 +37,7 @@ from sparse_recon.session.session import CompletionSession
 
 def network_times(rounds: int) -> dict[str, Any]:
     """Time passes over an empty cube: the work does not depend on what is in it."""
-    told = EvidenceVolumes(np.zeros((len(CHANNELS), GRID, GRID, GRID), np.int8), np.ones(5, np.float32))
+    evidence = EvidenceVolumes(np.zeros((len(CHANNELS), GRID, GRID, GRID), np.int8), np.ones(5, np.float32))
     device = chosen_device("auto")
     precisions = ["fp32", *(["bf16"] if multiplies_bf16(device) else [])]
     found: dict[str, Any] = {"device": device, "threads": torch.get_num_threads()}
@@ -47,7 +47,7 @@ def network_times(rounds: int) -> dict[str, Any]:
             taken = []
             for _ in range(rounds + 2):
                 started = time.perf_counter()
-                sampler(told, range(samples), 1, lambda step, answer: None)
+                sampler(evidence, range(samples), 1, lambda step, answer: None)
                 taken.append(time.perf_counter() - started)
             found[f"{precision}_{samples}_ms"] = 1e3 * statistics.median(taken[2:])
     if len(precisions) == 2:

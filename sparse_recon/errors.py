@@ -133,6 +133,22 @@ class CancelledError(SparseReconError):
     """The caller asked to stop, or the deadline passed before anything valid existed."""
 
 
+QUOTED_CHARACTERS = 200  # of an input that a message quotes
+
+
+def quoted(value: object) -> str:
+    """Return a value as messages quote it: its repr, cut after `QUOTED_CHARACTERS`."""
+    try:
+        return clipped(repr(value))
+    except ValueError:  # an int of more digits than Python writes
+        return f"an int of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+
+
+def clipped(text: str) -> str:
+    """Return a text as messages repeat it, cut after `QUOTED_CHARACTERS`."""
+    return text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]} ..."
+
+
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 _USAGE_CODES = {

@@ -35,9 +35,14 @@ class CompletionRequest:
     def __post_init__(self) -> None:
         named = [self.object_id != "", self.box is not None, self.label is not None]
         if sum(named) > 1:
-            raise InputError(ErrorCode.USAGE, "name the object once: by object_id, by box or by label, not by several")
+            raise InputError(
+                ErrorCode.USAGE,
+                f"the object is named {sum(named)} times; name it once, by object_id, by box or by label",
+            )
         if self.seed is not None and self.seed < 0:
-            raise InputError(ErrorCode.USAGE, f"seed must be >= 0, or None for the session's, got {self.seed}")
+            raise InputError(
+                ErrorCode.USAGE, f"seed must be >= 0, or None for the seed of the session, got {self.seed}"
+            )
         if self.max_views < 0 or not self.deadline_s >= 0:
             raise InputError(
                 ErrorCode.USAGE,

@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.errors import ErrorCode, InputError, clipped
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -129,7 +129,7 @@ class Frame:
             raise InputError(
                 ErrorCode.FRAME_INVALID,
                 f"{self.camera} stands {distance_m:g} m from the origin of the world frame, accepted are "
-                f"{FARTHEST_CAMERA_M:g} m: points of 32 bits are no finer than 8 mm there; name a nearer world_frame",
+                f"up to {FARTHEST_CAMERA_M:g} m (float32 resolves 8 mm there); set world_frame to a nearer frame",
             )
 
     @property
@@ -149,11 +149,14 @@ class OrientedBox:
         check_pose(self.T_world_box, "T_world_box")
         size = np.asarray(self.size_m, dtype=np.float64)
         if size.shape != (3,) or not np.all(np.isfinite(size)) or np.any(size <= 0):
-            raise InputError(ErrorCode.USAGE, f"box size must be three positive metres, got {size.tolist()}")
+            raise InputError(
+                ErrorCode.USAGE, f"box size must be three positive numbers in metres, got {clipped(str(size.tolist()))}"
+            )
         farthest_m = float(max(size.max(), np.abs(self.T_world_box[:3, 3]).max()))
         if farthest_m > FARTHEST_BOX_M:
             raise InputError(
-                ErrorCode.USAGE, f"box reaches {farthest_m:g} m far, accepted are {FARTHEST_BOX_M:g} m: check its pose"
+                ErrorCode.USAGE,
+                f"box reaches {farthest_m:g} m far, accepted are up to {FARTHEST_BOX_M:g} m: check its pose",
             )
         object.__setattr__(self, "size_m", size)
 
@@ -331,10 +334,10 @@ def check_pose(T: Float64, name: str) -> None:
     """
     T = np.asarray(T)
     if T.shape != (4, 4) or not np.all(np.isfinite(T)):
-        raise InputError(ErrorCode.FRAME_INVALID, f"{name} must be a finite 4x4 matrix, got shape {T.shape}")
+        raise InputError(ErrorCode.FRAME_INVALID, f"{name} must be a 4x4 matrix of finite numbers, got shape {T.shape}")
     R = T[:3, :3]
     if np.abs(R.T @ R - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0 or np.abs(T[3] - (0, 0, 0, 1)).max() > 1e-9:
         raise InputError(
             ErrorCode.FRAME_INVALID,
-            f"{name} is not a rigid transform (rotation must be orthonormal, last row 0 0 0 1): {T.tolist()}",
+            f"{name} is not a rigid transform (rotation orthonormal, last row 0 0 0 1): {clipped(str(T.tolist()))}",
         )

@@ -10,6 +10,7 @@ from sparse_recon.errors import (
     EXIT_FAILED,
     EXIT_REFUSED,
     EXIT_USAGE,
+    QUOTED_CHARACTERS,
     ConfigError,
     DependencyError,
     ErrorCode,
@@ -18,6 +19,7 @@ from sparse_recon.errors import (
     MeshError,
     SparseReconError,
     exit_code,
+    quoted,
 )
 from sparse_recon.messages.fields import NO_LABEL, definition_files
 from sparse_recon.types import Provenance
@@ -65,6 +67,11 @@ def test_exit_code_follows_the_cause(error, expected):
 def test_error_keeps_code_and_message():
     error = SparseReconError(ErrorCode.INTERNAL, "what was found")
     assert (error.code, error.message, str(error)) == (ErrorCode.INTERNAL, "what was found", "what was found")
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, ["long"] * 10_000, 10**10_000], ids=["str", "list", "int"])
+def test_quoted_input_is_short(value):
+    assert len(quoted(value)) <= QUOTED_CHARACTERS + len(" ...")
 
 
 def test_missing_dependency_says_how_to_install_it():

@@ -75,8 +75,8 @@ def _write(
             if frame.stamp_ns <= 0 or frame.stamp_ns < last_ns:
                 raise InputError(
                     ErrorCode.STAMP_ORDER,
-                    f"{frame.camera}: stamp {frame.stamp_ns} ns after {last_ns} ns; a bag needs stamps that are "
-                    "positive and never fall: sort the frames",
+                    f"{frame.camera}: stamp {frame.stamp_ns} ns after {last_ns} ns; stamps in a bag must be "
+                    "positive and must not decrease: sort the frames by stamp",
                 )
             if not last_ns and world_frame != BASE_FRAME:
                 channels.transform(frame.stamp_ns, world_frame, BASE_FRAME, T_world_base, static=True)

@@ -91,7 +91,7 @@ class FramesFolder:
                 first = first or error
                 self.counts[error.code] += 1
                 self.last_reason = error.message
-                log.warning("%s is left out: %s", color.name, error.message)
+                log.warning("%s is skipped: %s", color.name, error.message)
             else:
                 yield frame
         if first is not None and self.counts.total() == len(self):

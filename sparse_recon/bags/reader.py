@@ -82,7 +82,7 @@ class Bag:
         """Yield (topic, log time in ns, CDR bytes) in the order of recording."""
         for topic, log_ns, data in self._storage.messages(topics):
             if not isinstance(log_ns, int) or not isinstance(data, (bytes, memoryview)):
-                log.warning("a message on %s has no time or no data and is left out", topic)
+                log.warning("a message on %s has no time or no data and is skipped", topic)
                 continue
             if data[:4] == _ZSTD:  # message compression, in a file without its metadata; CDR starts with a zero
                 try:

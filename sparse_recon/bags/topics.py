@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.errors import ErrorCode, FileError, quoted
 
 IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
@@ -88,7 +88,8 @@ def named_cameras(wanted: Sequence[CameraTopics], types: Mapping[str, str]) -> t
                 near = difflib.get_close_matches(topic, types, 1, 0.6)
                 hint = f" Did you mean {near[0]}?" if near else ""
                 raise FileError(
-                    ErrorCode.TOPIC_UNKNOWN, f"{role} topic {topic!r} is not in the recording.{hint} {describe(types)}"
+                    ErrorCode.TOPIC_UNKNOWN,
+                    f"{role} topic {quoted(topic)} is not in the recording.{hint} {describe(types)}",
                 )
             if types[topic] not in accepted:
                 raise FileError(

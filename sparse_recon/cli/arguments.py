@@ -14,7 +14,7 @@ from sparse_recon.complete.registry import check_known
 from sparse_recon.config.parameter_file import parse_yaml, read_parameter_file
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import SessionConfig, load_config
-from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, InputError
+from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, InputError, clipped, quoted
 from sparse_recon.geometry.transforms import pose_from_quaternion
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.types import OrientedBox
@@ -27,7 +27,7 @@ def at_least(low: int) -> Callable[[str], int]:
 
     def number(text: str) -> int:
         if not text.lstrip("+-").isdigit() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"takes a whole number from {low} on, got {text!r}")
+            raise argparse.ArgumentTypeError(f"takes a whole number of at least {low}, got {quoted(text)}")
         return int(text)
 
     return number
@@ -120,7 +120,9 @@ def config_of(args: argparse.Namespace, base: SessionConfig | None = None) -> Se
     for assignment in args.set:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set takes GROUP.NAME=VALUE, got {assignment!r}; example: --set fusion.max_faces=5000")
+            raise ConfigError(
+                f"--set takes GROUP.NAME=VALUE, got {quoted(assignment)}; example: --set fusion.max_faces=5000"
+            )
         config = load_config({name.strip(): _yaml_value(text, assignment)}, config)
     named = {"model": args.model, "seed": args.seed, "up_world": args.up, "max_objects": args.max_objects}
     config = load_config({name: value for name, value in named.items() if value is not None}, config)
@@ -145,7 +147,7 @@ def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> Comple
     if args.box is not None and args.label is not None:
         raise InputError(ErrorCode.USAGE, "give --box or --label, not both")
     if args.box is None and (args.box_quat_xyzw is not None or args.box_frame):
-        raise InputError(ErrorCode.USAGE, "--box-quat-xyzw and --box-frame say how --box lies; give --box too")
+        raise InputError(ErrorCode.USAGE, "--box-quat-xyzw and --box-frame describe the pose of --box; give --box too")
     box = None
     if args.box is not None:
         try:
@@ -179,4 +181,4 @@ def _yaml_value(text: str, assignment: str) -> Any:
     try:
         return parse_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {assignment}: the value is not YAML: {error}") from error
+        raise ConfigError(f"--set {clipped(assignment)}: the value is not YAML: {error}") from error

@@ -22,7 +22,7 @@ from sparse_recon.cli.frame_intake import FrameIntake
 from sparse_recon.cli.report import finish
 from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.errors import ErrorCode, InputError, clipped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if args.box_frame not in ("", world_frame):
         raise InputError(
             ErrorCode.USAGE,
-            f"a folder of frames knows only the frame {world_frame!r}, got --box-frame {args.box_frame}",
+            f"a folder of frames has only the frame {world_frame!r}, got --box-frame {clipped(args.box_frame)}",
         )
     request = request_of(args, np.eye(4))
     folder = FramesFolder(args.frames, config.depth)

@@ -16,7 +16,7 @@ from sparse_recon.cli.arguments import at_least, config_of
 from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError
+from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError, clipped, quoted
 from sparse_recon.lab.evaluate.expectations import (
     FEWEST_SEEDS,
     derive,
@@ -128,9 +128,15 @@ def _check(args: argparse.Namespace) -> None:
     if args.sheet:
         check_methods([args.sheet])
     if args.grasp and (args.against is not None or args.derive is not None):
-        raise InputError(ErrorCode.USAGE, "--against and --derive are for geometry; leave out --grasp")
+        raise InputError(
+            ErrorCode.USAGE, "--against and --derive compare geometry and do not combine with --grasp; leave it out"
+        )
     if args.derive is not None and (args.repeats or 1) < FEWEST_SEEDS:
-        raise InputError(ErrorCode.USAGE, f"--derive needs --repeats {FEWEST_SEEDS} or more: a spread between seeds")
+        raise InputError(
+            ErrorCode.USAGE,
+            f"--derive needs --repeats {FEWEST_SEEDS} or more, got {args.repeats or 1}: limits are derived from the "
+            "standard deviation between seeds",
+        )
     if args.against is not None:
         read_expectations(args.against)
 
@@ -207,7 +213,9 @@ def _progress() -> Iterator[OnScore]:
 def _objects(args: argparse.Namespace, made_up: int) -> tuple[ScoredObject, ...]:
     if args.objects is None:
         if args.only or args.all:
-            raise InputError(ErrorCode.USAGE, "--only and --all choose meshes of a folder; name it with --objects")
+            raise InputError(
+                ErrorCode.USAGE, "--only and --all select meshes of a folder; name the folder with --objects"
+            )
         return procedural_objects(args.made_up or made_up)
     if args.made_up is not None:
         raise InputError(ErrorCode.USAGE, "give --objects or --made-up, not both")
@@ -222,11 +230,15 @@ def _protocol(args: argparse.Namespace, values: dict[str, Any]) -> Protocol:
     for assignment in args.protocol:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise InputError(ErrorCode.USAGE, f"--protocol takes NAME=VALUE, got {assignment!r}; see --help-protocol")
+            raise InputError(
+                ErrorCode.USAGE, f"--protocol takes NAME=VALUE, got {quoted(assignment)}; see --help-protocol"
+            )
         try:
             protocol = Protocol.of({name.strip(): yaml.safe_load(text)}, protocol)
         except yaml.YAMLError as error:
-            raise InputError(ErrorCode.USAGE, f"--protocol {assignment}: the value is not YAML: {error}") from None
+            raise InputError(
+                ErrorCode.USAGE, f"--protocol {clipped(assignment)}: the value is not YAML: {error}"
+            ) from None
     return protocol
 
 

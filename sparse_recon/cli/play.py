@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparse_recon.bags.reader import Bag
 from sparse_recon.cli.arguments import at_least
-from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ErrorCode, InputError
+from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ErrorCode, InputError, quoted
 
 if TYPE_CHECKING:
     from sparse_recon.ros.play.player import PlayOptions, PlaySummary
@@ -110,7 +110,7 @@ def number(*, low: float | None = None, above: float | None = None) -> Callable[
         except ValueError:
             value = math.nan
         if not math.isfinite(value) or (low is not None and value < low) or (above is not None and value <= above):
-            raise argparse.ArgumentTypeError(f"takes a number {bound}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"takes a number {bound}, got {quoted(text)}")
         return value
 
     return parsed
@@ -130,7 +130,7 @@ def play_options(args: argparse.Namespace) -> PlayOptions:
     for text in args.remap:
         source, arrow, target = text.partition(":=")
         if not arrow or not source.startswith("/") or not target.startswith("/"):
-            raise InputError(ErrorCode.USAGE, f"--remap takes FROM:=TO, both starting with a slash, got {text!r}")
+            raise InputError(ErrorCode.USAGE, f"--remap takes FROM:=TO, both starting with a slash, got {quoted(text)}")
         remap[source] = target
     return PlayOptions(
         loops=args.loop,

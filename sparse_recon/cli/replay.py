@@ -27,7 +27,7 @@ from sparse_recon.cli.frame_intake import FrameIntake
 from sparse_recon.cli.report import finish
 from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.errors import ErrorCode, InputError, quoted
 from sparse_recon.requests import CompletionRequest
 
 _ROLES = ("color", "depth", "info", "depth_info", "labels", "name")
@@ -130,7 +130,9 @@ def camera_topics(group: list[str], number: int) -> CameraTopics:
     for item in group:
         role, equals, topic = item.partition("=")
         if not equals or role not in _ROLES or not topic:
-            raise InputError(ErrorCode.USAGE, f"--topics takes ROLE=TOPIC with roles {', '.join(_ROLES)}, got {item!r}")
+            raise InputError(
+                ErrorCode.USAGE, f"--topics takes ROLE=TOPIC with roles {', '.join(_ROLES)}, got {quoted(item)}"
+            )
         values[role] = topic
     if "color" not in values:
         raise InputError(ErrorCode.USAGE, f"--topics {' '.join(group)} names no colour topic; add color=TOPIC")

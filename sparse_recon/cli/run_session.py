@@ -241,7 +241,7 @@ def _requests(session: CompletionSession, wanted: CompletionRequest) -> list[Com
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_FOUND,
             f"no object stands on a support plane in {len(session.frames)} frames; name one with --box or --label, "
-            "say where up is with --up (0 0 0: found from the frames), or check depth.far_m, segment.plane_tilt_deg, "
+            "give the up direction with --up (0 0 0 estimates it), or check depth.far_m, segment.plane_tilt_deg, "
             "segment.min_points and segment.max_size_m",
         )
     return [replace(wanted, object_id=candidate.object_id) for candidate in found]
@@ -259,7 +259,7 @@ def _complete(
         return error
     except Exception as error:  # our mistake must not cost the objects that can be completed
         log.exception("%s", name)
-        return SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software, please report it: {error!r}")
+        return SparseReconError(ErrorCode.INTERNAL, f"internal error, please report it: {error!r}")
 
 
 @contextmanager

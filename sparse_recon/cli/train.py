@@ -109,7 +109,10 @@ def _scans(args: argparse.Namespace, config: TrainingConfig) -> tuple[Path, ...]
     if not config.data.scans or not args.scans:
         return ()
     if scored := [name for name in config.data.scans if is_scored(name)]:
-        raise ConfigError(f"data.scans names {', '.join(scored)}, which evaluation scores: leave them out")
+        raise ConfigError(
+            f"data.scans names {', '.join(scored)}, which are test objects of the evaluation; remove them from "
+            "data.scans"
+        )
     return scan_paths(args.scans, config.data.scans)
 
 
@@ -160,7 +163,8 @@ def _team(args: argparse.Namespace) -> dict[str, Any]:
     code = launch(args.devices, words)
     if code:
         raise ModelError(
-            ErrorCode.MODEL_FAILED, f"training on {args.devices} devices ended with {code}; the reason is above"
+            ErrorCode.MODEL_FAILED,
+            f"training on {args.devices} devices ended with exit code {code}; the reason is printed above",
         )
     return {"out": str(args.out), "devices": args.devices}
 
@@ -175,7 +179,7 @@ def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
     if (args.out / STATE_FILE).exists() and not args.resume and not in_team:
         raise FileError(
             ErrorCode.OUTPUT_UNWRITABLE,
-            f"{args.out} holds a run already; go on with --resume, or name another folder with --out",
+            f"{args.out} already holds a run; continue it with --resume, or name another folder with --out",
         )
     if args.devices > 1:
         return _team(args)
@@ -183,7 +187,12 @@ def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
     precision = "bf16" if run.bf16 else "fp32"
     print(f"{args.out}: {len(run.batches)} samples, {run.device}, {precision}, from step {run.step}", file=sys.stderr)
     with tqdm(
-        total=config.steps, initial=run.step, unit="step", file=sys.stderr, mininterval=5, disable=not run.team.leads
+        total=config.steps,
+        initial=run.step,
+        unit="step",
+        file=sys.stderr,
+        mininterval=5,
+        disable=not run.team.is_main_process,
     ) as bar:
 
         def on_step(progress: Progress) -> None:

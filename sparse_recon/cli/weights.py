@@ -52,9 +52,7 @@ def run(args: argparse.Namespace) -> int:
             if args.out is None:
                 raise ConfigError("convert needs a file to write: sparse_recon weights convert CKPT OUT.safetensors")
             if args.out.exists() and not args.overwrite:
-                raise FileError(
-                    ErrorCode.OUTPUT_UNWRITABLE, f"{args.out} exists; name another file, or say --overwrite"
-                )
+                raise FileError(ErrorCode.OUTPUT_UNWRITABLE, f"{args.out} exists; name another file or add --overwrite")
             outcome = convert(args.checkpoint, args.out, layout, args.dtype, not args.raw)
         else:
             outcome = summary(args.checkpoint, layout, not args.raw)

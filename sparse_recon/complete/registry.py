@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from sparse_recon.complete.base import ViewCompleter
-from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.errors import ErrorCode, ModelError, quoted
 
 # A new model is one folder beside this file and one line here: name -> module:class.
 COMPLETERS: dict[str, str] = {
@@ -19,7 +19,9 @@ COMPLETERS: dict[str, str] = {
 def check_known(name: str) -> None:
     """Raise ModelError MODEL_UNKNOWN if no completer has that name."""
     if name not in COMPLETERS:
-        raise ModelError(ErrorCode.MODEL_UNKNOWN, f"no model is named {name!r}; there are: {', '.join(COMPLETERS)}")
+        raise ModelError(
+            ErrorCode.MODEL_UNKNOWN, f"no model is named {quoted(name)}; accepted are {', '.join(COMPLETERS)}"
+        )
 
 
 def create(name: str) -> ViewCompleter:
@@ -51,7 +53,8 @@ def published_layout(name: str) -> Any:
     """
     if name not in PUBLISHED:
         raise ModelError(
-            ErrorCode.MODEL_UNKNOWN, f"no published weights belong to {name!r}; they do to: {', '.join(PUBLISHED)}"
+            ErrorCode.MODEL_UNKNOWN,
+            f"there are no published weights for {quoted(name)}; accepted are {', '.join(PUBLISHED)}",
         )
     module, _, function = PUBLISHED[name].partition(":")
     return getattr(importlib.import_module(module), function)()

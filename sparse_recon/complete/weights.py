@@ -42,7 +42,7 @@ def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], sha256: str 
     path = Path(path)
     if not path.is_file():
         raise ModelError(
-            ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights at {path}: install them there, or choose another model"
+            ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights file at {path}; check the path, or choose another model"
         )
     try:
         _check_header(path)
@@ -51,7 +51,7 @@ def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], sha256: str 
             _check_tensors(path, {name: file.get_slice(name) for name in file.keys()}, shapes)  # noqa: SIM118
             return {name: file.get_tensor(name) for name in shapes}
     except SafetensorError as error:
-        raise _invalid(path, f"it is no whole safetensors file ({error})") from error
+        raise _invalid(path, f"it is not a complete safetensors file ({error})") from error
     except OSError as error:
         raise _invalid(path, f"it cannot be read ({error})") from error
 
@@ -64,8 +64,8 @@ def _check_header(path: Path) -> None:
     if not 2 <= claimed_bytes <= most_bytes:
         raise _invalid(
             path,
-            f"its header claims {claimed_bytes} bytes, and the file has {size_bytes}: it is cut off, or no safetensors "
-            "file",
+            f"its header claims {claimed_bytes} bytes, and the file has {size_bytes}: it is truncated or not a "
+            "safetensors file",
         )
 
 
@@ -108,5 +108,5 @@ def _some(names: list[str]) -> str:
 
 def _invalid(path: Path, found: str) -> ModelError:
     return ModelError(
-        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; install them again"
+        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; install the file again"
     )

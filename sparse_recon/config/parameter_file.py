@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.config.parameters import nested
-from sparse_recon.errors import ConfigError, ErrorCode, FileError
+from sparse_recon.errors import ConfigError, ErrorCode, FileError, clipped
 
 NODE_NAME = "completion_node"
 _VALUES = "ros__parameters"
@@ -43,8 +43,8 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
         return document or {}
     ours = [values for name, values in sections if name.rpartition("/")[2] in ("*", "**", NODE_NAME)]
     if not ours:
-        names = ", ".join(name for name, _ in sections)
-        raise ConfigError(f"{path} holds parameters of {names}; those of this package are under /** or {NODE_NAME}")
+        names = clipped(", ".join(name for name, _ in sections))
+        raise ConfigError(f"{path} holds parameters of {names}; put those of this package under /** or {NODE_NAME}")
     if not all(isinstance(values, Mapping) for values in ours):
         raise ConfigError(f"{path} must hold names and values under {_VALUES}, such as 'seed: 1'")
     merged: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sparse_recon.errors import ConfigError
+from sparse_recon.errors import ConfigError, clipped, quoted
 
 
 def doc(
@@ -24,9 +24,6 @@ def doc(
 ) -> dict[str, Any]:
     """Metadata of a parameter: what it does, unit, closed range or choices, and whether a running node takes it."""
     return {"text": text, "unit": unit, "low": low, "high": high, "live": live, "choices": choices}
-
-
-_SHOWN_CHARACTERS = 200  # of a refused value
 
 
 class Checked:
@@ -84,7 +81,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
         if rest or isinstance(value, Mapping):
             inner = nested({rest: value} if rest else value)
             if not isinstance(groups.setdefault(group, {}), dict):
-                raise ConfigError(f"{group} is given both as a value and as a group")
+                raise ConfigError(f"{clipped(group)} is given both as a value and as a group; give one of them")
             groups[group].update(inner)
         else:
             groups[group] = value
@@ -98,12 +95,15 @@ def replaced(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
     for name, value in values.items():
         if name not in known:
             raise ConfigError(
-                f"unknown parameter {prefix}{name}; {prefix[:-1] or 'the top level'} accepts {', '.join(sorted(known))}"
+                f"unknown parameter {prefix}{clipped(name)}; {prefix[:-1] or 'the top level'} accepts "
+                f"{', '.join(sorted(known))}"
             )
         current = getattr(config, name)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{prefix}{name} is a group of parameters, got {_shown(value)}")
+                raise ConfigError(
+                    f"{prefix}{name} is a group of parameters and takes names with values, got {quoted(value)}"
+                )
             value = replaced(current, value, f"{prefix}{name}.")
         changes[name] = value
     try:
@@ -117,33 +117,33 @@ def _checked(name: str, value: Any, hint: Any, meta: types.MappingProxyType[Any,
         value = number
     if _kind(hint) == "str[]":
         if not isinstance(value, (tuple, list)) or not all(isinstance(v, str) for v in value):
-            raise ConfigError(f"{name} must be a list of strings, got {_shown(value)}")
+            raise ConfigError(f"{name} must be a list of strings, got {quoted(value)}")
         if meta["choices"] and (unknown := [v for v in value if v not in meta["choices"]]):
-            raise ConfigError(f"{name} holds {_shown(unknown)}, accepted are {', '.join(meta['choices'])}")
+            raise ConfigError(f"{name} holds {quoted(unknown)}, accepted are {', '.join(meta['choices'])}")
         return tuple(value)
     if _kind(hint) == "int[]":
         return _checked_integers(name, value, meta)
     if typing.get_origin(hint) is tuple:
         numbers = [_number(v) for v in value] if isinstance(value, (tuple, list)) else []
         if len(numbers) != 3 or not all(v is not None and math.isfinite(v) for v in numbers):
-            raise ConfigError(f"{name} must be three finite numbers, got {_shown(value)}")
+            raise ConfigError(f"{name} must be three finite numbers, got {quoted(value)}")
         return tuple(numbers)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{name} must be of type {hint.__name__}, got {_shown(value)}")
+        raise ConfigError(f"{name} must be of type {hint.__name__}, got {quoted(value)}")
     if meta["choices"] and value not in meta["choices"]:
-        raise ConfigError(f"{name} is {_shown(value)}, accepted are {', '.join(meta['choices'])}")
+        raise ConfigError(f"{name} is {quoted(value)}, accepted are {', '.join(meta['choices'])}")
     low, high = meta["low"], meta["high"]
     if low is not None and not low <= value <= high:
         unit = f" {meta['unit']}" if meta["unit"] else ""
-        raise ConfigError(f"{name} is {_shown(value)}{unit}, accepted is {low:g} to {high:g}{unit}")
+        raise ConfigError(f"{name} is {quoted(value)}{unit}, accepted is {low:g} to {high:g}{unit}")
     return value
 
 
 def _checked_integers(name: str, value: Any, meta: types.MappingProxyType[Any, Any]) -> tuple[int, ...]:
     if not isinstance(value, (tuple, list)) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-        raise ConfigError(f"{name} must be a list of whole numbers, got {_shown(value)}")
+        raise ConfigError(f"{name} must be a list of whole numbers, got {quoted(value)}")
     if meta["low"] is not None and not all(meta["low"] <= v <= meta["high"] for v in value):
-        raise ConfigError(f"{name} is {_shown(value)}, accepted is {meta['low']:g} to {meta['high']:g} each")
+        raise ConfigError(f"{name} is {quoted(value)}, accepted is {meta['low']:g} to {meta['high']:g} each")
     return tuple(value)
 
 
@@ -155,11 +155,3 @@ def _number(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an int of more digits than Python writes
-        text = f"an int of {value.bit_length()} bits"
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]} ..."

@@ -16,16 +16,25 @@ from sparse_recon.errors import ConfigError
 class DepthConfig(Checked):
     """How depth images are read."""
 
-    near_m: float = field(default=0.15, metadata=doc("Nearer depth is invalid.", unit="m", low=0.01, high=10.0))
-    far_m: float = field(default=3.0, metadata=doc("Farther depth is invalid.", unit="m", low=0.05, high=100.0))
+    near_m: float = field(
+        default=0.15,
+        metadata=doc("Smallest valid depth. Pixels nearer to the camera are ignored.", unit="m", low=0.01, high=10.0),
+    )
+    far_m: float = field(
+        default=3.0,
+        metadata=doc(
+            "Largest valid depth. Pixels farther from the camera are ignored.", unit="m", low=0.05, high=100.0
+        ),
+    )
     sigma_base_m: float = field(
         default=0.0012,
-        metadata=doc("Depth noise at 0.4 m (1 standard deviation).", unit="m", low=0.0, high=0.1),
+        metadata=doc("Standard deviation of the depth noise at a depth of 0.4 m.", unit="m", low=0.0, high=0.1),
     )
     sigma_quadratic: float = field(
         default=0.0019,
         metadata=doc(
-            "Growth of depth noise: sigma = base + quadratic * (z - 0.4 m)^2 (Nguyen 2012).",
+            "Quadratic growth of the depth noise: sigma = depth.sigma_base_m + depth.sigma_quadratic * (z - "
+            "0.4 m)^2 (Nguyen 2012).",
             unit="1/m",
             high=1.0,
             low=0.0,
@@ -33,12 +42,18 @@ class DepthConfig(Checked):
     )
     pose_sigma_m: float = field(
         default=0.001,
-        metadata=doc("Camera pose noise, added to the depth noise in quadrature.", unit="m", low=0.0, high=0.1),
+        metadata=doc(
+            "Standard deviation of the camera position, added to the depth noise in quadrature.",
+            unit="m",
+            low=0.0,
+            high=0.1,
+        ),
     )
     edge_jump_m: float = field(
         default=0.02,
         metadata=doc(
-            "Depth edges higher than this have flying pixels between their sides, which are dropped; 0 keeps all.",
+            "Smallest depth step between neighbouring pixels that counts as an edge. Flying pixels between "
+            "the two sides of an edge are dropped; 0 keeps all pixels.",
             unit="m",
             low=0.0,
             high=1.0,
@@ -53,13 +68,19 @@ class AssemblyConfig(Checked):
     stamp_tolerance_s: float = field(
         default=0.02,
         metadata=doc(
-            "Colour, depth and labels of one frame may be this far apart.", unit="s", low=0.0, high=1.0, live=False
+            "Largest difference between the stamps of the colour, depth and label images that are matched to "
+            "one frame.",
+            unit="s",
+            low=0.0,
+            high=1.0,
+            live=False,
         ),
     )
     tf_timeout_s: float = field(
         default=5.0,
         metadata=doc(
-            "A frame waits for its transform and camera info until images newer by this much have come.",
+            "How long a frame waits for its transform and camera info, measured in stamps: it is rejected "
+            "when an image newer by more than this has come.",
             unit="s",
             low=0.0,
             high=60.0,
@@ -69,13 +90,21 @@ class AssemblyConfig(Checked):
     order_timeout_s: float = field(
         default=0.5,
         metadata=doc(
-            "A frame waits this long for an earlier one of another camera.", unit="s", low=0.0, high=10.0, live=False
+            "How long a frame waits for an earlier frame of another camera, measured in stamps, so that "
+            "frames are used in stamp order.",
+            unit="s",
+            low=0.0,
+            high=10.0,
+            live=False,
         ),
     )
     jump_back_s: float = field(
         default=1.0,
         metadata=doc(
-            "A stamp this far behind its stream is a jump back in time (a looping bag), not a stray message.",
+            "Largest step back in time that is taken for a late message. An image older than the newest of "
+            "its stream by up to this much is rejected. An image or transform older by more restarts the "
+            "input, as when a recording loops: stored frames, waiting images and moving transforms are "
+            "discarded.",
             unit="s",
             low=0.01,
             high=60.0,
@@ -83,12 +112,20 @@ class AssemblyConfig(Checked):
         ),
     )
     queue_size: int = field(
-        default=48, metadata=doc("Messages kept per stream, and frames waiting.", low=2, high=1000, live=False)
+        default=48,
+        metadata=doc(
+            "Largest number of messages kept per stream, and of matched frames that wait for a transform or "
+            "camera info.",
+            low=2,
+            high=1000,
+            live=False,
+        ),
     )
     max_gap_s: float = field(
         default=1.0,
         metadata=doc(
-            "Transforms farther apart than this are not interpolated between.",
+            "Largest time between two transforms that are interpolated. A frame whose stamp falls into a "
+            "larger gap is rejected.",
             unit="s",
             low=0.01,
             high=60.0,
@@ -97,7 +134,13 @@ class AssemblyConfig(Checked):
     )
     history_s: float = field(
         default=30.0,
-        metadata=doc("Transforms older than this are forgotten.", unit="s", low=1.0, high=3600.0, live=False),
+        metadata=doc(
+            "How long transforms are kept, measured back from the newest one.",
+            unit="s",
+            low=1.0,
+            high=3600.0,
+            live=False,
+        ),
     )
 
 
@@ -107,29 +150,58 @@ class SegmentConfig(Checked):
 
     plane_tolerance_m: float = field(
         default=0.006,
-        metadata=doc("Points this close to the support plane belong to it.", unit="m", low=0.001, high=0.1),
+        metadata=doc(
+            "Largest distance from the support plane at which a point still belongs to the plane.",
+            unit="m",
+            low=0.001,
+            high=0.1,
+        ),
     )
     plane_tilt_deg: float = field(
         default=20.0,
-        metadata=doc("A support plane may tilt this much against the up direction.", unit="deg", low=0.0, high=90.0),
+        metadata=doc(
+            "Largest angle between the normal of a support plane and the up direction.", unit="deg", low=0.0, high=90.0
+        ),
     )
     voxel_size_m: float = field(
-        default=0.005, metadata=doc("Grid on which points are clustered.", unit="m", low=0.001, high=0.1)
+        default=0.005,
+        metadata=doc("Edge of the voxels on which points are clustered into objects.", unit="m", low=0.001, high=0.1),
     )
     cluster_gap_m: float = field(
-        default=0.015, metadata=doc("Clusters nearer than this are one object.", unit="m", low=0.001, high=0.5)
+        default=0.015,
+        metadata=doc(
+            "Largest gap between two clusters of points that are merged into one object.", unit="m", low=0.001, high=0.5
+        ),
     )
     min_points: int = field(
         default=120,
-        metadata=doc("Fewer depth pixels than this in all frames together are no object.", low=1, high=100000),
+        metadata=doc(
+            "Smallest number of depth pixels of an object, in all frames together. Clusters with fewer are ignored.",
+            low=1,
+            high=100000,
+        ),
     )
-    min_size_m: float = field(default=0.01, metadata=doc("Smaller clusters are noise.", unit="m", low=0.001, high=1.0))
+    min_size_m: float = field(
+        default=0.01,
+        metadata=doc(
+            "Smallest extent of an object. Smaller clusters are ignored as noise.", unit="m", low=0.001, high=1.0
+        ),
+    )
     max_size_m: float = field(
         default=0.6,
-        metadata=doc("Larger clusters are furniture, and larger requests are refused.", unit="m", low=0.05, high=5.0),
+        metadata=doc(
+            "Largest extent of an object. Larger clusters are ignored as furniture, and requests for larger "
+            "objects are refused.",
+            unit="m",
+            low=0.05,
+            high=5.0,
+        ),
     )
     max_height_m: float = field(
-        default=0.6, metadata=doc("Points higher above the support plane are ignored.", unit="m", low=0.05, high=5.0)
+        default=0.6,
+        metadata=doc(
+            "Largest height above the support plane. Points higher up are ignored.", unit="m", low=0.05, high=5.0
+        ),
     )
 
 
@@ -137,24 +209,36 @@ class SegmentConfig(Checked):
 class KeyframeConfig(Checked):
     """Which of many frames are kept and used."""
 
-    max_views: int = field(default=8, metadata=doc("Frames used for one completion.", low=1, high=64))
+    max_views: int = field(default=8, metadata=doc("Largest number of frames used for one completion.", low=1, high=64))
     min_gain: float = field(
         default=0.01,
-        metadata=doc("A further frame must add this share of newly seen surface directions.", low=0.0, high=1.0),
+        metadata=doc(
+            "Smallest gain for which one more frame is used: the share of newly seen surface plus up to 0.25 "
+            "for a new view direction, both weighted by image sharpness.",
+            low=0.0,
+            high=1.0,
+        ),
     )
     frame_budget_bytes: int = field(
         default=400_000_000,
         metadata=doc(
-            "Memory for stored frames; the least useful one goes first.", unit="bytes", low=4_000_000, high=2**40
+            "Largest memory for the images of stored frames. Above it the least useful frame is dropped first.",
+            unit="bytes",
+            low=4_000_000,
+            high=2**40,
         ),
     )
     max_frames: int = field(
-        default=64, metadata=doc("Frames stored at most; the least useful one goes first.", low=2, high=1000)
+        default=64,
+        metadata=doc(
+            "Largest number of stored frames. Above it the least useful frame is dropped first.", low=2, high=1000
+        ),
     )
     max_age_s: float = field(
         default=0.0,
         metadata=doc(
-            "Frames older than this against the newest one are forgotten; 0 keeps them.",
+            "Largest age of a stored frame relative to the newest one. Older frames are dropped; 0 keeps "
+            "frames of any age.",
             unit="s",
             low=0.0,
             high=86400.0,
@@ -163,19 +247,30 @@ class KeyframeConfig(Checked):
     min_move_m: float = field(
         default=0.02,
         metadata=doc(
-            "A camera that moved and turned (min_turn_deg) less than this since a stored frame shows nothing new.",
+            "Smallest translation of a camera that counts as a new pose. A frame is not stored if a stored "
+            "frame of the same camera, younger than keyframes.refresh_s, differs by less than this and by "
+            "less than keyframes.min_turn_deg. 0 stores every frame.",
             unit="m",
             low=0.0,
             high=1.0,
         ),
     )
     min_turn_deg: float = field(
-        default=3.0, metadata=doc("See min_move_m; 0 in either stores every frame.", unit="deg", low=0.0, high=90.0)
+        default=3.0,
+        metadata=doc(
+            "Smallest rotation of a camera that counts as a new pose. A frame is not stored if a stored "
+            "frame of the same camera, younger than keyframes.refresh_s, differs by less than this and by "
+            "less than keyframes.min_move_m. 0 stores every frame.",
+            unit="deg",
+            low=0.0,
+            high=90.0,
+        ),
     )
     refresh_s: float = field(
         default=1.0,
         metadata=doc(
-            "... unless the stored frame is older than this: what is looked at may have changed.",
+            "Age from which a stored frame no longer keeps out a newer frame from the same camera pose, as "
+            "the scene may have changed.",
             unit="s",
             low=0.0,
             high=3600.0,
@@ -187,33 +282,60 @@ class KeyframeConfig(Checked):
 class EvidenceConfig(Checked):
     """What the chosen views prove about space."""
 
-    grid: int = field(default=64, metadata=doc("Voxels along the edge of the completion cube.", low=32, high=160))
+    grid: int = field(
+        default=64,
+        metadata=doc("Number of voxels along the edge of the cube in which an object is completed.", low=32, high=160),
+    )
     fine_voxel_m: float = field(
         default=0.0015,
         metadata=doc(
-            "Wished voxel edge of the final surface; grows for objects that do not fit fine_grid.",
+            "Target voxel edge of the final surface. Exceeded for objects that would need more than "
+            "evidence.fine_grid voxels along an edge.",
             unit="m",
             low=0.0005,
             high=0.05,
         ),
     )
     fine_grid: int = field(
-        default=144, metadata=doc("Most voxels along the edge of the final surface.", low=48, high=180)
+        default=144,
+        metadata=doc("Largest number of voxels along the edge of the grid of the final surface.", low=48, high=180),
     )
     cube_margin: float = field(
-        default=1.25, metadata=doc("Edge of the cube over the extent of the observed object.", low=1.05, high=3.0)
+        default=1.25,
+        metadata=doc("Edge of the completion cube divided by the extent of the observed points.", low=1.05, high=3.0),
     )
     slack_sigma: float = field(
-        default=1.5, metadata=doc("Free space ends this many depth sigmas before the seen surface.", low=0.0, high=5.0)
+        default=1.5,
+        metadata=doc(
+            "Distance between the measured surface and the free space in front of it, in standard deviations "
+            "of the depth noise. evidence.slack_voxels is added.",
+            low=0.0,
+            high=5.0,
+        ),
     )
-    slack_voxels: float = field(default=0.5, metadata=doc("... and this many voxels before it.", low=0.0, high=3.0))
+    slack_voxels: float = field(
+        default=0.5,
+        metadata=doc(
+            "Distance between the measured surface and the free space in front of it, in voxels. "
+            "evidence.slack_sigma is added.",
+            low=0.0,
+            high=3.0,
+        ),
+    )
     truncation_voxels: float = field(
-        default=3.0, metadata=doc("Truncation of the observed signed distance.", low=1.5, high=10.0)
+        default=3.0,
+        metadata=doc(
+            "Truncation distance of the signed distance measured by cameras (TSDF), in voxels.", low=1.5, high=10.0
+        ),
     )
     soft_conflict: float = field(
         default=0.04,
         metadata=doc(
-            "Share of observed surface seen empty by another view above which bounds turn soft.", low=0.0, high=1.0
+            "Largest share of measured points that may lie in free space of another view. Above it, free "
+            "space is trusted less: its border is moved towards the cameras until most contradictions "
+            "vanish.",
+            low=0.0,
+            high=1.0,
         ),
     )
 
@@ -225,33 +347,60 @@ class FusionConfig(Checked):
     max_faces: int = field(
         default=20_000,
         metadata=doc(
-            "Wished most triangles of a mesh; more where fewer would enter seen-empty space.", low=100, high=2_000_000
+            "Target triangle count. Exceeded where decimation would push the surface into observed free space.",
+            low=100,
+            high=2_000_000,
         ),
     )
     simplify_tolerance_m: float = field(
-        default=0.0003, metadata=doc("Largest shift of the surface by decimation.", unit="m", low=0.0, high=0.01)
+        default=0.0003,
+        metadata=doc(
+            "Largest displacement of the surface by decimation, unless fusion.max_faces asks for fewer triangles.",
+            unit="m",
+            low=0.0,
+            high=0.01,
+        ),
     )
     point_spacing_m: float = field(
-        default=0.002, metadata=doc("Mean distance between published points.", unit="m", low=0.0003, high=0.1)
+        default=0.002,
+        metadata=doc(
+            "Mean distance between neighbouring points of the published point cloud.", unit="m", low=0.0003, high=0.1
+        ),
     )
     max_points: int = field(
-        default=60_000, metadata=doc("Published points of one object at most.", low=100, high=5_000_000)
+        default=60_000,
+        metadata=doc("Largest number of points in the point cloud of one object.", low=100, high=5_000_000),
     )
     min_component: float = field(
-        default=0.02, metadata=doc("Loose parts below this share of the volume are dropped.", low=0.0, high=1.0)
+        default=0.02,
+        metadata=doc(
+            "Smallest volume of a connected component, as a share of the mesh's volume. Smaller components "
+            "are removed.",
+            low=0.0,
+            high=1.0,
+        ),
     )
     conservative_quantile: float = field(
         default=0.9,
-        metadata=doc("The collision mesh covers the true surface with this probability.", low=0.5, high=0.999),
+        metadata=doc(
+            "Probability with which the conservative collision mesh contains the true surface.", low=0.5, high=0.999
+        ),
     )
     conservative_max_m: float = field(
-        default=0.02, metadata=doc("The collision mesh grows at most this much.", unit="m", low=0.0, high=0.2)
+        default=0.02,
+        metadata=doc(
+            "Largest distance by which the conservative collision mesh is grown.", unit="m", low=0.0, high=0.2
+        ),
     )
     convex_parts: bool = field(
-        default=False, metadata=doc("Also decompose the collision mesh into convex parts (CoACD).")
+        default=False,
+        metadata=doc("Whether the conservative collision mesh is also decomposed into convex parts (CoACD)."),
     )
     convex_concavity: float = field(
-        default=0.08, metadata=doc("Concavity that a convex part may keep (CoACD threshold).", low=0.01, high=1.0)
+        default=0.08,
+        metadata=doc(
+            "Largest concavity of a convex part (CoACD threshold). Smaller values give more parts.", low=0.01, high=1.0
+        ),
     )
 
 
@@ -261,18 +410,20 @@ class SessionConfig(Checked):
 
     world_frame: str = field(
         default="",
-        metadata=doc("Frame in which objects are completed; empty: the root of the transform tree.", live=False),
+        metadata=doc(
+            "Name of the frame in which objects are completed. Empty takes the root of the transform tree.", live=False
+        ),
     )
     up_world: tuple[float, float, float] = field(
         default=(0.0, 0.0, 1.0),
         metadata=doc(
-            "Up direction in the world frame (REP 103: +z); 0 0 0: found from the support plane and the images."
+            "Up direction in the world frame; +z by REP 103. 0 0 0 finds it from the support plane and the images."
         ),
     )
-    model: str = field(default="compact", metadata=doc("Name of the completer.", live=False))
-    seed: int = field(default=0, metadata=doc("Seed of everything random.", low=0, high=2**31 - 1))
+    model: str = field(default="compact", metadata=doc("Name of the completion model.", live=False))
+    seed: int = field(default=0, metadata=doc("Seed of all random numbers of a session.", low=0, high=2**31 - 1))
     max_objects: int = field(
-        default=16, metadata=doc("Objects completed per pass when nothing is named.", low=1, high=256)
+        default=16, metadata=doc("Largest number of objects completed in one request that names none.", low=1, high=256)
     )
     depth: DepthConfig = field(default_factory=DepthConfig)
     assembly: AssemblyConfig = field(default_factory=AssemblyConfig)
@@ -290,17 +441,18 @@ class SessionConfig(Checked):
         super().__post_init__()
         if self.depth.near_m >= self.depth.far_m:
             raise ConfigError(
-                f"depth.near_m ({self.depth.near_m:g} m) must be smaller than depth.far_m ({self.depth.far_m:g} m)"
+                f"depth.near_m ({self.depth.near_m:g} m) must be smaller than depth.far_m ({self.depth.far_m:g} m); "
+                "lower the one or raise the other"
             )
         if self.assembly.tf_timeout_s > self.assembly.history_s:
             raise ConfigError(
                 f"assembly.tf_timeout_s ({self.assembly.tf_timeout_s:g} s) must not be larger than "
-                f"assembly.history_s ({self.assembly.history_s:g} s)"
+                f"assembly.history_s ({self.assembly.history_s:g} s); lower the one or raise the other"
             )
         if self.segment.min_size_m >= self.segment.max_size_m:
             raise ConfigError(
                 f"segment.min_size_m ({self.segment.min_size_m:g} m) must be smaller than "
-                f"segment.max_size_m ({self.segment.max_size_m:g} m)"
+                f"segment.max_size_m ({self.segment.max_size_m:g} m); lower the one or raise the other"
             )
 
 

@@ -81,7 +81,7 @@ def without_outliers(views: ObjectViews, checkpoint: Callable[[], None] = lambda
             kept.append(view)
             continue
         checkpoint()
-        bad = _outvoted(depths[id(view)], [d for key, d in depths.items() if key != id(view)])
+        bad = _inconsistent(depths[id(view)], [d for key, d in depths.items() if key != id(view)])
         rows, columns = np.nonzero(view.mask & _valid(view))
         dropped, total = dropped + int(bad.sum()), total + len(bad)
         kept.append(_without_pixels(view, rows[bad], columns[bad]))
@@ -99,7 +99,7 @@ def _valid(view: ObjectView) -> Bool:
     return np.zeros(view.mask.shape, bool) if depth_m is None else depth_m > 0
 
 
-def _outvoted(own: ViewDepth, others: list[ViewDepth]) -> Bool:
+def _inconsistent(own: ViewDepth, others: list[ViewDepth]) -> Bool:
     tolerance = CONTRADICTION_SIGMA * own.sigma_m + CONTRADICTION_M
     votes_for, votes_against = np.ones((2, len(own.points_obj)), np.int32) * [[1], [0]]
     for other in others:

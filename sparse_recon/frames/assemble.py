@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from sparse_recon.config.session_config import AssemblyConfig, DepthConfig
-from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError
+from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError, quoted
 from sparse_recon.frames.camera_streams import CameraInput, CameraStreams
 from sparse_recon.frames.images import Image, LabelBoxes, color_image, depth_image, label_image
 from sparse_recon.frames.matching import Stamped, Unmatched
@@ -106,7 +106,9 @@ class FrameAssembler:
         """Take a colour, depth or label image; it is decoded only when its frame is complete."""
         if camera not in self._cameras:
             known = ", ".join(self._cameras)
-            return self._reject(ErrorCode.USAGE, f"no camera is named {camera!r}; there are {known}", camera, stamp_ns)
+            return self._reject(
+                ErrorCode.USAGE, f"no camera is named {quoted(camera)}; accepted are {known}", camera, stamp_ns
+            )
         if stamp_ns <= 0:
             text = f"{camera}: {stream} image has the stamp {stamp_ns} ns; the driver must fill in header.stamp"
             return self._reject(ErrorCode.STAMP_INVALID, text, camera, stamp_ns)
@@ -119,7 +121,7 @@ class FrameAssembler:
             behind_s = (last_ns - stamp_ns) * 1e-9
             if behind_s <= self._config.jump_back_s:
                 what = "repeats the stamp" if stamp_ns == last_ns else f"is {behind_s:.6f} s older than the one"
-                text = f"{camera}: {stream} image at {stamp_ns * 1e-9:.6f} s {what} before it; stamps must grow"
+                text = f"{camera}: {stream} image at {stamp_ns * 1e-9:.6f} s {what} before it; stamps must increase"
                 return self._reject(ErrorCode.STAMP_ORDER, text, camera, stamp_ns)
             self.restart()
         self._newest_ns = max(self._newest_ns, stamp_ns)
@@ -136,7 +138,12 @@ class FrameAssembler:
         except InputError as error:
             return self._reject(error.code, error.message, camera, stamp_ns)
         except KeyError:
-            return self._reject(ErrorCode.USAGE, f"no camera is named {camera!r}", camera, stamp_ns)
+            return self._reject(
+                ErrorCode.USAGE,
+                f"no camera is named {quoted(camera)}; accepted are {', '.join(self._cameras)}",
+                camera,
+                stamp_ns,
+            )
         return None
 
     def push_transform(
@@ -309,7 +316,10 @@ class FrameAssembler:
         waited_s = (self._newest_ns - color.stamp_ns) * 1e-9
         moves = self.transforms.newest_common_ns(top, color.frame_id) > 0
         if not (moves or late or settle or waited_s > self._config.order_timeout_s):
-            text = f"only static transforms lead from {color.frame_id} to {top} so far; set world_frame if that is all"
+            text = (
+                f"only static transforms connect {color.frame_id} to {top} so far; publish the moving ones, or set "
+                f"world_frame to {top} if there are none"
+            )
             raise TransformError(ErrorCode.TF_FRAME_UNKNOWN, text)
         self.world_frame = top
 

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.errors import ErrorCode, InputError, quoted
 
 Size = tuple[int, int]  # width, height
 
@@ -44,14 +44,15 @@ def decoded(data: memoryview, format_: str, flags: int, size: Size | None) -> np
     if stated is None:
         raise InputError(
             ErrorCode.ENCODING_UNSUPPORTED,
-            f"compressed image of format {format_!r} starts with {bytes(data[:4])!r}; accepted are PNG and JPEG",
+            f"compressed image of format {quoted(format_)} starts with {bytes(data[:4])!r}; accepted are PNG and JPEG",
         )
     check_stated_size("compressed image", stated, size)
     scans = bytes(data).count(_JPEG_SCAN) if data[:2] == _JPEG else 0
     if stated[0] * stated[1] > _MOST_PIXELS_OF_A_BYTE * len(data) or scans > _MAX_SCANS:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,
-            f"compressed image states {stated[0]}x{stated[1]} pixels and has {len(data)} bytes: it is cut, or a trap",
+            f"compressed image states {stated[0]}x{stated[1]} pixels and has {len(data)} bytes: it is truncated or "
+            "malicious; check its publisher",
         )
     whole = _needed_chunks(data) if data[:8] == PNG else data
     try:
@@ -61,7 +62,8 @@ def decoded(data: memoryview, format_: str, flags: int, size: Size | None) -> np
     if image is None:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,
-            f"compressed image of {len(data)} bytes, format {format_!r}, is cut or damaged",
+            f"compressed image of {len(data)} bytes, format {quoted(format_)}, is truncated or damaged; check "
+            "its publisher",
         )
     return cast("npt.NDArray[np.integer]", image)
 

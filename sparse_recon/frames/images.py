@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.errors import ErrorCode, InputError, quoted
 from sparse_recon.frames.compressed import PNG, Size, decoded
 from sparse_recon.frames.rvl import decode_rvl
 from sparse_recon.types import Float32, Int32, UInt8
@@ -168,7 +168,8 @@ def label_image(image: Image | LabelBoxes, size: Size | None = None) -> Int32:
     if labels.ndim != 2 or not _is_png(image):
         raise InputError(
             ErrorCode.ENCODING_UNSUPPORTED,
-            f"label image of format {image.format!r} is coloured or lossy; accepted are raw images and grey png",
+            f"label image of format {quoted(image.format)} has colours or lossy compression; accepted are raw images "
+            "and grey PNG",
         )
     return labels.astype(np.int32)
 
@@ -182,8 +183,8 @@ def _drawn(boxes: LabelBoxes, size: Size | None) -> Int32:
     if size is None or len(boxes.boxes) > MAX_BOXES:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,
-            f"{len(boxes.boxes)} rectangles were detected in an image of size {size}; accepted are {MAX_BOXES} "
-            "in an image of known size",
+            f"{len(boxes.boxes)} boxes were detected in an image of size {size}; accepted are at most {MAX_BOXES}, and "
+            "the size of the image must be known",
         )
     labels = np.zeros(size[::-1], np.int32)
     for label, x, y, size_x, size_y in sorted(boxes.boxes, key=lambda box: (-box[3] * box[4], box[0])):
@@ -232,7 +233,7 @@ def _pixels(image: RawImage, dtype: np.dtype[np.generic], channels: int) -> npt.
             ErrorCode.SIZE_MISMATCH,
             f"image header says {image.width}x{image.height} {image.encoding} with {image.step} bytes a row, "
             f"which needs rows of {row_bytes} and {max(needed, 0)} bytes in all; the message has {len(data)}: "
-            "it was cut, or the driver fills in width, height or step wrongly",
+            "it is truncated, or the driver fills in width, height or step wrongly",
         )
     shape = (image.height, image.width, channels)[: 3 if channels > 1 else 2]
     strides = (image.step, channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
@@ -259,6 +260,6 @@ def _accepted(encoding: str, table: Mapping[str, _T], kind: str) -> _T:
     if encoding not in table:
         raise InputError(
             ErrorCode.ENCODING_UNSUPPORTED,
-            f"{kind} image has encoding {encoding!r}; accepted are {', '.join(sorted(table))}",
+            f"{kind} image has encoding {quoted(encoding)}; accepted are {', '.join(sorted(table))}",
         )
     return table[encoding]

@@ -67,7 +67,10 @@ def boxes_of(message: Any) -> list[OrientedBox]:
         USAGE if there are more than `MAX_BOXES`.
     """
     if len(message.detections) > MAX_BOXES:
-        text = f"{len(message.detections)} boxes were detected, accepted are {MAX_BOXES}"
+        text = (
+            f"{len(message.detections)} boxes were detected, accepted are at most {MAX_BOXES}; raise the "
+            "detector's threshold"
+        )
         raise InputError(ErrorCode.USAGE, text)
     boxes, problems = [], []
     for detection in message.detections:
@@ -76,7 +79,7 @@ def boxes_of(message: Any) -> list[OrientedBox]:
         except SparseReconError as error:
             problems.append(error.message)
     if problems:
-        log.warning("%d of %d detected boxes are left out: %s", len(problems), len(message.detections), problems[0])
+        log.warning("%d of %d detected boxes are skipped: %s", len(problems), len(message.detections), problems[0])
     return boxes
 
 
@@ -110,5 +113,5 @@ def transforms_of(message: Any) -> list[tuple[str, str, int, Float64]]:
         problems.append(f"a message has {len(message.transforms)} transforms, used are {MAX_TRANSFORMS}")
     if problems:
         left_out = len(message.transforms) - len(usable)
-        log.warning("%d of %d transforms are left out: %s", left_out, len(message.transforms), problems[0])
+        log.warning("%d of %d transforms are skipped: %s", left_out, len(message.transforms), problems[0])
     return usable

@@ -46,7 +46,8 @@ def decode_rvl(payload: memoryview, size: Size | None = None) -> npt.NDArray[np.
     if filled != pixels:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,
-            f"RVL depth of {width}x{height} ends after {min(filled, pixels)} pixels: it was cut",
+            f"RVL depth of {width}x{height} ends after {min(filled, pixels)} pixels: it is truncated; check its "
+            "publisher",
         )
     first_value, first_pixel, count = np.array(runs, np.int64).reshape(-1, 3).T
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)

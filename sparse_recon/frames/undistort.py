@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.errors import ErrorCode, InputError, clipped, quoted
 from sparse_recon.geometry.cameras import cropped, scaled, unproject_depth
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.types import CameraIntrinsics, Float32, Float64
@@ -77,7 +77,7 @@ class PinholeCamera:
         K = np.asarray(info.P, np.float64).reshape(-1) if rectified else np.zeros(0)
         K = K.reshape(3, 4)[:, :3] if K.size == 12 and K[0] > 0 else np.asarray(info.K, np.float64)
         if K.size != 9:
-            raise InputError(ErrorCode.INTRINSICS_INVALID, f"{name}: K has {K.size} numbers, a camera has 9")
+            raise InputError(ErrorCode.INTRINSICS_INVALID, f"{name}: CameraInfo.k has {K.size} numbers, it must have 9")
         full = CameraIntrinsics(int(info.width), int(info.height), K.reshape(3, 3))
         _check_plausible(full, name)
         self.intrinsics = _as_delivered(full, info, name)
@@ -197,8 +197,8 @@ def _check_plausible(camera: CameraIntrinsics, name: str) -> None:
     if not (centred and all(low_px <= focal_px <= high_px for focal_px in (camera.fx, camera.fy))):
         raise InputError(
             ErrorCode.INTRINSICS_INVALID,
-            f"{name}: no camera of {camera.width}x{camera.height} pixels has fx={camera.fx:g} fy={camera.fy:g} "
-            f"cx={camera.cx:g} cy={camera.cy:g}; check CameraInfo.k and P",
+            f"{name}: fx={camera.fx:g} fy={camera.fy:g} cx={camera.cx:g} cy={camera.cy:g} px are not plausible for an "
+            f"image of {camera.width}x{camera.height} px; check CameraInfo.k and CameraInfo.p",
         )
 
 
@@ -211,8 +211,8 @@ def _coefficients(info: CameraInfo, name: str) -> Float64:
         accepted = ", ".join(f"{model} ({' or '.join(map(str, n))} numbers)" for model, n in _MODELS.items())
         raise InputError(
             ErrorCode.DISTORTION_UNSUPPORTED,
-            f"{name}: distortion model {info.distortion_model!r} with {len(D)} coefficients {D.tolist()}; "
-            f"accepted are {accepted}, all finite, or none",
+            f"{name}: distortion model {quoted(info.distortion_model)} has {len(D)} coefficients "
+            f"{clipped(str(D.tolist()))}; accepted are {accepted}, all finite, or no coefficients",
         )
     return D
 
@@ -225,7 +225,7 @@ def _as_delivered(full: CameraIntrinsics, info: CameraInfo, name: str) -> Camera
         if x < 0 or y < 0 or x + width > full.width or y + height > full.height:
             raise InputError(
                 ErrorCode.INTRINSICS_INVALID,
-                f"{name}: region of interest {width}x{height} at ({x}, {y}) leaves the "
+                f"{name}: region of interest {width}x{height} at ({x}, {y}) is not within the "
                 f"{full.width}x{full.height} sensor; check CameraInfo.roi",
             )
         camera = cropped(full, x, y, width, height)

@@ -62,7 +62,7 @@ def convex_parts(
             process.kill()
     if process.returncode:
         last = (said.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        raise MeshError(f"CoACD could not decompose the collision mesh: {last}; turn fusion.convex_parts off")
+        raise MeshError(f"CoACD could not decompose the collision mesh: {last}; set fusion.convex_parts to false")
     arrays = _unpacked(received)
     return [(np.asarray(v, np.float32), np.asarray(f, np.int32)) for v, f in zip(*[iter(arrays)] * 2, strict=True)]
 

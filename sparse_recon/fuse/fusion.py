@@ -213,5 +213,7 @@ def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:
 def _mesh_world(vertices_obj: Float32, faces: Int32, T_world_obj: Float64) -> TriangleMesh:
     vertices = transform_points(T_world_obj, vertices_obj.astype(np.float64)).astype(np.float32)
     if not is_closed(vertices, faces):
-        raise MeshError("the mesh is not closed and consistently wound, and is not published")
+        raise MeshError(
+            "the mesh is not closed with consistent winding and is not published; try another seed or add a view"
+        )
     return TriangleMesh(without_coincident(vertices, faces), faces, watertight=True)

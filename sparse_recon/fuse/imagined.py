@@ -60,7 +60,8 @@ def imagined_field(
     elif not completion.views:
         raise ModelError(
             ErrorCode.MODEL_FAILED,
-            f"{completion.model} handed over neither a field, nor a view, nor a score; a retry will not help",
+            f"{completion.model} returned neither a surface field, nor a view, nor a score; this is a bug of "
+            "the model, report it",
         )
     else:
         without_depth = any(view.frame.depth_m is None for view in completion.views)

@@ -28,7 +28,10 @@ def isosurface(sdf_m: Float32, grid: VoxelGrid) -> tuple[Float32, Int32]:
     from skimage.measure import marching_cubes
 
     if not (sdf_m < 0).any():
-        raise MeshError("the completed field has no inside: the evidence leaves no room for a solid; add a view")
+        raise MeshError(
+            "the completed signed distance field is positive everywhere: observed free space leaves no room for the "
+            "object; check masks and camera poses, or add a view"
+        )
     # A border of outside closes every surface; exact zeros would make vertices coincide.
     padded = np.pad(sdf_m, 1, constant_values=grid.voxel_m)
     tiny = np.float32(1e-3 * grid.voxel_m)
@@ -62,9 +65,11 @@ def solid(vertices: Float32, faces: Int32, what: str) -> Any:
     mesh.merge()
     manifold = Manifold(mesh)
     if manifold.status() != Error.NoError:
-        raise MeshError(f"the {what} mesh is not a closed manifold ({manifold.status()}) and is not published")
+        raise MeshError(
+            f"the {what} mesh is not a closed manifold ({manifold.status()}) and is not published; add a view"
+        )
     if manifold.volume() <= 0:
-        raise MeshError(f"the {what} mesh encloses no volume and is not published")
+        raise MeshError(f"the {what} mesh encloses no volume and is not published; add a view")
     return manifold
 
 

@@ -111,7 +111,10 @@ class TransformTree:
         check_pose(T_parent_child, f"transform {parent} -> {child}")
         distance_m = float(np.abs(T_parent_child[:3, 3]).max())
         if distance_m > FARTHEST_M:
-            text = f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are {FARTHEST_M:g} m"
+            text = (
+                f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are up to {FARTHEST_M:g} "
+                "m: check units"
+            )
             raise InputError(ErrorCode.FRAME_INVALID, text)
         self._check_ancestors(parent, child, stamp_ns, static)
         link = self._links.pop(child, None)
@@ -128,7 +131,7 @@ class TransformTree:
         ancestors = self._chain(parent)
         if child not in ancestors:
             if len(ancestors) > MAX_DEPTH:
-                depth = f"{parent} hangs below {len(ancestors) - 1} frames, accepted are {MAX_DEPTH}"
+                depth = f"{parent} has {len(ancestors) - 1} ancestors, accepted are up to {MAX_DEPTH}"
                 raise InputError(ErrorCode.FRAME_INVALID, f"transform {parent} -> {child}: {depth}")
             return
         for name in ancestors[: ancestors.index(child)]:
@@ -138,8 +141,8 @@ class TransformTree:
                 return
         raise InputError(
             ErrorCode.FRAME_INVALID,
-            f"transform {parent} -> {child} closes a loop: {parent} already hangs below {child}; "
-            "two nodes publish opposite transforms",
+            f"transform {parent} -> {child} closes a loop: {parent} is already a descendant of {child}; "
+            "two nodes publish opposite transforms, stop one of them",
         )
 
     def _make_room(self) -> None:
@@ -177,8 +180,8 @@ class TransformTree:
         if common is None:
             raise TransformError(
                 ErrorCode.TF_NOT_CONNECTED,
-                f"no path from {source!r} to {target!r}: {source!r} hangs below root {up_source[-1]!r}, {target!r} "
-                f"below root {up_target[-1]!r}; publish the transform between these two",
+                f"no transforms connect {source!r} to {target!r}: {source!r} is in the tree of root {up_source[-1]!r}, "
+                f"{target!r} in that of root {up_target[-1]!r}; publish the transform between these two roots",
             )
         T_common_source = self._product(up_source[: up_source.index(common)], stamp_ns)
         T_common_target = self._product(up_target[: up_target.index(common)], stamp_ns)
@@ -281,7 +284,8 @@ class TransformTree:
             raise TransformError(
                 ErrorCode.TF_GAP,
                 f"transform {link.parent} -> {child} has a gap of {gap_ns * 1e-9:.3f} s around the stamp "
-                f"{stamp_ns * 1e-9:.3f} s; gaps up to {self._max_gap_ns * 1e-9:.3f} s are interpolated",
+                f"{stamp_ns * 1e-9:.3f} s; gaps up to {self._max_gap_ns * 1e-9:.3f} s are interpolated: publish it "
+                "more often or raise assembly.max_gap_s",
             )
         return interpolated(earlier.T, later.T, (stamp_ns - earlier.stamp_ns) / gap_ns)
 
@@ -291,7 +295,8 @@ class TransformTree:
         raise TransformError(
             ErrorCode.TF_EXTRAPOLATION,
             f"stamp {stamp_ns * 1e-9:.3f} s lies {abs(stamp_ns - edge_ns) * 1e-9:.3f} s {side} the {end} transform "
-            f"{link.parent} -> {child} at {edge_ns * 1e-9:.3f} s; nothing is extrapolated: check clocks and /tf rate",
+            f"{link.parent} -> {child} at {edge_ns * 1e-9:.3f} s; transforms are not extrapolated: check clocks "
+            "and the rate of /tf",
         )
 
 
@@ -320,8 +325,8 @@ def pose_from_quaternion(quat_xyzw: Sequence[float], translation_m: Sequence[flo
     if not 0.99 < length < 1.01:
         raise InputError(
             ErrorCode.FRAME_INVALID,
-            f"quaternion xyzw ({x:g}, {y:g}, {z:g}, {w:g}) has length {length:g}, accepted is 1: "
-            "the publisher left the rotation empty",
+            f"quaternion xyzw ({x:g}, {y:g}, {z:g}, {w:g}) has length {length:g}, it must be 1: "
+            "the publisher may have left the rotation unset",
         )
     x, y, z, w = x / length, y / length, z / length, w / length
     R = np.array(

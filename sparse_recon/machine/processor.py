@@ -22,7 +22,7 @@ def chosen_device(name: str) -> str:
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise ConfigError("device is cuda, and PyTorch finds no CUDA device here; take auto or cpu")
+        raise ConfigError("device is cuda, but PyTorch finds no CUDA device; set it to auto or cpu")
     return "cuda" if available and name != "cpu" else "cpu"
 
 
@@ -36,13 +36,13 @@ def chosen_dtype(precision: str, device: str) -> torch.dtype:
     """
     if precision == "fp16":
         if device == "cpu":
-            raise ConfigError("precision is fp16, and the processor does not multiply it; take auto, bf16 or fp32")
+            raise ConfigError("precision is fp16, which the CPU does not compute; set it to auto, bf16 or fp32")
         return torch.float16
     if precision == "bf16" or (precision == "auto" and multiplies_bf16(device)):
         return torch.bfloat16
     if precision == "auto" and device not in _said:
         _said.add(device)
-        log.info("this %s does not multiply bf16: fp32 is used, several times slower", device)
+        log.info("this %s does not compute bf16 natively: fp32 is used, several times slower", device)
     return torch.float32
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.errors import ErrorCode, InputError, clipped
 from sparse_recon.machine.share import PACKAGE, share_folder
 from sparse_recon.requests import ObjectCandidate, Progress
 from sparse_recon.types import CompletedObject, Float32, Float64, OrientedBox, QualityRecord, TriangleMesh, UInt8
@@ -287,7 +287,8 @@ def unpack_cloud(cloud: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
     if row_step < width * point_step or len(data) < height * row_step:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,
-            f"cloud of {width}x{height} points of {point_step} bytes, rows of {row_step}, holds {len(data)} bytes",
+            f"cloud of {width}x{height} points of {point_step} bytes has rows of {row_step} bytes and {len(data)} "
+            f"bytes in all; it needs rows of {width * point_step} and {height * row_step} in all: it is truncated",
         )
     rows = np.lib.stride_tricks.as_strided(
         data, (height, width, point_step), (row_step, point_step, 1), writeable=False
@@ -301,8 +302,8 @@ def unpack_cloud(cloud: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         if datatype not in kinds or offset + kinds[datatype].itemsize > point_step:
             raise InputError(
                 ErrorCode.ENCODING_UNSUPPORTED,
-                f"cloud field {name} has datatype {datatype} at byte {offset} of {point_step}; "
-                "float32 (7) and uint8 (2) within the point are read",
+                f"cloud field {clipped(name)} has datatype {datatype} at byte {offset} of {point_step}; "
+                "accepted are float32 (7) and uint8 (2) within the point",
             )
         kind = kinds[datatype]
         raw = np.ascontiguousarray(points[:, offset : offset + kind.itemsize])

@@ -34,12 +34,17 @@ class FootprintConfig(Checked):
         default=0.01, metadata=doc("Edge of a cell of the footprint grid.", unit="m", low=0.001, high=1.0)
     )
     margin_m: float = field(
-        default=0.1, metadata=doc("Free border around the objects in the grid.", unit="m", low=0.0, high=10.0)
+        default=0.1,
+        metadata=doc(
+            "Width of the free border around the objects in the footprint grid.", unit="m", low=0.0, high=10.0
+        ),
     )
     max_cells: int = field(
         default=1_000_000,
         metadata=doc(
-            "Cells become larger where objects far apart would need more than this.", low=100, high=100_000_000
+            "Largest number of cells of the footprint grid. The cell edge is doubled until the grid stays within it.",
+            low=100,
+            high=100_000_000,
         ),
     )
 
@@ -132,7 +137,10 @@ def _axes(up_world: npt.ArrayLike) -> Float64:
 def _finite(obj: CompletedObject) -> Float64:
     vertices = obj.conservative.vertices_world.astype(np.float64)
     if not np.isfinite(vertices).all():
-        raise MeshError(f"{obj.object_id}: the collision mesh has vertices that are not finite, so it has no footprint")
+        raise MeshError(
+            f"{obj.object_id}: the collision mesh has vertices that are not finite, so it has no footprint; "
+            "complete it again"
+        )
     return vertices
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.errors import ErrorCode, EvidenceError, quoted
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, robust_extent, voxel_means
 from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
@@ -30,6 +30,7 @@ from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 # The scene is surveyed in at most so many frames, and labels are associated in so many, evenly spread over those kept.
 SCENE_FRAMES, LABEL_FRAMES = 16, 24
 REGION_REACH_VOXELS = 2.0
+_NAMED_OBJECTS = 16  # in one message
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +137,26 @@ class ObjectCatalog:
         if not matches and request.label is not None:
             self._refuse_small_label(request.label, frames)
         if not matches:
-            asked = f"label {request.label}" if request.label is not None else request.object_id or "the only object"
-            there = ", ".join(f"{f.candidate.object_id} (label {f.candidate.label})" for f in found) or "none"
-            where = f"the {len(frames)} frames" + (" within the region that was set" if self._region else "")
-            raise EvidenceError(ErrorCode.OBJECT_NOT_FOUND, f"no object matches {asked}; objects in {where}: {there}")
+            raise EvidenceError(ErrorCode.OBJECT_NOT_FOUND, self._not_found(request, found, len(frames)))
         return matches[0]
+
+    def _not_found(self, request: CompletionRequest, found: Sequence[FoundObject], frames: int) -> str:
+        where = f"in {frames} frame(s)" + (" within the region that was set" if self._region else "")
+        if not found:
+            asked = "" if request.label is None else f"label {request.label}: "
+            return f"{asked}no object was found {where}; give a box, or check segment.*, depth.far_m and camera poses"
+        with_labels = request.label is not None
+        names = [
+            f.candidate.object_id + (f" (label {f.candidate.label})" if with_labels else "")
+            for f in found[:_NAMED_OBJECTS]
+        ]
+        more = f" and {len(found) - _NAMED_OBJECTS} more" if len(found) > _NAMED_OBJECTS else ""
+        there = f"there {'is' if len(found) == 1 else 'are'} {len(found)} {where}: {', '.join(names)}{more}"
+        if request.label is not None:
+            return f"no object has label {request.label}; {there}; name one of these"
+        if request.object_id:
+            return f"no object is named {quoted(request.object_id)}; {there}; name one of these"
+        return f"no object was named and {there}; name one"
 
     def up_world(self) -> Float64:
         """Return the (3,) unit up direction: the configured one, else the support plane's normal, else the cameras'."""
@@ -242,12 +258,12 @@ class ObjectCatalog:
             if f.labels is not None and f.depth_m is not None
         )
         if pixels > 0:
-            body = "one body above the support plane" + (" in the region that was set" if self._region else "")
+            where = "above the support plane" + (" and in the region that was set" if self._region else "")
             raise EvidenceError(
                 ErrorCode.OBJECT_TOO_SMALL,
-                f"label {label} has {pixels} depth pixel(s) in {len(frames)} frames, too few or not {body}; "
-                f"segment.min_points = {self._config.segment.min_points} are needed: move closer, or check the label "
-                "image",
+                f"label {label} has {pixels} depth pixel(s) in {len(frames)} frame(s), and fewer than "
+                f"segment.min_points = {self._config.segment.min_points} of them form one connected object {where}: "
+                "move closer, or check the label image",
             )
 
     def _boxed(self, box: OrientedBox, name: str, frames: Sequence[Frame], checkpoint: Checkpoint) -> FoundObject:
@@ -286,10 +302,11 @@ def _nothing_in_box(box: OrientedBox, frames: Sequence[Frame]) -> EvidenceError:
     if pixels:
         return EvidenceError(
             ErrorCode.OBJECT_TOO_SMALL,
-            f"only {pixels} depth pixel(s) of {len(frames)} frames are {where}, and they are strays or the support "
-            "plane; make the box larger or move closer",
+            f"only {pixels} depth pixel(s) of {len(frames)} frame(s) are {where}, and they are outliers or belong to "
+            "the support plane; make the box larger or move closer",
         )
     return EvidenceError(
         ErrorCode.OBJECT_NOT_IN_VIEW,
-        f"no depth pixel of {len(frames)} frames is {where}; check its frame and units, and that a camera looks at it",
+        f"no depth pixel of {len(frames)} frame(s) is {where}; check the frame and units of the box, and that a camera "
+        "looks at it",
     )

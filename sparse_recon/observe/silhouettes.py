@@ -39,8 +39,9 @@ def silhouette_hull(frames: Sequence[Frame], label: int, checkpoint: Callable[[]
     if len(rays) < 2 or _widest_angle_deg([d for _, d, _ in rays]) < MIN_ANGLE_DEG:
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_FOUND,
-            f"no frame has depth on it, and {len(rays)} mask(s) from sides less than {MIN_ANGLE_DEG:g} degrees apart "
-            "leave its scale unknown; add a frame with depth, or a mask from another side",
+            f"label {label} has no depth, and its {len(rays)} mask(s) were seen from directions less than "
+            f"{MIN_ANGLE_DEG:g} degrees apart, so its size is unknown; add a frame with depth, or a mask from "
+            "another side",
         )
     # 1. Where the central rays come closest to each other, and how far the silhouettes reach there.
     projectors = [np.eye(3) - np.outer(d, d) for _, d, _ in rays]
@@ -59,7 +60,8 @@ def silhouette_hull(frames: Sequence[Frame], label: int, checkpoint: Callable[[]
     if not solid.any():
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_FOUND,
-            f"the {len(seen)} masks have no common space: check masks and camera poses, and that it did not move",
+            f"label {label}: the viewing cones of its {len(seen)} masks do not intersect; check masks and camera "
+            "poses, and that the object did not move",
         )
     padded = np.pad(solid, 1)
     buried = np.logical_and.reduce([np.roll(padded, s, axis=k) for k in range(3) for s in (-1, 1)])[1:-1, 1:-1, 1:-1]

@@ -62,7 +62,7 @@ def collect_views(
     if not seen:
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_IN_VIEW,
-            f"{object_id}: none of the {len(frames)} frames sees it; check the box or label, its frame, and the poses",
+            f"{object_id} is not visible in any of {len(frames)} frame(s); check the box or label and the camera poses",
         )
     seen = [_relative_sharpness(s, max(o.sharpness for o in seen)) for s in seen]
     chosen, clouds = [], []
@@ -76,8 +76,8 @@ def collect_views(
     if with_depth and len(points) < max(MIN_PIXELS, config.segment.min_points // 4):
         raise EvidenceError(
             ErrorCode.OBJECT_TOO_SMALL,
-            f"{object_id}: only {len(points)} depth pixels on it in {len(chosen)} frames; "
-            f"{max(MIN_PIXELS, config.segment.min_points // 4)} are needed: move closer or lower segment.min_points",
+            f"{object_id} has {len(points)} depth pixels in {len(chosen)} frame(s), "
+            f"{max(MIN_PIXELS, config.segment.min_points // 4)} are needed; move closer or lower segment.min_points",
         )
     if not with_depth and hull_world is not None:
         points = hull_world
@@ -105,7 +105,7 @@ def object_cube(
     if len(points_world) == 0:
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_FOUND,
-            f"{object_id}: no frame has depth on it, so its size and place are unknown; add one frame with depth",
+            f"{object_id} has no depth in any frame, so its size and position are unknown; add a frame with depth",
         )
     away = -np.mean([s.direction_world for s in seen], axis=0)
     R = rotation_to_up(up_world, away)
@@ -126,7 +126,7 @@ def object_cube(
     if extent > config.segment.max_size_m:
         raise EvidenceError(
             ErrorCode.OBJECT_TOO_LARGE,
-            f"{object_id}: its points span {extent:.2f} m, accepted is segment.max_size_m = "
+            f"{object_id}: its points span {extent:.2f} m, accepted are up to segment.max_size_m = "
             f"{config.segment.max_size_m:.2f} m; give a tighter box or mask, or raise the limit",
         )
     centre = 0.5 * (low + high)

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _CATCH_UP_S = 2.0  # a job waits this long for messages that came before it
 _TRANSFORM_WAIT_S = 1.0
+_TIME_JUMPED = "cancelled: a jump back in time discarded all frames and objects; send the goal again"
 
 
 @dataclass
@@ -162,7 +163,7 @@ class Completions:
         """Take an event of the input, from any thread; what runs ends at once where time jumped."""
         self._events.append(event)
         if isinstance(event, TimeJumped):
-            self.worker.cancel_all(ErrorCode.CANCELLED, "everything was forgotten: time jumped back")
+            self.worker.cancel_all(ErrorCode.CANCELLED, _TIME_JUMPED)
         if not self._handling_posted:
             self._handling_posted = True
             self.worker.submit(Job("input events", self._handle_events, sure=True), urgent=True)
@@ -175,7 +176,7 @@ class Completions:
             if isinstance(event, TimeJumped):
                 objects = self._forget_objects()
                 log.warning(
-                    "time jumped back: %d frames and %d completed objects were forgotten", event.frames, objects
+                    "time jumped back: %d frames and %d completed objects were discarded", event.frames, objects
                 )
                 continue
             if isinstance(event, DetectionsArrived):
@@ -193,7 +194,9 @@ class Completions:
         """
         folder = folder or self.config.save_folder
         if not folder:
-            raise FileError(ErrorCode.USAGE, "name a folder, or set parameter save_folder")
+            raise FileError(
+                ErrorCode.USAGE, "the request names no folder and parameter save_folder is empty; set one of them"
+            )
         completed = self.completed.objects
         wanted = object_ids or list(completed)
         missing = [name for name in wanted if name not in completed]
@@ -212,7 +215,7 @@ class Completions:
         paths: list[Path] = []
         for name in wanted:
             if job.cancelled():
-                raise CancelledError(ErrorCode.CANCELLED, f"cancelled; {len(paths)} files are whole")
+                raise CancelledError(ErrorCode.CANCELLED, f"cancelled after {len(paths)} files were written")
             written = write_results(completed[name], target)
             paths += sorted(path for path in written.rglob("*") if path.is_file())
         return paths
@@ -276,7 +279,7 @@ class Completions:
             except CancelledError:
                 raise
             except SparseReconError as error:
-                log.warning("detections_3d are left out: [%d %s] %s", error.code, error.code.name, error.message)
+                log.warning("detections_3d are skipped: [%d %s] %s", error.code, error.code.name, error.message)
             else:
                 self._boxes[camera] = boxes
         if arrived:

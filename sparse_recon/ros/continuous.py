@@ -79,7 +79,9 @@ class ContinuousPasses:
             if error is not None and error.code in (ErrorCode.CANCELLED, ErrorCode.NOT_ACTIVE):
                 cut_short.append(error)
             elif error is not None:
-                log.warning("pass: [%d %s] %s", error.code, error.code.name, error.message)
+                log.warning(
+                    "continuous completion of an object: [%d %s] %s", error.code, error.code.name, error.message
+                )
 
         for name in ids or ():
             self._worker.submit(
@@ -99,4 +101,4 @@ class ContinuousPasses:
             self._running = False
             self._last_s = self._now_s()
         if error is not None and error.code not in (ErrorCode.CANCELLED, ErrorCode.NOT_ACTIVE):
-            log.warning("pass over all objects: [%d %s] %s", error.code, error.code.name, error.message)
+            log.warning("continuous completion: [%d %s] %s", error.code, error.code.name, error.message)

@@ -68,7 +68,8 @@ class CompleteAction:
             completed, error = await self._outcome(handle)
         except Exception as mistake:
             log.exception("goal")
-            completed, error = None, SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {mistake!r}")
+            completed = None
+            error = SparseReconError(ErrorCode.INTERNAL, f"internal error, please report it: {mistake!r}")
         result = CompleteObject.Result()
         if completed is not None:
             result.object, result.message = completed, "completed"
@@ -113,11 +114,12 @@ class CompleteAction:
                 completions.worker.cancel(job, ErrorCode.CANCELLED, "preempted by a newer goal (goal_policy = preempt)")
         elif config.goal_policy == "reject" and goals:
             return SparseReconError(
-                ErrorCode.BUSY, f"{goals[0].name} is at work and goal_policy is reject; ask again later"
+                ErrorCode.BUSY, f"{goals[0].name} is running and goal_policy is reject; send the goal again later"
             )
         elif len(goals) > config.max_waiting_goals:
             text = (
-                f"{len(goals) - 1} goals wait already, max_waiting_goals = {config.max_waiting_goals}; ask again later"
+                f"{len(goals) - 1} goals wait already, accepted are max_waiting_goals = {config.max_waiting_goals}; "
+                "send the goal again later"
             )
             return SparseReconError(ErrorCode.BUSY, text)
         return None

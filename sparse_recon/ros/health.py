@@ -80,7 +80,7 @@ def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publis
             why = f"nobody publishes it: start the camera driver, or remap {INPUT_TOPICS[role].name!r}"
         else:
             why = f"{count} publisher(s) are there but silent: check the driver"
-        reasons.append(f"nothing on {state.topic} for more than {after_s:g} s, {why}")
+        reasons.append(f"no message on {state.topic} for more than {after_s:g} s, {why}")
     return "; ".join(reasons)
 
 
@@ -101,7 +101,7 @@ def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tu
         if apart_s > config.assembly.stamp_tolerance_s:
             return ErrorCode.STAMP_UNMATCHED, (
                 f"stamps on {topic} and {color.topic} are {apart_s:.3f} s apart, assembly.stamp_tolerance_s allows "
-                f"{config.assembly.stamp_tolerance_s:g} s; let both share a clock"
+                f"{config.assembly.stamp_tolerance_s:g} s; make both use the same clock, or raise it"
             )
     if rejection is not None:
         return rejection.code, rejection.message
@@ -109,7 +109,7 @@ def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tu
         error = ingest.missing_pose(color.frame_id, color.last_stamp_ns)
         if error is not None:
             return error.code, f"waiting for the pose of the camera: {error.message}"
-    return ErrorCode.NO_FRAMES, "messages arrive and no frame came of them yet"
+    return ErrorCode.NO_FRAMES, "messages arrive, but no frame was made of them yet"
 
 
 def transform_health(ingest: Ingest, kind: str, subscriptions: TransformSubscriptions) -> Health:

@@ -269,7 +269,7 @@ class CompletionNode(LifecycleNode):
 
     def _refused(self, what: str, error: Exception) -> None:
         if not isinstance(error, SparseReconError):
-            error = SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {error!r}")
+            error = SparseReconError(ErrorCode.INTERNAL, f"internal error, please report it: {error!r}")
         self._state_problem = Health("node", ERROR, error.code, f"cannot {what}: {error.message}")
         if text := self._repeated.due(f"[{int(error.code)} {error.code.name}] cannot {what}: {error.message}"):
             self.get_logger().error(text)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sparse_recon.config.parameters import doc, nested, replaced
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ConfigError
+from sparse_recon.errors import ConfigError, clipped, quoted
 from sparse_recon.messages.footprints import FootprintConfig
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -22,92 +22,131 @@ class NodeConfig(SessionConfig):
 
     autostart: bool = field(
         default=True,
-        metadata=doc("Configure and activate when the node starts; false: by lifecycle calls.", live=False),
+        metadata=doc(
+            "Whether the node configures and activates itself at start. false leaves both to lifecycle calls.",
+            live=False,
+        ),
     )
     camera_names: tuple[str, ...] = field(
         default=(),
         metadata=doc(
-            "Cameras; the inputs of each are NAME/image and so on. Empty: one camera with inputs image, depth ...",
+            "Names of the cameras. Each has input topics NAME/image, NAME/depth and so on. Empty means one "
+            "camera with the topics image, depth and so on.",
             live=False,
         ),
     )
     image_transport: str = field(
         default="raw",
-        metadata=doc("How colour arrives; compressed: on IMAGE/compressed.", choices=("raw", "compressed"), live=False),
+        metadata=doc(
+            "Transport of colour images. raw subscribes to image; compressed subscribes to image/compressed.",
+            choices=("raw", "compressed"),
+            live=False,
+        ),
     )
     depth_transport: str = field(
         default="raw",
         metadata=doc(
-            "How depth arrives; compressedDepth: on DEPTH/compressedDepth.",
+            "Transport of depth images. raw subscribes to depth; compressedDepth subscribes to depth/compressedDepth.",
             choices=("raw", "compressedDepth"),
             live=False,
         ),
     )
     use_depth: bool = field(
         default=True,
-        metadata=doc("A frame needs a depth image; false: colour and masks alone.", live=False),
+        metadata=doc("Whether a frame needs a depth image. false uses colour and masks alone.", live=False),
     )
     depth_camera_info: bool = field(
         default=False,
-        metadata=doc("Depth has a camera info of its own on depth_camera_info; else that of colour holds.", live=False),
+        metadata=doc(
+            "Whether depth has a camera info of its own, on topic depth_camera_info. false takes the camera "
+            "info of colour for depth.",
+            live=False,
+        ),
     )
     use_mask: bool = field(
-        default=False, metadata=doc("A frame needs a label image on mask; its values name the objects.", live=False)
+        default=False,
+        metadata=doc("Whether a frame needs a label image on topic mask, whose values name the objects.", live=False),
     )
     use_detections: bool = field(
         default=False,
         metadata=doc(
-            "A frame needs boxes on detections (vision_msgs/Detection2DArray); they are the objects.", live=False
+            "Whether a frame needs 2D boxes on topic detections (vision_msgs/Detection2DArray), which name "
+            "the objects.",
+            live=False,
         ),
     )
     use_detections_3d: bool = field(
         default=False,
-        metadata=doc("Boxes on detections_3d (vision_msgs/Detection3DArray) are the objects.", live=False),
+        metadata=doc(
+            "Whether 3D boxes on topic detections_3d (vision_msgs/Detection3DArray) name the objects.", live=False
+        ),
     )
     transform_source: str = field(
         default="tree",
         metadata=doc(
-            "Who interpolates transforms: the tree of this package, as in replay, or the buffer of tf2_ros.",
+            "Source of interpolated transforms. tree is the transform tree of this package, as in replay; "
+            "tf2_ros is the buffer of tf2_ros.",
             choices=("tree", "tf2_ros"),
             live=False,
         ),
     )
     continuous: bool = field(
-        default=False, metadata=doc("Complete all objects again whenever new views add enough, without being asked.")
+        default=False,
+        metadata=doc("Whether all objects are completed again without a request whenever enough new views have come."),
     )
     continuous_period_s: float = field(
-        default=2.0, metadata=doc("Time between two such passes at least.", unit="s", low=0.0, high=3600.0)
+        default=2.0,
+        metadata=doc(
+            "Shortest time from the end of one pass of continuous completion to the start of the next.",
+            unit="s",
+            low=0.0,
+            high=3600.0,
+        ),
     )
     continuous_new_views: int = field(
-        default=1, metadata=doc("Views from new sides that begin such a pass; 0: any new frame.", low=0, high=64)
+        default=1,
+        metadata=doc(
+            "Number of frames from new camera poses that start a pass of continuous completion. 0 lets any "
+            "stored frame start one.",
+            low=0,
+            high=64,
+        ),
     )
     goal_policy: str = field(
         default="queue",
         metadata=doc(
-            "What a goal does while another runs: waits its turn, cancels it, or is refused.",
+            "What happens to a new goal while another one runs. queue: it waits. preempt: it cancels the "
+            "running goal. reject: it is refused.",
             choices=("queue", "preempt", "reject"),
         ),
     )
     max_waiting_goals: int = field(
-        default=8, metadata=doc("Goals that may wait; further ones end with code BUSY.", low=0, high=1000)
+        default=8, metadata=doc("Largest number of waiting goals. Further goals end with code BUSY.", low=0, high=1000)
     )
     memory_budget_bytes: int = field(
         default=2_000_000_000,
         metadata=doc(
-            "Resident memory of the process; above it the least useful frames go, then requests are refused.",
+            "Largest resident memory of the process. Above it the least useful frames are dropped; if that "
+            "is not enough, requests are refused.",
             unit="bytes",
             low=300_000_000,
             high=2**40,
         ),
     )
     save_folder: str = field(
-        default="", metadata=doc("Where save_objects writes when the request names no folder; empty: it must name one.")
+        default="",
+        metadata=doc(
+            "Folder into which save_objects writes when the request names none. Empty makes the request name one."
+        ),
     )
     diagnostics_period_s: float = field(
         default=1.0, metadata=doc("Time between two diagnostics messages.", unit="s", low=0.1, high=60.0)
     )
     watchdog_s: float = field(
-        default=3.0, metadata=doc("An input silent for this long is reported as missing.", unit="s", low=0.5, high=60.0)
+        default=3.0,
+        metadata=doc(
+            "Time without messages after which an input is reported as missing.", unit="s", low=0.5, high=60.0
+        ),
     )
     footprints: FootprintConfig = field(default_factory=FootprintConfig)
 
@@ -116,15 +155,20 @@ class NodeConfig(SessionConfig):
         for name in self.camera_names:
             if not _CAMERA_NAME.fullmatch(name):
                 raise ConfigError(
-                    f"camera_names holds {name!r}; a name begins with a letter and has letters, digits and _ only"
+                    f"camera_names holds {quoted(name)}; a name must start with a letter and have only letters, "
+                    "digits and _"
                 )
         if len(set(self.camera_names)) != len(self.camera_names):
-            raise ConfigError(f"camera_names must differ from each other, got {', '.join(self.camera_names)}")
+            raise ConfigError(f"camera_names must differ from each other, got {clipped(', '.join(self.camera_names))}")
         if self.use_mask + self.use_detections + self.use_detections_3d > 1:
-            raise ConfigError("use_mask, use_detections and use_detections_3d all name the objects; set one of them")
+            raise ConfigError(
+                "use_mask, use_detections and use_detections_3d all name the objects; set only one of them"
+            )
 
         if not (self.use_depth or self.use_mask or self.use_detections):
-            raise ConfigError("without use_depth a frame shows no object; set use_depth, use_mask or use_detections")
+            raise ConfigError(
+                "use_depth, use_mask and use_detections are all false, so no object can be found; set one of them"
+            )
 
     @property
     def session(self) -> SessionConfig:

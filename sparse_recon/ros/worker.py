@@ -148,10 +148,13 @@ class Worker:
         except SparseReconError as error:
             return None, error
         except MemoryError as error:
-            return None, SparseReconError(ErrorCode.MEMORY_BUDGET, f"{job.name} ran out of memory: {error}")
+            return None, SparseReconError(
+                ErrorCode.MEMORY_BUDGET,
+                f"{job.name} ran out of memory: {error}; lower memory_budget_bytes or evidence.fine_grid",
+            )
         except Exception as error:
             log.exception("%s", job.name)
-            text = f"{job.name} failed by a mistake in the software, please report it: {error!r}"
+            text = f"{job.name} failed with an internal error, please report it: {error!r}"
             return None, SparseReconError(ErrorCode.INTERNAL, text)
 
     def _finish(self, job: Job, result: Any, error: SparseReconError | None) -> None:

@@ -115,7 +115,8 @@ class CompletionRun:
             if self._best is None:
                 raise self._too_late(completer) from None
             self.warnings.append(
-                f"deadline of {self.request.deadline_s:g} s passed: best answer so far of {completer.name}"
+                f"the deadline of {self.request.deadline_s:g} s passed: the result is the best so far of "
+                f"{completer.name}"
             )
             return self._best
         except SparseReconError:
@@ -163,8 +164,8 @@ class CompletionRun:
             if not self.late():
                 return False
             self.warnings.append(
-                f"deadline of {self.request.deadline_s:g} s passed: geometry as far as it was made of what "
-                f"{completion.model} imagined"
+                f"the deadline of {self.request.deadline_s:g} s passed: the surface was not fully optimised to the "
+                f"views that {completion.model} generated"
             )
             return True
 
@@ -183,13 +184,11 @@ class CompletionRun:
         soft = fused.evidence_soft or bounds.soft
         if soft:
             self.warnings.append(
-                f"observations contradict each other: {100 * bounds.conflict:.0f} % of the measured points lie where "
-                "another view saw empty space; bounds were softened. Check poses, masks, and whether it moved"
+                f"observations contradict each other: {100 * bounds.conflict:.0f} % of the measured points lie in free "
+                "space of another view; free space is trusted less. Check camera poses, masks, and whether it moved"
             )
         if fused.free_space_violation > 0:
-            self.warnings.append(
-                f"{100 * fused.free_space_violation:.2f} % of the surface stands in space seen to be empty"
-            )
+            self.warnings.append(f"{100 * fused.free_space_violation:.2f} % of the surface lies in observed free space")
         quality = QualityRecord(
             views_used=len(views.views),
             observed_fraction=fused.observed_fraction,
@@ -247,7 +246,7 @@ class CompletionRun:
     def checkpoint(self) -> None:
         """Stop if the caller wants to; called at least every half second in every stage."""
         if self._cancel is not None and self._cancel():
-            raise CancelledError(ErrorCode.CANCELLED, f"cancelled by the caller in stage {self._stage}")
+            raise CancelledError(ErrorCode.CANCELLED, f"the caller cancelled in stage {self._stage}")
 
     def _too_late(self, completer: ViewCompleter) -> CancelledError:
         return CancelledError(

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Observation:
     """What the chosen frames show of one object, and what that proves, before anything is imagined.
 
-    `outliers` is the share of measured points that other views outvoted; `evidence` and `bounds` are without them.
+    `outliers` is the share of measured points that were inconsistent with other views and dropped.
     """
 
     views: ObjectViews
@@ -219,13 +219,14 @@ class CompletionSession:
         seen = self._observe(request, run)
         if seen.outliers > 0.1:
             run.warnings.append(
-                f"{100 * seen.outliers:.0f} % of the measured points were outvoted by other views and dropped"
+                f"{100 * seen.outliers:.0f} % of the measured points are inconsistent with the depth of other views "
+                "and were dropped; check camera poses and that the object did not move"
             )
 
         if all(view.frame.depth_m is None for view in seen.views.views):
             run.warnings.append(
-                "no frame has depth on it: place and size are those that masks and camera poses leave it; what they "
-                "leave may be too much"
+                "the object has no depth in any frame: its position and size are an upper bound from masks and camera "
+                "poses; add a frame with depth"
             )
 
         # 2. Imagine what nobody saw; once more in a larger cube where the answer does not fit.
@@ -239,8 +240,9 @@ class CompletionSession:
             surface = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
             if is_cut(surface, seen.views.object_frame):
                 run.warnings.append(
-                    f"the object reaches the border of its cube of {2e3 * seen.views.object_frame.half_side_m:.0f} mm "
-                    "and is cut off there; add a view from another side, or give its box"
+                    "the object reaches the border of its completion cube of "
+                    f"{2e3 * seen.views.object_frame.half_side_m:.0f} mm "
+                    "and is cut off there; add a view from another side, or name it by a box"
                 )
 
         # 3. One surface from both, inside what the evidence allows.
@@ -285,7 +287,7 @@ class CompletionSession:
         # 1. Which pixels, which frames.
         frames, catalog = self._snapshot()
         if not frames:
-            raise EvidenceError(ErrorCode.NO_FRAMES, "no frame was added yet: add at least one frame with depth")
+            raise EvidenceError(ErrorCode.NO_FRAMES, "the session has no frames; add at least one frame with depth")
         found = catalog.resolve(request, frames, run.checkpoint)
         name = found.candidate.object_id
         max_views = request.max_views or config.keyframes.max_views

@@ -100,7 +100,7 @@ def save_png(image: Image.Image, path: Path) -> None:
             Path(temporary).unlink(missing_ok=True)
         code = ErrorCode.DISK_FULL if error.errno == errno.ENOSPC else ErrorCode.OUTPUT_UNWRITABLE
         raise FileError(
-            code, f"the picture {path} cannot be written: {error.strerror or error}; free space or name another folder"
+            code, f"the image {path} cannot be written: {error.strerror or error}; free space or name another folder"
         ) from error
 
 

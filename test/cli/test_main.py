@@ -118,7 +118,7 @@ def test_parameters_are_listed_with_unit_and_range(capsys: pytest.CaptureFixture
         (["--box-frame", "base_link"], "give --box too"),
         (["--topics", "colour=/a"], "ROLE=TOPIC"),
         (["--topics", "depth=/a"], "names no colour topic"),
-        (["--box", "0", "0", "0", "1", "1", "-1"], "positive metres"),
+        (["--box", "0", "0", "0", "1", "1", "-1"], "positive numbers in metres"),
         (["--box", "0", "0", "0", "1", "1", "1", "--label", "3"], "not both"),
         (["--box", "0", "0", "0", "1", "1", "1", "--box-quat-xyzw", "0", "0", "0", "0"], "quaternion"),
     ],

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ConfigError, ErrorCode
+from sparse_recon.lab.evaluate.protocol import Protocol
+from sparse_recon.lab.simulate.sensor import SensorModel
+from sparse_recon.lab.training.config import TrainingConfig
+from sparse_recon.ros.node_config import NodeConfig
 
 
 def test_dotted_and_nested_names_mean_the_same():
@@ -41,9 +47,18 @@ def test_bad_value_is_refused_with_name_and_range(values, words):
     assert error.value.code == ErrorCode.CONFIG_INVALID
 
 
-def test_every_parameter_has_a_sentence_and_numbers_have_ranges():
+@pytest.mark.parametrize("config", [NodeConfig, TrainingConfig, Protocol, SensorModel])
+def test_every_text_of_a_parameter_stands_alone(config):
+    for parameter in parameters(config):
+        text = parameter.text
+        assert re.fullmatch(r"[A-Z0-9].{14,}\.", text), parameter.name
+        assert "..." not in text, parameter.name
+        assert not re.match(r"(Of|The same|And|Or|Its|See|Such) ", text), parameter.name
+        assert not re.search(r"\b(latter|former|such an?|likewise|ditto)\b", text), parameter.name
+
+
+def test_numbers_have_ranges():
     for parameter in parameters(SessionConfig):
-        assert parameter.text.endswith("."), parameter.name
         if parameter.kind in ("int", "float"):
             assert parameter.low is not None and parameter.low <= parameter.default <= parameter.high, parameter.name
 

@@ -134,7 +134,7 @@ def test_wrong_pose_softens_the_bounds_instead_of_eating_the_object():
     assert good.soft_slack_m == 0.0 and good.conflict < 0.01
 
 
-def test_flying_pixels_are_outvoted():
+def test_flying_pixels_are_dropped_as_inconsistent():
     views = views_of(4)
     frame, mask = views[0].frame, views[0].mask
     rows, columns = np.nonzero(mask)

@@ -94,11 +94,26 @@ def test_resolve_by_id_and_by_label():
     assert resolve(with_labels=True, label=2).candidate.label == 2
 
 
-@pytest.mark.parametrize("request_", [{"object_id": "object_9"}, {"label": 5}, {}])
-def test_unknown_or_ambiguous_object_lists_those_there_are(request_):
-    with pytest.raises(EvidenceError, match=r"object_0.*object_1") as caught:
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        ({}, "no object was named and there are 2 in 4 frame(s): object_0, object_1; name one"),
+        (
+            {"object_id": "mug" * 100},
+            f"no object is named 'mug{'mug' * 65}m ...; there are 2 in 4 frame(s): object_0, object_1; "
+            "name one of these",
+        ),
+        (
+            {"label": 5},
+            "no object has label 5; there are 2 in 4 frame(s): object_0 (label 2), object_1 (label 1); "
+            "name one of these",
+        ),
+    ],
+)
+def test_unknown_or_ambiguous_object_lists_those_there_are(request_, text):
+    with pytest.raises(EvidenceError) as caught:
         resolve(with_labels=True, **request_)
-    assert caught.value.code == ErrorCode.OBJECT_NOT_FOUND
+    assert (caught.value.code, caught.value.message) == (ErrorCode.OBJECT_NOT_FOUND, text)
 
 
 def test_nothing_named_is_the_only_object_there_is():
@@ -119,7 +134,7 @@ def test_box_finds_its_object():
 
 def test_empty_box_is_not_in_view():
     box = OrientedBox(pose(np.eye(3), (0, 0, 0.5)), np.array([0.1, 0.1, 0.1]))
-    with pytest.raises(EvidenceError, match=r"0\.500.*check its frame") as caught:
+    with pytest.raises(EvidenceError, match=r"0\.500.*check the frame") as caught:
         resolve(box=box)
     assert caught.value.code == ErrorCode.OBJECT_NOT_IN_VIEW
 

@@ -32,7 +32,7 @@ def test_the_hull_holds_the_ball_and_little_more(frames):
 
 
 def test_cameras_on_one_side_leave_the_scale_unknown(frames):
-    with pytest.raises(EvidenceError, match="scale unknown") as caught:
+    with pytest.raises(EvidenceError, match="size is unknown") as caught:
         silhouette_hull(frames[:1] * 2, BALL)
     assert caught.value.code == ErrorCode.OBJECT_NOT_FOUND
 
@@ -40,7 +40,7 @@ def test_cameras_on_one_side_leave_the_scale_unknown(frames):
 def test_masks_without_common_space_are_refused(frames):
     up = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0.3], [0, 0, 0, 0]])
     elsewhere = [replace(f, T_world_cam=f.T_world_cam + (k % 2) * up) for k, f in enumerate(frames)]
-    with pytest.raises(EvidenceError, match="no common space"):
+    with pytest.raises(EvidenceError, match="do not intersect"):
         silhouette_hull(elsewhere, BALL)
 
 
@@ -51,7 +51,7 @@ def test_objects_are_completed_from_masks_alone_and_say_so(frames, model):
         session.add_frame(frame)
     assert {c.label for c in session.objects()} == {1, 2}
     result = session.complete(CompletionRequest(label=BALL))
-    assert any("no frame has depth" in warning for warning in result.quality.warnings)
+    assert any("no depth in any frame" in warning for warning in result.quality.warnings)
     assert (result.provenance == Provenance.INFERRED).all() and result.nominal.watertight
     distance = np.abs(np.linalg.norm(result.points_world - np.array(CENTRE), axis=1) - RADIUS_M)
     assert np.median(distance) < 0.008
@@ -61,5 +61,5 @@ def test_objects_are_completed_from_masks_alone_and_say_so(frames, model):
 def test_one_mask_is_refused_with_the_reason(frames):
     session = CompletionSession(SessionConfig(model="carve"))
     session.add_frame(frames[0])
-    with pytest.raises(EvidenceError, match="scale unknown"):
+    with pytest.raises(EvidenceError, match="size is unknown"):
         session.complete(CompletionRequest(label=BALL))

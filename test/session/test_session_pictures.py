@@ -97,7 +97,7 @@ def test_a_passed_deadline_ends_the_fit_with_a_warning(session):
     # More steps than any machine takes in that time, which is enough to look at the frames.
     session.configure(load_config({**SMALL, "fit.iterations": 100_000}))
     result = session.complete(CompletionRequest(label=1, deadline_s=5.0))
-    assert any("geometry as far as it was made" in warning for warning in result.quality.warnings)
+    assert any("the surface was not fully optimised" in warning for warning in result.quality.warnings)
 
 
 def test_what_breaks_in_a_score_is_a_failure_of_the_model(session):

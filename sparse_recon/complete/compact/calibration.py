@@ -43,11 +43,11 @@ class Calibration:
 
     def factors(self, state: np.ndarray) -> Float32:
         """Return the factor on the claimed error of each voxel by its `VoxelState` flags."""
-        other = by_other_alone(state)
-        return np.where(other, np.float32(self.hidden_by_other), np.float32(self.hidden_by_self)).astype(np.float32)
+        by_other = hidden_only_by_other(state)
+        return np.where(by_other, np.float32(self.hidden_by_other), np.float32(self.hidden_by_self)).astype(np.float32)
 
 
-def by_other_alone(state: np.ndarray) -> np.ndarray:
+def hidden_only_by_other(state: np.ndarray) -> np.ndarray:
     """Return where nothing but another thing hides what is there."""
-    other, own = (state & VoxelState.HIDDEN_BY_OTHER) > 0, (state & VoxelState.HIDDEN_BY_SELF) > 0
-    return other & ~own
+    by_other, by_self = (state & VoxelState.HIDDEN_BY_OTHER) > 0, (state & VoxelState.HIDDEN_BY_SELF) > 0
+    return by_other & ~by_self

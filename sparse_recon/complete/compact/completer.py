@@ -62,7 +62,7 @@ class CompactCompleter(ViewCompleter):
         """Imagine the rest of the object; see `ViewCompleter.complete`."""
         if self._sampler is None:
             raise ModelError(
-                ErrorCode.MODEL_FAILED, "compact was asked before its weights were loaded: call load first"
+                ErrorCode.MODEL_FAILED, "compact cannot complete before its weights are loaded; call load first"
             )
         # 1. The carved prior is the first preview.
         prior = task.prior

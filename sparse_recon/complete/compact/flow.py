@@ -26,7 +26,7 @@ PRIOR_SHARE = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Denoised:
-    """The network's answer, each in blocks (B, n, n, n, 8).
+    """The network's answer, each in patches (B, n, n, n, 8).
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Denoised:
     occupancy: Tensor
 
 
-def noise_like(shape: tuple[int, int, int, int], generator: torch.Generator) -> Tensor:
+def multiscale_noise(shape: tuple[int, int, int, int], generator: torch.Generator) -> Tensor:
     """Return (B, N, N, N) noise of unit variance on the CPU, equal shares of it at 1, 2, 4 and 8 voxels."""
     batch, n = shape[0], shape[1]
     total = torch.zeros(shape)
@@ -54,38 +54,40 @@ def noise_like(shape: tuple[int, int, int, int], generator: torch.Generator) -> 
     return total / len(levels) ** 0.5
 
 
-def denoised(net: CompactNet, x_t: Tensor, t: Tensor, known: Conditioning) -> Denoised:
-    """Return what the network makes of blocks of a noisy volume (B, n, n, n, 8) at noise levels t (B,).
+def denoised(net: CompactNet, x_t: Tensor, t: Tensor, condition: Conditioning) -> Denoised:
+    """Return what the network makes of patches of a noisy volume (B, n, n, n, 8) at noise levels t (B,).
 
-    x0 is the posterior mean under a normal prior about `known.base`, corrected by the network in units of the
-    posterior's standard deviation (Karras et al. 2022, table 1, for a prior that is not zero).
+    x0 is the posterior mean under a normal prior about `condition.expected_x0`, corrected by the network in units of
+    the posterior's standard deviation (Karras et al. 2022, table 1, for a prior that is not zero).
     """
-    raw = net(torch.cat([x_t.to(known.channels.dtype), known.channels], dim=-1), t, known.numbers).float()
-    shift, log_error, occupied = raw.chunk(3, dim=-1)
-    gain, scale = preconditioning(t, known.spread)
+    outputs = net(
+        torch.cat([x_t.to(condition.channels.dtype), condition.channels], dim=-1), t, condition.scalar_features
+    ).float()
+    shift, log_error, occupancy_logit = outputs.chunk(3, dim=-1)
+    c_skip, c_out = preconditioning(t, condition.std_x0)
     level = broadcast(t)
-    x0 = known.base + gain * (x_t - (1 - level) * known.base) + scale * shift
+    x0 = condition.expected_x0 + c_skip * (x_t - (1 - level) * condition.expected_x0) + c_out * shift
     log_error = log_error - 2.0
-    occupancy = occupied - TRUNCATION_VOXELS * x0.detach()
+    occupancy = occupancy_logit - TRUNCATION_VOXELS * x0.detach()
     return Denoised(x0, log_error, occupancy)
 
 
-def preconditioning(t: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+def preconditioning(t: Tensor, std_x0: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gain on `x_t - (1 - t) base` and the posterior's standard deviation, (B, 1, 1, 1, 1) each."""
     level = broadcast(t)
-    variance = ((1 - level) * spread) ** 2 + level**2
-    return (1 - level) * spread**2 / variance, spread * level / variance.sqrt()
+    variance = ((1 - level) * std_x0) ** 2 + level**2
+    return (1 - level) * std_x0**2 / variance, std_x0 * level / variance.sqrt()
 
 
 def broadcast(t: Tensor) -> Tensor:
-    """Return one number a sample (B,) as (B, 1, 1, 1, 1), to be used with blocks."""
+    """Return one number a sample (B,) as (B, 1, 1, 1, 1), to be used with patches."""
     return t[:, None, None, None, None]
 
 
 @torch.no_grad()
 def sample(
     net: CompactNet,
-    known: Conditioning,
+    condition: Conditioning,
     noise: Tensor,
     steps: int,
     on_step: Callable[[int, Denoised], None] = lambda step, answer: None,
@@ -93,19 +95,24 @@ def sample(
 ) -> Denoised:
     """Integrate the flow from noise (B, n, n, n, 8) to x0 in `steps` Euler steps, x0 kept within its bounds at each.
 
-    One step is the regression answer, drawn a little towards the prior where that is told. `on_step` takes the number
+    One step is the regression answer, moved a little towards the prior where there is one. `on_step` takes the number
     of steps done and the answer so far; it may raise.
     """
     times = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64).tolist()
     x_t = noise
     for i, (t, t_next) in enumerate(pairwise(times)):
-        answer = denoised(net, x_t, torch.full((len(x_t),), max(t, MIN_T), device=x_t.device), known)
-        answer = Denoised(within(answer.x0, known), answer.log_error, answer.occupancy)
+        answer = denoised(net, x_t, torch.full((len(x_t),), max(t, MIN_T), device=x_t.device), condition)
+        answer = Denoised(clip_to_bounds(answer.x0, condition), answer.log_error, answer.occupancy)
         on_step(i + 1, answer)
         x_t = (t_next / t) * x_t + (1 - t_next / t) * answer.x0
-    return replace(answer, x0=within(answer.x0 + prior_share * known.told * (known.base - answer.x0), known))
+    return replace(
+        answer,
+        x0=clip_to_bounds(
+            answer.x0 + prior_share * condition.use_prior * (condition.expected_x0 - answer.x0), condition
+        ),
+    )
 
 
-def within(x0: Tensor, known: Conditioning) -> Tensor:
+def clip_to_bounds(x0: Tensor, condition: Conditioning) -> Tensor:
     """Clip x0 into the bounds of the evidence: a convex set, so that means of samples stay in it too."""
-    return torch.minimum(torch.maximum(x0, known.lower), known.upper).clamp(-1, 1)
+    return torch.minimum(torch.maximum(x0, condition.lower), condition.upper).clamp(-1, 1)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sparse_recon.complete.compact.conditioning import conditioning
-from sparse_recon.complete.compact.flow import Denoised, noise_like, sample
+from sparse_recon.complete.compact.flow import Denoised, multiscale_noise, sample
 from sparse_recon.complete.compact.network import CompactNet
-from sparse_recon.complete.compact.patches import patched, unpatched
+from sparse_recon.complete.compact.patches import patchify, unpatchify
 from sparse_recon.complete.compact.volumes import GRID, EvidenceVolumes
 from sparse_recon.config.model_config import CompactConfig
 from sparse_recon.machine.processor import chosen_device, chosen_dtype
@@ -31,14 +31,14 @@ class Sampler:
 
     def __init__(self, net: CompactNet, config: CompactConfig) -> None:
         self._original, self._config = net, config
-        self._at_once = config.samples
+        self._batch_size = config.samples
         self._move(chosen_device(config.device))
 
     def _move(self, device: str) -> None:
         self.device, self.dtype = device, chosen_dtype(self._config.precision, device)
         self._net = self._original.to(device=device, dtype=self.dtype)
 
-    def __call__(self, told: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep) -> Denoised:
+    def __call__(self, evidence: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep) -> Denoised:
         """Return the answers of one sample a seed, volumes (K, N, N, N) float32 on the CPU.
 
         Raises
@@ -46,40 +46,42 @@ class Sampler:
         MemoryError, torch.OutOfMemoryError
             If the processor's memory does not suffice either.
         """
-        self._at_once = max(self._at_once, len(seeds)) if self.device == "cpu" else self._at_once
+        self._batch_size = max(self._batch_size, len(seeds)) if self.device == "cpu" else self._batch_size
         while True:
             try:
                 parts = [
-                    self._part(told, seeds[first : first + self._at_once], steps, on_step)
-                    for first in range(0, len(seeds), self._at_once)
+                    self._sample_batch(evidence, seeds[first : first + self._batch_size], steps, on_step)
+                    for first in range(0, len(seeds), self._batch_size)
                 ]
                 return Denoised(*(torch.cat(volumes) for volumes in zip(*parts, strict=True)))
             except torch.OutOfMemoryError:
                 if self.device == "cpu":
                     raise
-                self._make_do()
+                self._reduce_batch()
 
-    def _make_do(self) -> None:
+    def _reduce_batch(self) -> None:
         torch.cuda.empty_cache()
-        if self._at_once > 1:
-            self._at_once //= 2
-            log.warning("GPU memory does not suffice: %d samples at once from now on", self._at_once)
+        if self._batch_size > 1:
+            self._batch_size //= 2
+            log.warning("GPU memory does not suffice: %d samples per batch from now on", self._batch_size)
         else:
-            log.warning("GPU memory does not suffice for one sample: the processor is used from now on")
+            log.warning("GPU memory does not suffice for one sample: the CPU is used from now on")
             self._move("cpu")
 
-    def _part(self, told: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep) -> tuple[Tensor, ...]:
+    def _sample_batch(
+        self, evidence: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep
+    ) -> tuple[Tensor, ...]:
         count, device = len(seeds), next(self._net.parameters()).device
-        known = conditioning(
-            torch.from_numpy(told.volumes).to(device)[None].expand(count, -1, -1, -1, -1),
-            torch.from_numpy(told.scalars).to(device)[None].expand(count, -1),
+        condition = conditioning(
+            torch.from_numpy(evidence.volumes).to(device)[None].expand(count, -1, -1, -1, -1),
+            torch.from_numpy(evidence.scalars).to(device)[None].expand(count, -1),
             torch.ones(count, dtype=torch.bool, device=device),
             self.dtype,
         )
         shape = (1, GRID, GRID, GRID)
-        noise = torch.cat([noise_like(shape, torch.Generator().manual_seed(seed)) for seed in seeds])
+        noise = torch.cat([multiscale_noise(shape, torch.Generator().manual_seed(seed)) for seed in seeds])
         answer = sample(
-            self._net, known, patched(noise).to(device), steps, lambda step, so_far: on_step(step, _on_cpu(so_far))
+            self._net, condition, patchify(noise).to(device), steps, lambda step, so_far: on_step(step, _on_cpu(so_far))
         )
         out = _on_cpu(answer)
         return out.x0, out.log_error, out.occupancy
@@ -87,4 +89,4 @@ class Sampler:
 
 def _on_cpu(answer: Denoised) -> Denoised:
     """Return the answer as whole volumes."""
-    return Denoised(*(unpatched(v).float().cpu() for v in (answer.x0, answer.log_error, answer.occupancy)))
+    return Denoised(*(unpatchify(v).float().cpu() for v in (answer.x0, answer.log_error, answer.occupancy)))

@@ -1,4 +1,4 @@
-"""What the network is told of an object, as small integers in units of a voxel: the same bytes in training and use."""
+"""The network's conditioning on one object, as small integers in units of a voxel: the same in training and use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sparse_recon.types import Float32, SurfaceField
 
 GRID = 64
 # Signed distances are kept to this many voxels from the surface, in steps of 1/15.875 of a voxel.
-REACH_VOXELS = 8.0
-LEVELS = 127
+CLIP_VOXELS = 8.0
+QUANTISATION_LEVELS = 127
 CHANNELS = ("prior", "prior_sigma", "tsdf", "weight", "lower", "upper", "state")
 SCALARS = ("voxel_m", "sigma_voxels", "views", "support_voxels", "on_support")
-WEIGHT_FULL = 16.0
+SATURATED_WEIGHT = 16.0
 SIGMA_LEVELS = 4.0  # per voxel
 
 
@@ -39,16 +39,16 @@ def evidence_volumes(evidence: Evidence, bounds: Bounds, prior: SurfaceField) ->
     """Describe evidence on a cube of `GRID` voxels to the network."""
     voxel, truncation = evidence.grid.voxel_m, evidence.truncation_m
     tsdf = np.nan_to_num(evidence.tsdf_m(), nan=0.0)
-    weight = np.log1p(np.maximum(evidence.weight, 0)) / np.log1p(WEIGHT_FULL)
+    weight = np.log1p(np.maximum(evidence.weight, 0)) / np.log1p(SATURATED_WEIGHT)
     volumes = np.stack(
         [
-            distance_levels(prior.sdf_m / voxel),
-            np.rint(SIGMA_LEVELS * np.clip(prior.sigma_m / voxel, 0, REACH_VOXELS)).astype(np.int8),
-            _levels(tsdf / truncation),
+            quantised_distance(prior.sdf_m / voxel),
+            np.rint(SIGMA_LEVELS * np.clip(prior.sigma_m / voxel, 0, CLIP_VOXELS)).astype(np.int8),
+            _quantised(tsdf / truncation),
             # What was measured at all differs from what was not, however noisy it is.
-            np.where(evidence.weight > 0, np.maximum(_levels(weight), 1), 0).astype(np.int8),
-            distance_levels(bounds.lower_m / voxel),
-            distance_levels(0.5 * bounds.upper_m / voxel),
+            np.where(evidence.weight > 0, np.maximum(_quantised(weight), 1), 0).astype(np.int8),
+            quantised_distance(bounds.lower_m / voxel),
+            quantised_distance(0.5 * bounds.upper_m / voxel),
             evidence.state.astype(np.int8),
         ]
     )
@@ -67,10 +67,10 @@ def evidence_volumes(evidence: Evidence, bounds: Bounds, prior: SurfaceField) ->
     return EvidenceVolumes(volumes, scalars)
 
 
-def distance_levels(distance_voxels: Float32) -> npt.NDArray[np.int8]:
-    """Return distances in voxels as int8, clipped to `REACH_VOXELS`."""
-    return _levels(distance_voxels / REACH_VOXELS)
+def quantised_distance(distance_voxels: Float32) -> npt.NDArray[np.int8]:
+    """Return distances in voxels as int8, clipped to `CLIP_VOXELS`."""
+    return _quantised(distance_voxels / CLIP_VOXELS)
 
 
-def _levels(values: Float32) -> npt.NDArray[np.int8]:
-    return np.rint(LEVELS * np.clip(values, -1, 1)).astype(np.int8)
+def _quantised(values: Float32) -> npt.NDArray[np.int8]:
+    return np.rint(QUANTISATION_LEVELS * np.clip(values, -1, 1)).astype(np.int8)

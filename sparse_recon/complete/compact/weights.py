@@ -12,6 +12,7 @@ import torch
 from sparse_recon.complete.compact.calibration import Calibration
 from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
+from sparse_recon.complete.compact.parameter_names import file_name, parameter_name
 from sparse_recon.complete.compact.volumes import GRID
 from sparse_recon.complete.weights import read_weights
 from sparse_recon.errors import ErrorCode, ModelError
@@ -40,16 +41,17 @@ def load_weights(path: Path, sha256: str = "") -> LoadedWeights:
     path = Path(path)
     if not path.is_file():
         raise ModelError(
-            ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights at {path}: install them there, or choose the model carve"
+            ErrorCode.MODEL_WEIGHTS_MISSING,
+            f"no weights file at {path}; put one there, set compact.weights to its path, or set model to carve",
         )
     size, calibration = _described(path)
     with torch.device("meta"):
         net = CompactNet(size)
-    weights = read_weights(path, {name: tuple(t.shape) for name, t in net.state_dict().items()}, sha256)
-    tensors = {name: torch.from_numpy(array).float() for name, array in weights.items()}
+    weights = read_weights(path, {file_name(name): tuple(t.shape) for name, t in net.state_dict().items()}, sha256)
+    tensors = {parameter_name(name): torch.from_numpy(array).float() for name, array in weights.items()}
     broken = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
     if broken:
-        raise _invalid(path, f"{broken[0]} holds values that are no numbers")
+        raise _invalid(path, f"tensor {broken[0]} holds NaN or infinite values")
     net.load_state_dict(tensors, assign=True)
     return LoadedWeights(net.eval().requires_grad_(False), calibration)
 
@@ -63,16 +65,16 @@ def _described(path: Path) -> tuple[Architecture, Calibration]:
         sizes = {f.name: int(about["architecture"][f.name]) for f in fields(Architecture)}
         calibration = Calibration.of(about)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _invalid(path, f"it does not say which architecture it is of ({error})") from error
+        raise _invalid(path, f"its metadata does not describe the architecture ({error})") from error
     wrong = [f"{name} {sizes[name]}" for name, most in MOST.items() if not 1 <= sizes[name] <= most]
     if sizes["inputs"] != INPUTS or sizes["grid"] != GRID:
         wrong.append(f"{sizes['inputs']} inputs on {sizes['grid']} voxels")
     if wrong:
-        raise _invalid(path, f"its architecture ({', '.join(wrong)}) is not of this version")
+        raise _invalid(path, f"its architecture ({', '.join(wrong)}) is not supported by this version")
     return Architecture(**sizes), calibration
 
 
 def _invalid(path: Path, found: str) -> ModelError:
     return ModelError(
-        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; install them again"
+        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; install the file again"
     )

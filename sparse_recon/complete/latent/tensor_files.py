@@ -45,7 +45,7 @@ def open_tensors(path: Path) -> TensorFile:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights at {path}")
+        raise ModelError(ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights file at {path}; check the path")
     if path.suffix in SAFETENSORS:
         return _safetensors(path)
     if path.suffix in PICKLES:
@@ -62,7 +62,7 @@ def _safetensors(path: Path) -> TensorFile:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
         about = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise _invalid(path, f"it is no whole safetensors file ({error})") from error
+        raise _invalid(path, f"it is not a complete safetensors file ({error})") from error
     return TensorFile(path, {name: _later(file, name) for name in names}, shapes, about)
 
 
@@ -80,14 +80,14 @@ def _pickle(path: Path) -> TensorFile:
         raise
     except Exception as error:  # whatever a damaged or hostile file makes the reader say
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _invalid(path, f"PyTorch's reader of tensors refuses it ({reason})") from error
+        raise _invalid(path, f"torch.load cannot read it ({reason})") from error
     if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
         held = held["state_dict"]
     if not isinstance(held, dict):
-        raise _invalid(path, f"it holds a {type(held).__name__}, expected are tensors by name")
+        raise _invalid(path, f"it holds a {type(held).__name__}, expected is a dictionary of tensors by name")
     tensors = {str(name): value for name, value in held.items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise _invalid(path, "it holds no tensors by name")
+        raise _invalid(path, "it holds no named tensors")
     return TensorFile(path, tensors, {name: tuple(t.shape) for name, t in tensors.items()}, {})
 
 
@@ -134,5 +134,5 @@ class _Shell(dict):
 
 def _invalid(path: Path, found: str) -> ModelError:
     return ModelError(
-        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; get the file again"
+        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; download the file again"
     )

@@ -67,7 +67,7 @@ class Zero123Completer(ViewCompleter):
         """Imagine views of the object; see `ViewCompleter.complete`."""
         if self._sampler is None:
             raise ModelError(
-                ErrorCode.MODEL_FAILED, "zero123 was asked before its weights were loaded: call load first"
+                ErrorCode.MODEL_FAILED, "zero123 cannot complete before its weights are loaded; call load first"
             )
         # 1. Where the object's middle is and how large it is, by the carved prior: also the first preview.
         prior = task.prior
@@ -82,7 +82,9 @@ class Zero123Completer(ViewCompleter):
         task.checkpoint()
         warnings = picture.warnings
         if len(task.views.views) > 1:
-            warnings += (f"zero123 looks at one view of {len(task.views.views)}; the others bound its answer",)
+            warnings += (
+                f"zero123 is conditioned on 1 of {len(task.views.views)} views; the others only bound the result",
+            )
         if task.config.zero123.geometry == "distill":
             from sparse_recon.complete.zero123.score import Zero123Score
 
@@ -103,7 +105,8 @@ class Zero123Completer(ViewCompleter):
         if not drawn:
             raise ModelError(
                 ErrorCode.MODEL_FAILED,
-                "zero123 drew nothing but white from every side; show it another view, or try another seed",
+                f"none of the {len(views)} views that zero123 generated shows an object; try another seed or "
+                "other frames",
             )
         return Completion(
             self.name, task.seed, views=drawn, warnings=warnings, diagnostics=_diagnostics(picture, unit_m, self._model)

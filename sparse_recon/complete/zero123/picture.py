@@ -66,18 +66,20 @@ def input_picture(view: ObjectView, T_world_centre: Float64, unit_m: float) -> I
     if int(mask.sum()) < MIN_PIXELS:
         raise EvidenceError(
             ErrorCode.OBJECT_TOO_SMALL,
-            f"{frame.camera}: {int(mask.sum())} pixels of the object, zero123 needs {MIN_PIXELS}; move nearer",
+            f"{frame.camera}: the object covers {int(mask.sum())} pixels, zero123 needs {MIN_PIXELS}; move the camera "
+            "nearer",
         )
     T_centre_cam = inverse(T_world_centre) @ frame.T_world_cam
     seen_from = SphericalCamera.at(T_centre_cam[:3, 3] / unit_m)
     if (inverse(T_centre_cam)[2, 3]) <= 0:
         raise EvidenceError(
-            ErrorCode.OBJECT_NOT_IN_VIEW, f"{frame.camera}: the object's centre lies behind the camera; check its pose"
+            ErrorCode.OBJECT_NOT_IN_VIEW,
+            f"{frame.camera}: the object's centre lies behind the camera; check the camera pose",
         )
     camera, warnings = _known(seen_from, unit_m)
     if _cut(mask):
         warnings.append(
-            f"{frame.camera}: the border of the image cuts the object; zero123 will take it for smaller than it is"
+            f"{frame.camera}: the object is cut off at the image border; zero123 will complete it too small"
         )
 
     # 1. The homography: pixels of the frame to pixels of the picture.
@@ -101,7 +103,8 @@ def input_picture(view: ObjectView, T_world_centre: Float64, unit_m: float) -> I
     if float(alpha.sum()) < MIN_PIXELS:
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_IN_VIEW,
-            f"{frame.camera}: the mask lies elsewhere than the object's centre; check masks and poses",
+            f"{frame.camera}: the mask does not lie at the projected centre of the object; check masks and "
+            "camera poses",
         )
     return InputPicture(rgb, alpha, camera, tuple(warnings))
 
@@ -126,13 +129,13 @@ def _known(seen_from: SphericalCamera, unit_m: float) -> tuple[SphericalCamera, 
     warnings = []
     if seen_from.elevation_rad < LOWEST_RAD:
         warnings.append(
-            f"the camera looks from {np.rad2deg(seen_from.elevation_rad):.0f} degrees of elevation; zero123 is told "
-            f"so, but objects were hardly shown to it from below {np.rad2deg(LOWEST_RAD):.0f}"
+            f"the camera looks from an elevation of {np.rad2deg(seen_from.elevation_rad):.0f} degrees; zero123 was "
+            f"hardly trained below {np.rad2deg(LOWEST_RAD):.0f} degrees: expect distortion"
         )
     if seen_from.radius < 0.8 * NEAREST:
         warnings.append(
-            f"the camera stands {seen_from.radius * unit_m:.2f} m from an object of {unit_m:.2f} m; zero123 knows "
-            f"{NEAREST} to {FARTHEST} object sizes and is told {radius}: expect distortion"
+            f"the camera stands {seen_from.radius * unit_m:.2f} m from an object of {unit_m:.2f} m; zero123 was "
+            f"trained at {NEAREST} to {FARTHEST} object sizes and is given {radius}: expect distortion"
         )
     return SphericalCamera(seen_from.polar_rad, seen_from.azimuth_rad, radius), warnings
 

@@ -64,7 +64,7 @@ class ViewSampler:
 
     def _make_do(self, count: int) -> None:
         self._at_once = max(1, min(self._at_once, count) // 2)
-        log.warning("memory does not suffice: zero123 draws %d views at once from now on", self._at_once)
+        log.warning("memory does not suffice: zero123 generates %d views per batch from now on", self._at_once)
         if self._model.device == "cuda":
             torch.cuda.empty_cache()
 
@@ -90,7 +90,8 @@ class ViewSampler:
         if not bool(found.isfinite().all()):
             raise ModelError(
                 ErrorCode.MODEL_FAILED,
-                "zero123 drew pictures that hold no numbers; fp16 may have overflowed: take precision bf16 or fp32",
+                "zero123 generated images with NaN or infinite values; fp16 may have overflowed: set zero123.precision "
+                "to bf16 or fp32",
             )
         return (found.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
 

@@ -89,7 +89,7 @@ def read_depth(
     if len(opacities) == 0:
         raise ModelError(
             ErrorCode.MODEL_FAILED,
-            "the radiance field is empty: nothing imagined was believed; try another seed or view",
+            "the fitted radiance field is empty: the generated views contradict each other; try another seed or view",
         )
     # Nothing forces a distilled solid to be quite opaque: its outline is where half of its usual opacity is.
     least = 0.5 * np.quantile(opacities, 0.95)

@@ -145,9 +145,9 @@ class Distillation:
         if denoised.shape != picture.shape or not bool(torch.isfinite(denoised).all()):
             raise ModelError(
                 ErrorCode.MODEL_FAILED,
-                f"the score answered with {tuple(denoised.shape)} of which "
-                f"{int((~torch.isfinite(denoised)).sum())} values are not finite at sigma {float(sigma):.3g}; expected "
-                f"are {tuple(picture.shape)} finite ones: check its weights and precision (fp32 instead of fp16)",
+                f"the model's denoised image at sigma {float(sigma):.3g} has shape {tuple(denoised.shape)} and "
+                f"{int((~torch.isfinite(denoised)).sum())} values that are not finite; expected are "
+                f"{tuple(picture.shape)} finite ones: check weights and precision (fp32 instead of fp16)",
             )
         return denoised, sigma
 
@@ -176,10 +176,10 @@ def _check_score(score: PictureScore) -> None:
                 sigmas.ndim != 1 or len(sigmas) == 0 or not bool(np.all(np.isfinite(sigmas) & (sigmas > 0))),
                 f"sigmas must be positive and finite, got {len(sigmas)} of them",
             ),
-            (not 0 < near <= far, f"radius must rise and be positive, got {score.radius}"),
+            (not 0 < near <= far, f"radius must be positive and in ascending order, got {score.radius}"),
             (
                 not (low < high and low < far and high > -far),
-                f"height {score.height} leaves no place at {score.radius}",
+                f"no camera at a radius of {score.radius} has a height of {score.height}",
             ),
             (
                 not (score.focal > 0 and score.unit_m > 0),
@@ -190,4 +190,6 @@ def _check_score(score: PictureScore) -> None:
         if bad
     ]
     if wrong:
-        raise ModelError(ErrorCode.MODEL_FAILED, f"this score cannot be distilled: {'; '.join(wrong)}; report it")
+        raise ModelError(
+            ErrorCode.MODEL_FAILED, f"the score of this model is inconsistent: {'; '.join(wrong)}; report it"
+        )

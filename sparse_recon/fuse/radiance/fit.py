@@ -61,7 +61,7 @@ def fit(
     if not any(view.mask.any() for view in generated):
         raise ModelError(
             ErrorCode.MODEL_FAILED,
-            f"none of the {len(generated)} imagined pictures shows the object: their masks are empty; try another seed",
+            f"none of the {len(generated)} generated views shows the object: their masks are empty; try another seed",
         )
     device = chosen_device(config.device)
     generator = torch.Generator().manual_seed(seed)
@@ -73,8 +73,8 @@ def fit(
     if not possible.any():
         raise ModelError(
             ErrorCode.MODEL_FAILED,
-            f"the outlines of {len(generated)} imagined pictures have no space in common that cameras did not see "
-            "to be empty: their poses or the size of the object are wrong; try another seed or view",
+            f"the masks of {len(generated)} generated views do not intersect outside observed free space: camera poses "
+            "or the size of the object are wrong; try another seed or view",
         )
     field = _first_field(config.grid, torch.from_numpy(possible), device)
     optimizer = torch.optim.Adam(

@@ -27,47 +27,83 @@ class Protocol(Checked):
     """The conditions of one evaluation. Results are in metres of the world, never aligned to the truth."""
 
     views: tuple[int, ...] = field(
-        default=(1, 2, 4), metadata=doc("Numbers of cameras; fewer are the first of the most.", low=1, high=16)
+        default=(1, 2, 4),
+        metadata=doc(
+            "Numbers of cameras to evaluate with. Smaller sets are the first cameras of the largest set.",
+            low=1,
+            high=16,
+        ),
     )
     conditions: tuple[str, ...] = field(
-        default=("clean", "noisy"), metadata=doc("What is wrong with the input.", choices=tuple(CONDITIONS))
+        default=("clean", "noisy"), metadata=doc("Input errors to evaluate under.", choices=tuple(CONDITIONS))
     )
-    seed: int = field(default=0, metadata=doc("Of turn, cameras, noise and samples.", low=0, high=2**31 - 1))
-    repeats: int = field(default=1, metadata=doc("Seeds per object, from `seed` on.", low=1, high=1000))
+    seed: int = field(
+        default=0, metadata=doc("Seed of object rotation, cameras, noise and sampled points.", low=0, high=2**31 - 1)
+    )
+    repeats: int = field(default=1, metadata=doc("Number of seeds per object, counted up from seed.", low=1, high=1000))
     distance_near_m: float = field(
         default=0.4,
         metadata=doc(
-            "Nearest camera, from the object's centre; at least 1.2 diameters off.", unit="m", low=0.1, high=10.0
+            "Smallest distance of a camera from the object's centre. Cameras stay at least 1.2 object diameters away.",
+            unit="m",
+            low=0.1,
+            high=10.0,
         ),
     )
-    distance_far_m: float = field(default=1.2, metadata=doc("Farthest camera.", unit="m", low=0.1, high=10.0))
-    elevation_low_deg: float = field(default=15.0, metadata=doc("Lowest camera.", unit="deg", low=-89.0, high=89.0))
-    elevation_high_deg: float = field(default=60.0, metadata=doc("Highest camera.", unit="deg", low=-89.0, high=89.0))
-    width_px: int = field(default=640, metadata=doc("Image width.", unit="px", low=32, high=4096))
-    height_px: int = field(default=480, metadata=doc("Image height.", unit="px", low=32, high=4096))
+    distance_far_m: float = field(
+        default=1.2,
+        metadata=doc("Largest distance of a camera from the object's centre.", unit="m", low=0.1, high=10.0),
+    )
+    elevation_low_deg: float = field(
+        default=15.0,
+        metadata=doc(
+            "Smallest elevation angle of a camera above the object's centre.", unit="deg", low=-89.0, high=89.0
+        ),
+    )
+    elevation_high_deg: float = field(
+        default=60.0,
+        metadata=doc(
+            "Largest elevation angle of a camera above the object's centre.", unit="deg", low=-89.0, high=89.0
+        ),
+    )
+    width_px: int = field(default=640, metadata=doc("Width of an image.", unit="px", low=32, high=4096))
+    height_px: int = field(default=480, metadata=doc("Height of an image.", unit="px", low=32, high=4096))
     horizontal_fov_deg: float = field(
-        default=55.0, metadata=doc("Horizontal field of view.", unit="deg", low=5.0, high=150.0)
+        default=55.0, metadata=doc("Horizontal field of view of a camera.", unit="deg", low=5.0, high=150.0)
     )
     pose_error_m: float = field(
-        default=0.004, metadata=doc("Largest shift of a camera in `pose`, uniform.", unit="m", low=0.0, high=0.5)
+        default=0.004,
+        metadata=doc(
+            "Largest camera translation error under the condition `pose`, drawn uniformly.", unit="m", low=0.0, high=0.5
+        ),
     )
     pose_error_deg: float = field(
-        default=1.0, metadata=doc("Largest turn of a camera in `pose`, uniform.", unit="deg", low=0.0, high=30.0)
+        default=1.0,
+        metadata=doc(
+            "Largest camera rotation error under the condition `pose`, drawn uniformly.", unit="deg", low=0.0, high=30.0
+        ),
     )
-    mask_error_px: int = field(default=3, metadata=doc("Largest error of a mask in `mask`.", unit="px", low=0, high=20))
-    samples: int = field(default=20_000, metadata=doc("Points drawn from each surface.", low=100, high=1_000_000))
+    mask_error_px: int = field(
+        default=3,
+        metadata=doc("Largest dilation or erosion of a mask under the condition `mask`.", unit="px", low=0, high=20),
+    )
+    samples: int = field(
+        default=20_000, metadata=doc("Number of points sampled on each surface.", low=100, high=1_000_000)
+    )
     volume_samples: int = field(
-        default=50_000, metadata=doc("Points drawn in the box around both solids.", low=100, high=10_000_000)
+        default=50_000,
+        metadata=doc("Number of points sampled in the box around both solids.", low=100, high=10_000_000),
     )
     empty_voxel_m: float = field(
         default=0.003,
-        metadata=doc("Voxel in which surface is counted as in empty space.", unit="m", low=5e-4, high=0.1),
+        metadata=doc("Edge of the voxels in which surface in free space is counted.", unit="m", low=5e-4, high=0.1),
     )
     empty_tolerance_m: float = field(
         default=0.0066,
         metadata=doc(
-            "Surface farther than this from the true one, where a camera truly sees through, is in empty space; or, if "
-            "that is more, 3 sigmas of the depth noise at that distance.",
+            "Smallest distance from the true surface at which predicted surface counts as in free space, "
+            "where a camera sees through. 3 standard deviations of the depth noise there are taken if that "
+            "is more.",
             unit="m",
             low=0.0,
             high=0.1,
@@ -75,13 +111,25 @@ class Protocol(Checked):
     )
     visible_tolerance_m: float = field(
         default=0.002,
-        metadata=doc("True surface this close to what a camera truly sees is observed.", unit="m", low=1e-4, high=0.1),
+        metadata=doc(
+            "Largest distance between true surface and what a camera truly sees at which the surface counts "
+            "as observed.",
+            unit="m",
+            low=1e-4,
+            high=0.1,
+        ),
     )
     novel_views: int = field(
-        default=2, metadata=doc("Cameras between the observed ones, for PSNR and SSIM of colour.", low=0, high=16)
+        default=2,
+        metadata=doc(
+            "Number of cameras between the observed ones at which PSNR and SSIM of colour are measured.", low=0, high=16
+        ),
     )
     parameters: tuple[str, ...] = field(
-        default=(), metadata=doc("Parameters of the sessions that are not the defaults, as group.name=value.")
+        default=(),
+        metadata=doc(
+            "Session parameters that differ from the defaults, each as group.name=value. Empty evaluates the defaults."
+        ),
     )
 
     def __post_init__(self) -> None:

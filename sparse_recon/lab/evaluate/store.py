@@ -145,7 +145,7 @@ class ScoreStore:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FileError(
                 ErrorCode.INPUT_MISSING,
-                f"line {number} of {self.path} is no score: {error}; move the file away to start anew",
+                f"line {number} of {self.path} is not a score: {error}; move the file away to start anew",
             ) from error
 
     def _check_run(
@@ -157,6 +157,6 @@ class ScoreStore:
         if found:
             raise FileError(
                 ErrorCode.USAGE,
-                f"{self.path} holds scores of another protocol and cannot be gone on with. {'; '.join(found)}. "
+                f"{self.path} holds scores of another protocol, so it cannot be continued. {'; '.join(found)}. "
                 "Give the same protocol, name another folder, or move the file away to start anew",
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.errors import ErrorCode, InputError, quoted
 from sparse_recon.lab.simulate.shapes import Shape, layered, load_manifold, painted_shape
 from sparse_recon.types import Bool, Float64
 
@@ -44,7 +44,7 @@ def make_shape(kind: str, rng: np.random.Generator) -> Shape:
         If manifold3d cannot be imported.
     """
     if kind not in _MAKERS:
-        raise InputError(ErrorCode.USAGE, f"unknown shape {kind!r}; accepted are {', '.join(KINDS)}")
+        raise InputError(ErrorCode.USAGE, f"unknown shape {quoted(kind)}; accepted are {', '.join(KINDS)}")
     return _MAKERS[kind](rng)
 
 

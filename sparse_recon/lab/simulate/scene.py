@@ -123,7 +123,7 @@ def placed(
         if len(candidates) == 0 or shape.footprint_radius_m > reach.min():
             raise InputError(
                 ErrorCode.USAGE,
-                f"no place on the {TABLE_SIZE_M[0]:g} x {TABLE_SIZE_M[1]:g} m table for {shape.name} "
+                f"no free place on the {TABLE_SIZE_M[0]:g} x {TABLE_SIZE_M[1]:g} m table for {shape.name} "
                 f"(shape {i + 1} of {len(shapes)}); use fewer or smaller shapes, or give poses",
             )
         centre = candidates[np.argmin(np.linalg.norm(candidates, axis=1))]

@@ -48,7 +48,8 @@ class Shape:
             )
         if self.faces.ndim != 2 or self.faces.shape[1] != 3 or self.faces.min() < 0 or self.faces.max() >= count:
             raise InputError(
-                ErrorCode.USAGE, f"{self.name}: faces must be (F, 3) indices of the {count} vertices, got {self.faces}"
+                ErrorCode.USAGE,
+                f"{self.name}: faces must be (F, 3) indices of the {count} vertices, got shape {self.faces.shape}",
             )
 
     @property
@@ -103,7 +104,7 @@ def scanned_shape(path: Path, name: str = "") -> Shape:
     except Exception as error:  # of any of its many parsers
         raise FileError(
             ErrorCode.INPUT_MISSING,
-            f"{path} is no mesh that can be read: {type(error).__name__}: {error}; export it again",
+            f"{path} cannot be read as a mesh: {type(error).__name__}: {error}; export it again",
         ) from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} holds no triangles; give a triangle mesh")

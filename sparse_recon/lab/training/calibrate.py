@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.complete.compact.calibration import Calibration, by_other_alone
+from sparse_recon.complete.compact.calibration import Calibration, hidden_only_by_other
 from sparse_recon.complete.compact.network import CompactNet
 from sparse_recon.complete.compact.volumes import CHANNELS, SCALARS
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.fuse.confidence import CORRECT_WITHIN_M, mixture_quantile, probability_within
-from sparse_recon.lab.training.measure import Imagined, imagine, surface_points, trilinear
+from sparse_recon.lab.training.measure import PredictedSample, predict, surface_points, trilinear
 from sparse_recon.lab.training.shards import StoredSample, read_sample
 from sparse_recon.types import Bool, Float32, Float64
 
@@ -35,7 +35,7 @@ class Claims:
 def claims_of(net: CompactNet, entry: StoredSample, number: int, steps: int, samples: int) -> Claims:
     """Complete a held-out sample and compare its inferred surface with the true one."""
     sample = read_sample(entry)
-    answer: Imagined = imagine(net, sample, number, steps=steps, samples=samples)
+    answer: PredictedSample = predict(net, sample, number, steps=steps, samples=samples)
     points = surface_points(answer.field_voxels)
     points = points[sample.volumes[_WEIGHT][_voxels(points)] == 0]
     points = points[:: max(1, len(points) // POINTS_PER_SAMPLE)]
@@ -44,7 +44,7 @@ def claims_of(net: CompactNet, entry: StoredSample, number: int, steps: int, sam
     error = np.abs(trilinear(answer.truth_voxels, points)) * voxel_m
     claimed = answer.error_voxels[nearest] * voxel_m
     state = sample.volumes[_STATE].view(np.uint8)[nearest]
-    return Claims(error.astype(np.float32), claimed.astype(np.float32), by_other_alone(state))
+    return Claims(error.astype(np.float32), claimed.astype(np.float32), hidden_only_by_other(state))
 
 
 def _voxels(points: Float64) -> tuple[np.ndarray, ...]:
@@ -65,7 +65,8 @@ def calibrate(claims: Sequence[Claims]) -> Calibration:
     claims = [c for c in claims if len(c.error_m)]
     if len(claims) < 10:
         raise InputError(
-            ErrorCode.USAGE, f"{len(claims)} held-out samples have inferred surface, 10 are needed; hold out more"
+            ErrorCode.USAGE,
+            f"{len(claims)} validation samples have inferred surface, 10 are needed; raise data.held_out_objects",
         )
     own = _temperature([_part(c, ~c.by_other) for c in claims])
     other = _temperature([_part(c, c.by_other) for c in claims], fallback=own)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sparse_recon.complete.compact.network import Architecture
+from sparse_recon.complete.compact.parameter_names import file_name
 from sparse_recon.errors import ErrorCode, FileError
 
 STATE_FILE, MODEL_FILE = "state.safetensors", "model.safetensors"
@@ -56,11 +57,11 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise FileError(
-            ErrorCode.INPUT_MISSING, f"{path} is no checkpoint ({error}); leave --resume out to begin anew"
+            ErrorCode.INPUT_MISSING, f"{path} is not a checkpoint ({error}); leave out --resume to start a new run"
         ) from error
 
 
 def write_model(path: Path, weights: Mapping[str, Tensor], size: Architecture, about: Mapping[str, Any]) -> None:
     """Write weights as they ship: half precision, with the architecture that they are of."""
-    half = {name: t.to(torch.float16) for name, t in weights.items()}
+    half = {file_name(name): t.to(torch.float16) for name, t in weights.items()}
     write_state(path, half, {**about, "architecture": size.to_dict()})

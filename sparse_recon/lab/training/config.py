@@ -13,19 +13,33 @@ from sparse_recon.config.parameters import Checked, doc, nested, replaced
 class DataConfig(Checked):
     """The objects that are learned from."""
 
-    seed: int = field(default=1, metadata=doc("Seed of the stream of objects.", low=0, high=2**31 - 1))
-    objects_per_shard: int = field(default=16, metadata=doc("Objects whose samples share a file.", low=1, high=1000))
+    seed: int = field(default=1, metadata=doc("Seed of the generated objects.", low=0, high=2**31 - 1))
+    objects_per_shard: int = field(
+        default=16, metadata=doc("Number of objects whose samples share one file (shard).", low=1, high=1000)
+    )
     samples_per_object: int = field(
-        default=3, metadata=doc("Samples of one object, seen from different sides.", low=1, high=50)
+        default=3, metadata=doc("Number of samples of one object, seen from different sides.", low=1, high=50)
     )
-    noise: bool = field(default=True, metadata=doc("Cameras and poses with their errors; without: an ablation."))
+    noise: bool = field(
+        default=True, metadata=doc("Whether depth and camera poses have simulated errors. false is for ablations.")
+    )
     scans: tuple[str, ...] = field(
-        default=(), metadata=doc("Scanned objects to learn from as well: names of meshes in the folder of scans.")
+        default=(),
+        metadata=doc(
+            "Names of scanned meshes in the folder of scans to train on in addition to generated objects. "
+            "Empty uses generated objects alone."
+        ),
     )
-    scan_shards: int = field(default=0, metadata=doc("Files to generate of scans.", low=0, high=100_000))
-    shards: int = field(default=500, metadata=doc("Files to generate.", low=1, high=100_000))
+    scan_shards: int = field(
+        default=0,
+        metadata=doc("Number of files (shards) of samples to generate from scanned objects.", low=0, high=100_000),
+    )
+    shards: int = field(
+        default=500,
+        metadata=doc("Number of files (shards) of samples to generate from procedural objects.", low=1, high=100_000),
+    )
     held_out_objects: int = field(
-        default=48, metadata=doc("Objects of another stream that are only measured on.", low=1, high=10_000)
+        default=48, metadata=doc("Number of validation objects, which are never trained on.", low=1, high=10_000)
     )
 
 
@@ -33,50 +47,110 @@ class DataConfig(Checked):
 class ModelConfig(Checked):
     """Size of the network."""
 
-    fine_width: int = field(default=32, metadata=doc("Channels at half of the resolution.", low=8, high=256))
-    middle_width: int = field(default=64, metadata=doc("Channels at a quarter.", low=8, high=512))
-    width: int = field(default=256, metadata=doc("Channels at an eighth, where all sees all.", low=16, high=2048))
-    blocks: int = field(default=6, metadata=doc("Attention blocks at an eighth.", low=1, high=48))
-    fine_blocks: int = field(default=1, metadata=doc("Convolution blocks per finer level.", low=1, high=8))
+    fine_width: int = field(default=32, metadata=doc("Number of channels at 1/2 of the resolution.", low=8, high=256))
+    middle_width: int = field(default=64, metadata=doc("Number of channels at 1/4 of the resolution.", low=8, high=512))
+    width: int = field(
+        default=256,
+        metadata=doc("Number of channels at 1/8 of the resolution, where the attention blocks are.", low=16, high=2048),
+    )
+    blocks: int = field(default=6, metadata=doc("Number of attention blocks at 1/8 of the resolution.", low=1, high=48))
+    fine_blocks: int = field(
+        default=1,
+        metadata=doc(
+            "Number of convolution blocks at each of the levels 1/2 and 1/4, before and again after the "
+            "attention blocks.",
+            low=1,
+            high=8,
+        ),
+    )
 
 
 @dataclass(frozen=True)
 class TrainingConfig(Checked):
     """One training run."""
 
-    seed: int = field(default=0, metadata=doc("Seed of weights, order, noise.", low=0, high=2**31 - 1))
-    steps: int = field(default=20_000, metadata=doc("Optimiser steps of the whole run.", low=1, high=100_000_000))
-    batch_size: int = field(default=16, metadata=doc("Samples per step.", low=1, high=4096))
-    learning_rate: float = field(default=1.5e-3, metadata=doc("Largest step of Muon and AdamW.", low=1e-7, high=1.0))
-    weight_decay: float = field(default=0.01, metadata=doc("On matrices only.", low=0.0, high=1.0))
-    warmup_steps: int = field(default=200, metadata=doc("Steps in which the rate rises.", low=0, high=1_000_000))
-    cooldown_share: float = field(
-        default=0.25, metadata=doc("Share of the run, at its end, in which the rate falls to zero.", low=0.0, high=1.0)
+    seed: int = field(
+        default=0, metadata=doc("Seed of initial weights, sample order and noise.", low=0, high=2**31 - 1)
     )
-    clip_norm: float = field(default=1.0, metadata=doc("Largest norm of the gradient.", low=0.01, high=1e6))
-    ema: float = field(default=0.999, metadata=doc("Decay of the averaged weights.", low=0.0, high=0.999999))
+    steps: int = field(
+        default=20_000, metadata=doc("Number of optimiser steps of the whole run.", low=1, high=100_000_000)
+    )
+    batch_size: int = field(default=16, metadata=doc("Number of samples per optimiser step.", low=1, high=4096))
+    learning_rate: float = field(
+        default=1.5e-3, metadata=doc("Peak learning rate of Muon and AdamW.", low=1e-7, high=1.0)
+    )
+    weight_decay: float = field(
+        default=0.01, metadata=doc("Weight decay, applied to matrices only.", low=0.0, high=1.0)
+    )
+    warmup_steps: int = field(
+        default=200,
+        metadata=doc(
+            "Number of steps at the start over which the learning rate rises to its peak.", low=0, high=1_000_000
+        ),
+    )
+    cooldown_share: float = field(
+        default=0.25,
+        metadata=doc(
+            "Share of the steps, at the end of the run, over which the learning rate falls to zero.", low=0.0, high=1.0
+        ),
+    )
+    clip_norm: float = field(
+        default=1.0, metadata=doc("Norm to which larger gradients are clipped.", low=0.01, high=1e6)
+    )
+    ema: float = field(
+        default=0.999, metadata=doc("Decay of the exponential moving average of the weights.", low=0.0, high=0.999999)
+    )
     regression_share: float = field(
         default=0.15,
-        metadata=doc("Share of the samples that are pure noise: the regression answer.", low=0.0, high=1.0),
+        metadata=doc(
+            "Share of the samples that are trained at noise level 1, where the network sees pure noise and "
+            "learns the mean answer.",
+            low=0.0,
+            high=1.0,
+        ),
     )
     prior_dropout: float = field(
-        default=0.1, metadata=doc("Share of the samples without the answer of carve.", low=0.0, high=1.0)
+        default=0.1,
+        metadata=doc(
+            "Share of the samples that are trained without the answer of carve as conditioning.", low=0.0, high=1.0
+        ),
     )
-    turns: bool = field(default=False, metadata=doc("Also turn samples by quarter turns about z."))
+    turns: bool = field(default=False, metadata=doc("Whether samples are augmented with quarter turns about z."))
     precision: str = field(
-        default="auto", metadata=doc("bf16 where the processor multiplies it.", choices=("auto", "fp32", "bf16"))
+        default="auto",
+        metadata=doc(
+            "Floating-point type of the network in training. auto takes bf16 where the processor computes it natively.",
+            choices=("auto", "fp32", "bf16"),
+        ),
     )
-    device: str = field(default="auto", metadata=doc("Where to train.", choices=("auto", "cpu", "cuda")))
-    threads: int = field(default=0, metadata=doc("Threads of PyTorch on the CPU; 0: all cores.", low=0, high=1024))
+    device: str = field(
+        default="auto",
+        metadata=doc(
+            "Device on which training runs: cpu, cuda, or auto, which takes a GPU if there is one.",
+            choices=("auto", "cpu", "cuda"),
+        ),
+    )
+    threads: int = field(
+        default=0, metadata=doc("Number of PyTorch threads on the CPU. 0 takes all cores.", low=0, high=1024)
+    )
     checkpoint_s: float = field(
-        default=300.0, metadata=doc("Seconds between checkpoints.", unit="s", low=1.0, high=86400.0)
+        default=300.0, metadata=doc("Time between two checkpoints.", unit="s", low=1.0, high=86400.0)
     )
     measure_every: int = field(
-        default=500, metadata=doc("Steps between looks at the held-out objects.", low=1, high=1_000_000)
+        default=500,
+        metadata=doc("Number of steps between two evaluations on the validation objects.", low=1, high=1_000_000),
     )
-    measure_samples: int = field(default=96, metadata=doc("Held-out samples that are looked at.", low=1, high=100_000))
+    measure_samples: int = field(
+        default=96, metadata=doc("Number of validation samples per evaluation.", low=1, high=100_000)
+    )
     gate_step: int = field(
-        default=4000, metadata=doc("At this step carve must be beaten on them; 0: never asked.", low=0, high=10_000_000)
+        default=4000,
+        metadata=doc(
+            "Step at which training stops unless the model is better than carve on the validation samples. 0 "
+            "never stops it.",
+            low=0,
+            high=10_000_000,
+        ),
     )
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
+from sparse_recon.complete.compact.parameter_names import file_name, parameter_name
 from sparse_recon.complete.compact.volumes import GRID
 from sparse_recon.complete.compact.weights import load_weights
 from sparse_recon.errors import ConfigError, ErrorCode, FileError, ModelError
@@ -57,7 +58,7 @@ class Run:
     """One training run in its folder."""
 
     def __init__(
-        self, config: TrainingConfig, data: Path, out: Path, resume: bool, begin_from: Path | None = None
+        self, config: TrainingConfig, data: Path, out: Path, resume: bool, initial_weights: Path | None = None
     ) -> None:
         self.config, self.data, self.out = config, data, out
         self.team = Team(chosen_device(config.device))
@@ -69,9 +70,11 @@ class Run:
         self.bf16 = self.dtype is torch.bfloat16
         torch.manual_seed(config.seed)  # initial weights alone are drawn from the global generator
         self.size = architecture(config.model)
-        self.net = (_begun(begin_from, self.size) if begin_from else CompactNet(self.size)).to(self.device)
-        self.twin = deepcopy(self.net).to(self.dtype) if self.bf16 else self.net
-        self.average = {name: w.detach().clone().float() for name, w in self.net.state_dict().items()}
+        self.net = (_initialised_from(initial_weights, self.size) if initial_weights else CompactNet(self.size)).to(
+            self.device
+        )
+        self.compute_net = deepcopy(self.net).to(self.dtype) if self.bf16 else self.net
+        self.ema_weights = {name: w.detach().clone().float() for name, w in self.net.state_dict().items()}
         self.optimizer = MuonAdamW(self.net, config.learning_rate, config.weight_decay, self.dtype)
         self.step, self.seconds = 0, 0.0
         paths = shard_paths(data)
@@ -96,13 +99,13 @@ class Run:
         try:
             while self.step < self.config.steps:
                 values = self._one_step()
-                if self.team.leads:
-                    self._note(values)
+                if self.team.is_main_process:
+                    self._log_metrics(values)
                 on_step(Progress(self.step, self.config.steps, values["loss"], len(self.batches)))
                 self.seconds = before + time.monotonic() - began
                 due = self.step % self.config.measure_every == 0 or self.step == self.config.gate_step
-                if self.team.leads and (due or self.step == self.config.steps):
-                    self._measure()
+                if self.team.is_main_process and (due or self.step == self.config.steps):
+                    self._validate()
                 if time.monotonic() - saved > self.config.checkpoint_s:
                     self.batches.take(shard_paths(self.data))  # so that a resumed run draws from the same ones
                     self.save()
@@ -113,12 +116,12 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint, and the averaged weights as they would ship; of a team, the first does."""
-        if not self.team.leads:
+        if not self.team.is_main_process:
             return
-        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        tensors = {f"net.{file_name(k)}": v for k, v in self.net.state_dict().items()}
+        tensors |= {f"average.{file_name(k)}": v for k, v in self.ema_weights.items()}
         for name, parameter in self.net.named_parameters():
-            tensors |= {f"optimizer.{name}.{k}": v for k, v in self.optimizer.state[parameter].items()}
+            tensors |= {f"optimizer.{file_name(name)}.{k}": v for k, v in self.optimizer.state[parameter].items()}
         about = {
             "step": self.step,
             "seconds": self.seconds,
@@ -127,41 +130,42 @@ class Run:
         }
         write_state(self.out / STATE_FILE, tensors, about)
         about = {"step": self.step, "seconds": self.seconds, "samples": self._samples_seen()}
-        write_model(self.out / MODEL_FILE, self.average, self.size, about)
+        write_model(self.out / MODEL_FILE, self.ema_weights, self.size, about)
 
     def _restore(self) -> list[Path]:
         tensors, about = read_state(self.out / STATE_FILE)
         _check_same(about["config"], asdict(self.config))
-        self.net.load_state_dict(_under("net.", tensors))
-        self.average = {k: v.to(self.device) for k, v in _under("average.", tensors).items()}
+        self.net.load_state_dict({parameter_name(k): v for k, v in _with_prefix("net.", tensors).items()})
+        self.ema_weights = {parameter_name(k): v.to(self.device) for k, v in _with_prefix("average.", tensors).items()}
         for name, parameter in self.net.named_parameters():
-            state = _under(f"optimizer.{name}.", tensors)
+            state = _with_prefix(f"optimizer.{file_name(name)}.", tensors)
             if state:
                 # Counts stay on the CPU, moments are laid out as the weights are.
                 self.optimizer.state[parameter] = {k: _like(v, parameter) if v.ndim else v for k, v in state.items()}
         self.step, self.seconds = int(about["step"]), float(about["seconds"])
-        for name in (METRICS_FILE, HELD_OUT_FILE) if self.team.leads else ():
-            _cut_csv(self.out / name, self.step)
+        for name in (METRICS_FILE, HELD_OUT_FILE) if self.team.is_main_process else ():
+            _truncate_csv(self.out / name, self.step)
         return [self.data / name for name in about["shards"]]
 
     def _one_step(self) -> dict[str, float]:
         config, started = self.config, time.monotonic()
         batch = self.batches.at(self.step).to(self.device)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step + self.team.rank * 7_368_787)
-        rate = config.learning_rate * rate_share(self.step, config)
+        rate = config.learning_rate * learning_rate_factor(self.step, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         found = self._gradients(batch, generator)
         norm = float(torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.clip_norm))
         if not math.isfinite(norm):
             raise ModelError(
-                ErrorCode.MODEL_FAILED, f"the gradient is no number at step {self.step}; lower learning_rate and resume"
+                ErrorCode.MODEL_FAILED,
+                f"the gradient is NaN or infinite at step {self.step}; lower learning_rate and resume",
             )
         self.optimizer.step()
         self.step += 1
         decay = min(config.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.net.state_dict().items():
-            self.average[name].lerp_(value.float(), 1 - decay)
+            self.ema_weights[name].lerp_(value.float(), 1 - decay)
         return {
             "step": self.step,
             "loss": float(found.total.detach()),
@@ -178,19 +182,19 @@ class Run:
         """Leave the gradients of a batch with the weights."""
         if self.bf16:
             with torch.no_grad():
-                for mine, half in zip(self.net.parameters(), self.twin.parameters(), strict=True):
-                    half.copy_(mine)
-        self.twin.zero_grad(set_to_none=True)
-        found = losses(self.twin, batch, self.config, generator, self.dtype)
+                for weight, half_weight in zip(self.net.parameters(), self.compute_net.parameters(), strict=True):
+                    half_weight.copy_(weight)
+        self.compute_net.zero_grad(set_to_none=True)
+        found = losses(self.compute_net, batch, self.config, generator, self.dtype)
         found.total.backward()
         if self.bf16:
-            for mine, half in zip(self.net.parameters(), self.twin.parameters(), strict=True):
-                mine.grad = None if half.grad is None else half.grad.to(mine)
-        self.team.average([p.grad for p in self.net.parameters() if p.grad is not None])
+            for weight, half_weight in zip(self.net.parameters(), self.compute_net.parameters(), strict=True):
+                weight.grad = None if half_weight.grad is None else half_weight.grad.to(weight)
+        self.team.all_reduce_mean([p.grad for p in self.net.parameters() if p.grad is not None])
         return found
 
-    def _measure(self) -> None:
-        found = measure(self.averaged_net(), self._held_out())
+    def _validate(self) -> None:
+        found = measure(self.ema_net(), self._held_out())
         row = {"step": self.step, "samples": self.step * self.config.batch_size, "seconds": self.seconds}
         row |= summary(found)
         _append(self.out / HELD_OUT_FILE, row)
@@ -199,8 +203,9 @@ class Run:
         if self.step == self.config.gate_step and ratio >= 1:
             raise ModelError(
                 ErrorCode.MODEL_FAILED,
-                f"stopped at the gate: after {self.step} steps held-out Chamfer is {row['model_pct']:.3f} % of the "
-                f"diagonal, carve alone reaches {row['carve_pct']:.3f} %; change the run, or gate_step: 0 to go on",
+                f"stopped at gate_step: after {self.step} steps the Chamfer distance on validation objects is "
+                f"{row['model_pct']:.3f} % of the diagonal, not below the {row['carve_pct']:.3f} % of carve; change "
+                "the run, or set gate_step to 0 to train on",
             )
 
     def _held_out(self) -> list[StoredSample]:
@@ -211,13 +216,13 @@ class Run:
     def _samples_seen(self) -> int:
         return self.step * self.config.batch_size * self.team.count
 
-    def averaged_net(self) -> CompactNet:
+    def ema_net(self) -> CompactNet:
         """Return a network with the averaged weights."""
         net = CompactNet(self.size).to(self.device)
-        net.load_state_dict(self.average)
+        net.load_state_dict(self.ema_weights)
         return net.eval()
 
-    def _note(self, values: Mapping[str, float]) -> None:
+    def _log_metrics(self, values: Mapping[str, float]) -> None:
         _append(self.out / METRICS_FILE, {k: f"{v:.6g}" for k, v in values.items()})
 
 
@@ -228,18 +233,20 @@ def architecture(model: ModelConfig) -> Architecture:
     )
 
 
-def rate_share(step: int, config: TrainingConfig) -> float:
+def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     """Return the learning rate of a step as a share of the largest: up, constant, and linearly down to zero."""
-    rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-    fall_steps = config.cooldown_share * config.steps
-    return rise * min(1.0, (config.steps - step) / fall_steps) if fall_steps > 0 else rise
+    warmup = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    cooldown_steps = config.cooldown_share * config.steps
+    return warmup * min(1.0, (config.steps - step) / cooldown_steps) if cooldown_steps > 0 else warmup
 
 
-def _begun(path: Path, size: Architecture) -> CompactNet:
+def _initialised_from(path: Path, size: Architecture) -> CompactNet:
     """Return a network with the weights of an earlier run, which it is to go on from on other samples."""
     net = load_weights(path).net
     if net.size != size:
-        raise ConfigError(f"{path} holds weights of {net.size}; this run's network is {size}")
+        raise ConfigError(
+            f"{path} holds weights of {net.size}; this run's network is {size}: choose a file of the same architecture"
+        )
     return net.train().requires_grad_(True)
 
 
@@ -247,7 +254,7 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
 
 
@@ -255,8 +262,8 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     changed = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
     if changed:
         raise ConfigError(
-            f"the run to resume was begun with other values of {', '.join(changed)}: "
-            f"{', '.join(f'{name} {before.get(name)!r}' for name in changed)}; resume with those, or begin anew"
+            f"the run to resume was started with other values of {', '.join(changed)}: "
+            f"{', '.join(f'{name} {before.get(name)!r}' for name in changed)}; resume with those, or start a new run"
         )
 
 
@@ -270,7 +277,7 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         writer.writerow(row)
 
 
-def _cut_csv(path: Path, step: int) -> None:
+def _truncate_csv(path: Path, step: int) -> None:
     """Drop the rows after a step: a resumed run writes them again."""
     if not path.exists():
         return

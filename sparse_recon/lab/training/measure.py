@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from sparse_recon.complete.compact.conditioning import TRUNCATION_VOXELS, conditioning
-from sparse_recon.complete.compact.flow import PRIOR_SHARE, Denoised, noise_like, sample, within
+from sparse_recon.complete.compact.flow import PRIOR_SHARE, Denoised, clip_to_bounds, multiscale_noise, sample
 from sparse_recon.complete.compact.network import CompactNet
-from sparse_recon.complete.compact.patches import patched, unpatched
-from sparse_recon.complete.compact.volumes import CHANNELS, GRID, LEVELS, REACH_VOXELS
+from sparse_recon.complete.compact.patches import patchify, unpatchify
+from sparse_recon.complete.compact.volumes import CHANNELS, CLIP_VOXELS, GRID, QUANTISATION_LEVELS
 from sparse_recon.lab.training.batches import batch_of
 from sparse_recon.lab.training.samples import Sample
 from sparse_recon.lab.training.shards import StoredSample, read_sample
@@ -40,15 +40,15 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
-class Imagined:
-    """What the network makes of a sample, and the truth, (N, N, N) in voxels.
+class PredictedSample:
+    """The network's prediction of a sample, and the truth, (N, N, N) in voxels.
 
     Attributes
     ----------
     field_voxels : signed distance with measured surface in it, within the bounds.
     occupied_voxels : the same where the occupancy says what is inside.
     raw_voxels : x0 alone.
-    error_voxels : claimed error, with the spread of the samples.
+    error_voxels : claimed error, with the standard deviation of the samples.
     """
 
     field_voxels: Float32
@@ -58,56 +58,56 @@ class Imagined:
     truth_voxels: Float32
 
 
-def imagine(
+def predict(
     net: CompactNet,
     entry: Sample,
     number: int,
     *,
-    told: bool = True,
+    with_prior: bool = True,
     steps: int = 1,
     samples: int = 1,
     prior_share: float = PRIOR_SHARE,
-) -> Imagined:
+) -> PredictedSample:
     """Complete a sample; the noise of sample `number` is fixed.
 
     As fusion will do, measured surface takes the place of the imagined one, and all is clipped into the bounds.
     """
     device = str(next(net.parameters()).device)
     batch = batch_of([entry] * samples).to(device)
-    known = conditioning(batch.volumes, batch.scalars, torch.full((samples,), told, device=device))
+    condition = conditioning(batch.volumes, batch.scalars, torch.full((samples,), with_prior, device=device))
     seeds = [number * 1009 + k for k in range(samples)]
-    noise = torch.cat([noise_like((1, GRID, GRID, GRID), torch.Generator().manual_seed(seed)) for seed in seeds])
-    answer = sample(net, known, patched(noise).to(device), steps, prior_share=prior_share)
-    occupied = within(occupancy_x0(answer), known)
+    noise = torch.cat([multiscale_noise((1, GRID, GRID, GRID), torch.Generator().manual_seed(seed)) for seed in seeds])
+    answer = sample(net, condition, patchify(noise).to(device), steps, prior_share=prior_share)
+    occupied = clip_to_bounds(x0_of_occupancy(answer), condition)
     x0, occupied, claimed = (
-        unpatched(v).mean(dim=0).cpu().numpy() * np.float32(TRUNCATION_VOXELS)
+        unpatchify(v).mean(dim=0).cpu().numpy() * np.float32(TRUNCATION_VOXELS)
         for v in (answer.x0, occupied, answer.log_error.exp())
     )
-    spread = unpatched(answer.x0).std(dim=0).cpu().numpy() * TRUNCATION_VOXELS if samples > 1 else np.zeros_like(x0)
-    return Imagined(
+    std = unpatchify(answer.x0).std(dim=0).cpu().numpy() * TRUNCATION_VOXELS if samples > 1 else np.zeros_like(x0)
+    return PredictedSample(
         field_voxels=_measured_over(x0, entry.volumes),
         occupied_voxels=_measured_over(occupied, entry.volumes),
         raw_voxels=x0,
-        error_voxels=np.hypot(claimed, spread).astype(np.float32),
-        truth_voxels=entry.target.astype(np.float32) * (REACH_VOXELS / LEVELS),
+        error_voxels=np.hypot(claimed, std).astype(np.float32),
+        truth_voxels=entry.target.astype(np.float32) * (CLIP_VOXELS / QUANTISATION_LEVELS),
     )
 
 
 def measure(net: CompactNet, stored: Sequence[StoredSample], **how: Any) -> list[Measured]:
-    """Complete held-out samples, as `imagine` is told to, and compare."""
+    """Complete held-out samples, with the options of `predict`, and compare them with the truth."""
     was_training = net.training
     net.eval()
     found = []
     for number, entry in enumerate(stored):
-        held = read_sample(entry)
-        found.append(_compared(entry, held, imagine(net, held, number, **how)))
+        sample_ = read_sample(entry)
+        found.append(_compared(entry, sample_, predict(net, sample_, number, **how)))
     net.train(was_training)
     return found
 
 
-def _compared(entry: StoredSample, held: Sample, answer: Imagined) -> Measured:
-    volumes, truth = held.volumes, answer.truth_voxels
-    carve = _measured_over(volumes[0].astype(np.float32) * (REACH_VOXELS / LEVELS), volumes)
+def _compared(entry: StoredSample, sample_: Sample, answer: PredictedSample) -> Measured:
+    volumes, truth = sample_.volumes, answer.truth_voxels
+    carve = _measured_over(volumes[0].astype(np.float32) * (CLIP_VOXELS / QUANTISATION_LEVELS), volumes)
     inside = np.argwhere(truth < 0)
     diagonal = float(np.linalg.norm(np.ptp(inside, axis=0) + 1)) if len(inside) else 1.0
     hidden = (np.abs(answer.raw_voxels) < 1) & (volumes[WEIGHT] == 0)
@@ -128,15 +128,15 @@ def _compared(entry: StoredSample, held: Sample, answer: Imagined) -> Measured:
     )
 
 
-def occupancy_x0(answer: Denoised) -> torch.Tensor:
+def x0_of_occupancy(answer: Denoised) -> torch.Tensor:
     """Return x0 whose zero lies where a voxel is as likely inside as not."""
-    odds = -0.5 * answer.occupancy / TRUNCATION_VOXELS
+    logit = -0.5 * answer.occupancy / TRUNCATION_VOXELS
     near = (1 - (answer.x0.abs() * TRUNCATION_VOXELS / OCCUPANCY_VOXELS - 1).clamp(0, 1)).clamp(0, 1)
-    return near * odds.clamp(-1, 1) + (1 - near) * answer.x0
+    return near * logit.clamp(-1, 1) + (1 - near) * answer.x0
 
 
 def _measured_over(field: Float32, volumes: np.ndarray) -> Float32:
-    tsdf = volumes[TSDF].astype(np.float32) * (TRUNCATION_OF_TSDF_VOXELS / LEVELS)
+    tsdf = volumes[TSDF].astype(np.float32) * (TRUNCATION_OF_TSDF_VOXELS / QUANTISATION_LEVELS)
     trusted = (volumes[WEIGHT] > 0) & (tsdf > -0.5 * TRUNCATION_OF_TSDF_VOXELS)
     return np.where(trusted, tsdf, field)
 

@@ -19,7 +19,8 @@ class MuonAdamW(torch.optim.Optimizer):
     """Steps along orthogonalised momentum (Muon; Jordan et al. 2024), scaled as AdamW's steps are (Moonlight; 2025).
 
     Matrices inside the network, and kernels flattened to (out, in * k^3), take Muon's steps; inputs, outputs, vectors
-    and places take AdamW's. Both share one learning rate. `dtype` is that of the orthogonalisation, which bears bf16.
+    and embeddings take AdamW's. Both share one learning rate. `dtype` is that of the orthogonalisation, for which bf16
+    suffices.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class MuonAdamW(torch.optim.Optimizer):
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
         for name, parameter in net.named_parameters():
-            inner = parameter.ndim >= 2 and not name.startswith(("enter", "out", "told", "place"))
+            inner = parameter.ndim >= 2 and not name.startswith(("stem", "out", "embedding", "positional_embedding"))
             (matrices if inner else others).append(parameter)
         groups = [
             {"params": matrices, "muon": True, "weight_decay": weight_decay},

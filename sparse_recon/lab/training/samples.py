@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from sparse_recon.complete.carve import carve
-from sparse_recon.complete.compact.volumes import GRID, distance_levels, evidence_volumes
+from sparse_recon.complete.compact.volumes import GRID, quantised_distance, evidence_volumes
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EvidenceError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
@@ -142,7 +142,7 @@ def _plane(scene: TrainingScene, rng: np.random.Generator) -> SupportPlane | Non
 def sample_of(
     scene: TrainingScene, views: ObjectViews, rng: np.random.Generator, config: SessionConfig
 ) -> Sample | None:
-    """Return what a completer would be told of an object, with the truth; None where that would teach nothing."""
+    """Return the input of a completer for an object, with the truth; None where that would teach nothing."""
     views, _ = without_outliers(views)
     grid = VoxelGrid.cube(GRID, views.object_frame.half_side_m)
     evidence = Evidence.of(views, grid, config.evidence)
@@ -152,8 +152,8 @@ def sample_of(
     if _outside_share(scene, views, grid) > MAX_OUTSIDE:
         return None
     bounds = Bounds.of(evidence)
-    told = evidence_volumes(evidence, bounds, carve(evidence, bounds, config.carve, rng))
-    return Sample(told.volumes, distance_levels(target / np.float32(grid.voxel_m)), told.scalars, "", 0)
+    inputs = evidence_volumes(evidence, bounds, carve(evidence, bounds, config.carve, rng))
+    return Sample(inputs.volumes, quantised_distance(target / np.float32(grid.voxel_m)), inputs.scalars, "", 0)
 
 
 def true_distances(scene: TrainingScene, views: ObjectViews, grid: VoxelGrid) -> Float32:

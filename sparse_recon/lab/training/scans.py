@@ -39,7 +39,9 @@ def scan_paths(folders: Sequence[Path], names: Sequence[str]) -> tuple[Path, ...
     found = [_mesh(folders, name) for name in names]
     if missing := [name for name, path in zip(names, found, strict=True) if path is None]:
         where = ", ".join(map(str, folders))
-        raise FileError(ErrorCode.INPUT_MISSING, f"{where} lack {', '.join(missing)}; name the folders of the scans")
+        raise FileError(
+            ErrorCode.INPUT_MISSING, f"{where} lack {', '.join(missing)}; name the folders that hold these scans"
+        )
     return tuple(path for path in found if path is not None)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.complete.compact.volumes import CHANNELS, LEVELS
+from sparse_recon.complete.compact.volumes import CHANNELS, QUANTISATION_LEVELS
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.evidence import VoxelState
 from sparse_recon.lab.training.samples import Sample
@@ -58,7 +58,7 @@ def _strip(sample: Sample) -> UInt8:
 
 
 def _unit(levels: npt.NDArray[np.int8]) -> Float32:
-    return (levels / np.float32(LEVELS)).astype(np.float32)
+    return (levels / np.float32(QUANTISATION_LEVELS)).astype(np.float32)
 
 
 def shaded(sdf: Float32, axis: int) -> UInt8:

@@ -74,7 +74,10 @@ def averaged(paths: Sequence[Path]) -> CompactNet:
     nets = [load_weights(path).net for path in paths]
     for path, net in zip(paths, nets, strict=True):
         if net.size != nets[0].size:
-            raise ConfigError(f"{path} holds weights of {net.size}, {paths[0]} of {nets[0].size}: average of one kind")
+            raise ConfigError(
+                f"{path} holds weights of {net.size}, {paths[0]} of {nets[0].size}: only networks of the same "
+                "architecture can be averaged"
+            )
     states = [net.state_dict() for net in nets]
     nets[0].load_state_dict({name: torch.stack([s[name] for s in states]).mean(dim=0) for name in states[0]})
     return nets[0]

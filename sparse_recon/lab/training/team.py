@@ -33,11 +33,11 @@ class Team:
             self.device = str(self._state.device)
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process measures and writes."""
         return self.rank == 0
 
-    def average(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their means over the team, all in one exchange."""
         if self.count == 1 or not tensors:
             return

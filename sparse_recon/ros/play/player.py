@@ -14,7 +14,7 @@ from typing import Any
 
 from sparse_recon.bags.reader import Bag
 from sparse_recon.bags.topics import COMPRESSED, IMAGE, describe
-from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, SparseReconError
+from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, SparseReconError, quoted
 from sparse_recon.machine.share import share_folder
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.play.publisher_qos import PublisherQos, chosen_qos, is_cdr, message_class, qos_profile
@@ -91,7 +91,7 @@ class Player:
         if not self._publishers:
             raise _nothing_to_play(bag, self.summary.left_out)
         for topic, why in self.summary.left_out.items():
-            log.warning("%s is left out: %s", topic, why)
+            log.warning("%s is skipped: %s", topic, why)
         if options.clock_hz:
             self._publishers[CLOCK] = _clock_publisher(node)
         self._begin_ns = _first_log_ns(bag) + round(options.start_offset_s * 1e9)
@@ -145,7 +145,7 @@ class Player:
     def _publish(self, topic: str, data: bytes) -> None:
         if not is_cdr(data):
             if topic not in self.summary.left_out:
-                log.warning("messages on %s that are not serialised as CDR are left out", topic)
+                log.warning("messages on %s that are not serialised as CDR are skipped", topic)
             self.summary.left_out[topic] = "some messages are not serialised as CDR"
             return
         self._publishers[topic].publish(bytes(data))
@@ -207,7 +207,7 @@ class Player:
             if self._node.count_subscribers(name):
                 log.warning("%s has subscribers whose quality of service does not match: %s", name, _told(publisher))
             elif topic in images:
-                log.warning("nobody listens to %s (waited %g s)", name, self._options.wait_s)
+                log.warning("%s has no subscriber (waited %g s)", name, self._options.wait_s)
         self.summary.unheard = tuple(sorted(unheard))
 
     def _wait_until_acknowledged(self) -> None:
@@ -281,7 +281,7 @@ def _chosen(bag: Bag, options: PlayOptions) -> list[str]:
             near = difflib.get_close_matches(name, bag.types, 1, 0.6)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise FileError(
-                ErrorCode.TOPIC_UNKNOWN, f"topic {name!r} is not in the recording.{hint} {describe(bag.types)}"
+                ErrorCode.TOPIC_UNKNOWN, f"topic {quoted(name)} is not in the recording.{hint} {describe(bag.types)}"
             )
     return [topic for topic in bag.types if not options.topics or topic in options.topics]
 

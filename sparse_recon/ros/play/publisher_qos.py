@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.errors import DependencyError, ErrorCode, InputError
+from sparse_recon.errors import DependencyError, ErrorCode, InputError, clipped
 from sparse_recon.ros.play.timeline import is_static
 
 DEFAULT_DEPTH = 10
@@ -92,7 +92,10 @@ def message_class(msgtype: str) -> Any:
     """
     parts = re.fullmatch(r"([A-Za-z]\w*)/msg/([A-Za-z]\w*)", msgtype)
     if parts is None:
-        raise InputError(ErrorCode.USAGE, f"{msgtype or 'an empty name'} is not the name of a message type")
+        raise InputError(
+            ErrorCode.USAGE,
+            f"{clipped(msgtype) or 'an empty name'} is not the name of a message type; expected is PACKAGE/msg/NAME",
+        )
     package, name = parts.groups()
     if any((Path(folder) / "msg").is_dir() for folder in _package_folders(package)):
         found = getattr(importlib.import_module(f"{package}.msg"), name, None)

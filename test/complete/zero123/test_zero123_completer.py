@@ -148,7 +148,7 @@ def test_fewer_views_at_once_where_memory_does_not_suffice(model, monkeypatch, c
 
     assert np.abs(found.astype(int) - whole).max() <= 1
     assert sizes[:2] == [5, 2] and set(sizes[2:]) == {1}
-    assert "1 views at once" in caplog.text
+    assert "1 views per batch" in caplog.text
 
 
 def test_memory_that_does_not_suffice_for_one_view_is_refused_with_a_code(session, monkeypatch):
@@ -177,7 +177,7 @@ def test_nothing_but_white_is_told(session, monkeypatch):
         ViewSampler, "draw", lambda self, picture, cameras, *_: np.full((3, 256, 256, 3), 255, np.uint8)
     )
 
-    with pytest.raises(ModelError, match="nothing but white"):
+    with pytest.raises(ModelError, match="shows an object"):
         session.complete(CompletionRequest())
 
 
@@ -185,7 +185,7 @@ def test_fp16_is_refused_on_a_processor(checkpoint):
     completer = TinyZero123()
     config = load_config({**SMALL, "zero123.weights": str(checkpoint), "zero123.precision": "fp16"})
 
-    with pytest.raises(Exception, match="processor does not multiply it"):
+    with pytest.raises(Exception, match="CPU does not compute"):
         completer.load(config, lambda share, text: None)
 
 

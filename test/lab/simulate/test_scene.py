@@ -54,7 +54,7 @@ def test_wrong_number_of_poses_is_refused() -> None:
 
 def test_more_objects_than_the_table_holds_are_refused() -> None:
     can = make_shape("can", np.random.default_rng(0))
-    with pytest.raises(InputError, match="no place on the"):
+    with pytest.raises(InputError, match="no free place on the"):
         scene_of([can] * 120)
 
 

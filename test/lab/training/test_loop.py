@@ -10,7 +10,7 @@ import torch
 
 from sparse_recon.errors import ConfigError, ErrorCode, FileError, ModelError
 from sparse_recon.lab.training.checkpoints import MODEL_FILE, STATE_FILE, read_state
-from sparse_recon.lab.training.loop import HELD_OUT_FILE, METRICS_FILE, Run, rate_share
+from sparse_recon.lab.training.loop import HELD_OUT_FILE, METRICS_FILE, Run, learning_rate_factor
 
 
 def curve(folder) -> list[tuple[str, str]]:
@@ -64,16 +64,16 @@ def test_averaged_weights_leave_as_half_precision(whole):
 
 
 def test_begins_with_the_weights_of_an_earlier_run(data, config, whole, tmp_path):
-    run = Run(config, data, tmp_path / "next", resume=False, begin_from=whole / MODEL_FILE)
+    run = Run(config, data, tmp_path / "next", resume=False, initial_weights=whole / MODEL_FILE)
 
     tensors, _ = read_state(whole / MODEL_FILE)
     assert all(torch.equal(w, tensors[name].float()) for name, w in run.net.state_dict().items())
-    assert all(torch.equal(run.average[name], w) for name, w in run.net.state_dict().items())
+    assert all(torch.equal(run.ema_weights[name], w) for name, w in run.net.state_dict().items())
     run.train()
     assert len(curve(tmp_path / "next")) == config.steps
     larger = replace(config, model=replace(config.model, blocks=config.model.blocks + 1))
     with pytest.raises(ConfigError, match="this run's network is"):
-        Run(larger, data, tmp_path / "other", resume=False, begin_from=whole / MODEL_FILE)
+        Run(larger, data, tmp_path / "other", resume=False, initial_weights=whole / MODEL_FILE)
 
 
 def test_other_parameters_than_it_was_begun_with_are_refused(data, config, whole):
@@ -82,7 +82,7 @@ def test_other_parameters_than_it_was_begun_with_are_refused(data, config, whole
 
 
 def test_nothing_to_resume(data, config, tmp_path):
-    with pytest.raises(FileError, match="no checkpoint") as caught:
+    with pytest.raises(FileError, match="not a checkpoint") as caught:
         Run(config, data, tmp_path, resume=True)
     assert caught.value.code == ErrorCode.INPUT_MISSING
 
@@ -96,7 +96,7 @@ def test_gate_stops_a_run_that_is_worse_than_carve(data, config, tmp_path):
     run = Run(replace(config, gate_step=1, learning_rate=1.0), data, tmp_path, resume=False)
     with torch.no_grad():
         run.net.out.bias[:8] = 3.0
-        run.average["out.bias"][:8] = 3.0
+        run.ema_weights["out.bias"][:8] = 3.0
     with pytest.raises(ModelError, match="gate") as caught:
         run.train()
     assert caught.value.code == ErrorCode.MODEL_FAILED
@@ -115,6 +115,6 @@ def test_loss_that_is_no_number_stops_the_run(data, config, tmp_path):
 
 def test_rate_rises_stays_and_falls(config):
     run = replace(config, steps=100, warmup_steps=10, cooldown_share=0.2)
-    assert rate_share(0, run) == pytest.approx(0.1)
-    assert rate_share(50, run) == 1.0
-    assert rate_share(90, run) == pytest.approx(0.5)
+    assert learning_rate_factor(0, run) == pytest.approx(0.1)
+    assert learning_rate_factor(50, run) == 1.0
+    assert learning_rate_factor(90, run) == pytest.approx(0.5)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sparse_recon.complete.carve import CarveCompleter
-from sparse_recon.complete.compact.volumes import CHANNELS, LEVELS, REACH_VOXELS, evidence_volumes
+from sparse_recon.complete.compact.volumes import CHANNELS, CLIP_VOXELS, QUANTISATION_LEVELS, evidence_volumes
 from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.evidence import VoxelState
@@ -24,7 +24,7 @@ from sparse_recon.lab.training.scenes import draw_scene, take
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
 
-UNIT = REACH_VOXELS / LEVELS
+UNIT = CLIP_VOXELS / QUANTISATION_LEVELS
 
 
 def test_same_seed_and_number_give_the_same_bytes(samples):
@@ -60,7 +60,7 @@ def test_measured_surface_is_the_true_one(samples):
     channel = dict(zip(CHANNELS, samples[0].volumes.astype(np.float32), strict=True))
     measured = channel["weight"] > 0
     assert measured.sum() > 300
-    error = np.abs(3 * channel["tsdf"] / LEVELS - samples[0].target * UNIT)[measured]
+    error = np.abs(3 * channel["tsdf"] / QUANTISATION_LEVELS - samples[0].target * UNIT)[measured]
     assert np.median(error) < 1.0  # voxels
 
 

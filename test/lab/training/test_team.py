@@ -19,8 +19,8 @@ NETWORK = ["model.fine_width=8", "model.middle_width=8", "model.width=64", "mode
 def test_one_alone_is_a_team_whose_mean_is_its_own(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     team, gradient = Team("cpu"), torch.tensor([1.0, 2.0])
-    team.average([gradient])
-    assert team.leads and team.count == 1 and gradient.tolist() == [1.0, 2.0]
+    team.all_reduce_mean([gradient])
+    assert team.is_main_process and team.count == 1 and gradient.tolist() == [1.0, 2.0]
 
 
 def test_two_devices_see_twice_as_many_samples_and_write_once(data, tmp_path):
