@@ -78,7 +78,7 @@ def test_any_field_gives_a_closed_manifold(seed):
 
 
 def test_field_without_inside_is_refused():
-    with pytest.raises(MeshError, match="no inside") as caught:
+    with pytest.raises(MeshError, match="positive everywhere") as caught:
         isosurface(np.full(GRID.shape, 0.01, np.float32), GRID)
     assert caught.value.code == ErrorCode.MESH_INVALID
 
