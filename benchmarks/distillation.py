@@ -40,11 +40,11 @@ from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.fuse.radiance.agreement import NAMES, WITH_PICTURES, WITHOUT_PICTURES, doubts
-from sparse_recon.fuse.radiance.cameras import random_eyes, towards_origin
 from sparse_recon.fuse.radiance.depth import Placed, depth_cameras, depth_views, read_depth
 from sparse_recon.fuse.radiance.distill import Distillation
 from sparse_recon.fuse.radiance.fit import fit
 from sparse_recon.fuse.radiance.rays import square_camera
+from sparse_recon.fuse.radiance.viewpoints import random_viewpoints, towards_origin
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.lab.evaluate.metrics.calibration import expected_calibration_error, reliability
@@ -200,7 +200,7 @@ def distilled(
     for iteration in range(config.iterations):
         distillation.iterate(iteration)
     seconds = time.perf_counter() - started
-    eyes = random_eyes(HELD_OUT, RADIUS, HEIGHT, torch.Generator().manual_seed(99))
+    eyes = random_viewpoints(HELD_OUT, RADIUS, HEIGHT, torch.Generator().manual_seed(99))
     psnr, shown = [], []
     with torch.no_grad():
         for T in towards_origin(eyes):

@@ -255,9 +255,9 @@ def _write(results: Results, args: argparse.Namespace) -> None:
     write_table(results, args.out / TABLE)
     written = [FILE_NAME, TABLE]
     if not args.no_pictures:
+        from sparse_recon.lab.evaluate.contact_sheet import write_sheet
         from sparse_recon.lab.evaluate.plots import write_plots
         from sparse_recon.lab.evaluate.runner import EXAMPLES
-        from sparse_recon.lab.evaluate.sheet import write_sheet
 
         written += [p.name for p in write_plots(results, args.out)]
         method = _sheet_method(args, _config(args).model)

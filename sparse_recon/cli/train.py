@@ -117,8 +117,8 @@ def _scans(args: argparse.Namespace, config: TrainingConfig) -> tuple[Path, ...]
 
 
 def _sheet(args: argparse.Namespace) -> dict[str, Any]:
+    from sparse_recon.lab.training.sample_sheet import write_sheet
     from sparse_recon.lab.training.shards import list_samples, read_sample, shard_paths
-    from sparse_recon.lab.training.sheet import write_sheet
 
     stored = list_samples(shard_paths(args.data))
     if not stored:

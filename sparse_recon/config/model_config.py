@@ -1,4 +1,4 @@
-"""Parameters of models, and of the fields that are made of their pictures; `config` has all others."""
+"""Parameters of models, and of the fields that are made of their images; `config` has all others."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class CompactConfig(Checked):
 
 @dataclass(frozen=True)
 class Zero123Config(Checked):
-    """Zero-1-to-3, one picture and a camera move to the moved picture."""
+    """Zero-1-to-3, one image and a camera move to the moved image."""
 
     weights: str = field(
         default="",
@@ -150,7 +150,7 @@ class Zero123Config(Checked):
 
 @dataclass(frozen=True)
 class FitConfig(Checked):
-    """A radiance field fitted to imagined pictures that have no depth."""
+    """A radiance field fitted to generated views that have no depth."""
 
     iterations: int = field(
         default=300,
@@ -192,7 +192,7 @@ class FitConfig(Checked):
 
 @dataclass(frozen=True)
 class DistillConfig(Checked):
-    """A radiance field distilled from a model of pictures; defaults as Zero-1-to-3 publishes them."""
+    """A radiance field distilled from a model of images; defaults as Zero-1-to-3 publishes them."""
 
     iterations: int = field(
         default=10_000,

@@ -54,7 +54,7 @@ class Bounds:
             free |= outside_hull
         free[[0, -1]] = free[:, [0, -1]] = free[:, :, [0, -1]] = True
         checkpoint()
-        lower = carved_sdf(free, margin, voxel)
+        lower = free_space_sdf(free, margin, voxel)
         support_z_m = evidence.object_frame.support_z_m
         if support_z_m is not None:
             # Nothing of the object is below what it stands on.
@@ -70,7 +70,7 @@ class Bounds:
         return np.clip(sdf_m, self.lower_m, self.upper_m)
 
 
-def carved_sdf(free: Bool, margin_m: Float32, voxel_m: float) -> Float32:
+def free_space_sdf(free: Bool, margin_m: Float32, voxel_m: float) -> Float32:
     """Signed distance, (X, Y, Z) float32 metres, of the space that is not free; `margin_m` refines it near the rim."""
     import edt
 

@@ -21,8 +21,8 @@ from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, T
 from sparse_recon.types import Float32, Float64, Frame, Int32
 
 Stream = Literal["color", "depth", "labels"]
-_MAX_TEXT = 1000  # of a rejection: messages quote what they were given
-_WORTH_WAITING = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
+_MAX_MESSAGE_LENGTH = 1000  # of a rejection: messages quote what they were given
+_RETRYABLE_CODES = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class _Posed:
+class _PosedCandidate:
     """A candidate with all that is needed to decode it."""
 
     color: PinholeCamera
@@ -84,7 +84,7 @@ class FrameAssembler:
         self._config = config or AssemblyConfig()
         self.depth = depth or DepthConfig()
         self._cameras = {streams.name: CameraInput(streams, self._config) for streams in cameras}
-        self._asked_world = world_frame
+        self._configured_world = world_frame
         self.transforms: TransformSource = transforms or TransformTree(
             history_s=self._config.history_s, max_gap_s=self._config.max_gap_s
         )
@@ -166,11 +166,11 @@ class FrameAssembler:
         until the list is empty. With `settle` no later image is waited for, as when none came for a while; frames still
         wait for their transforms and camera infos.
         """
-        return self._some(self._complete(settle=settle))
+        return self._limited(self._complete(settle=settle))
 
     def flush(self) -> list[Frame]:
         """Return frames that can be made without any further message, one at most with `wanted`; reject the others."""
-        return self._some(self._complete(settle=True, finish=True))
+        return self._limited(self._complete(settle=True, finish=True))
 
     def restart(self) -> None:
         """Begin anew as after a jump back in time; static transforms and calibrations stay."""
@@ -198,34 +198,34 @@ class FrameAssembler:
         """Stamp of the newest image since the last restart; 0 before there is one."""
         return self._newest_ns
 
-    def _some(self, frames: Iterator[Frame]) -> list[Frame]:
+    def _limited(self, frames: Iterator[Frame]) -> list[Frame]:
         return list(frames if self._wanted is None else islice(frames, 1))
 
     def _complete(self, settle: bool, finish: bool = False) -> Iterator[Frame]:
         self._collect(settle)
         while self._waiting:
-            head = self._head()
-            late = finish or self._overdue(head)
-            if not late and not settle and self._earlier_may_come(head.stamp_ns):
+            candidate = self._next_candidate()
+            late = finish or self._overdue(candidate)
+            if not late and not settle and self._earlier_may_come(candidate.stamp_ns):
                 return
             frame: Frame | None = None
             try:
-                posed = self._posed(head, self._cameras[head.camera], late, settle)
+                posed = self._posed(candidate, self._cameras[candidate.camera], late, settle)
                 if posed is None:
                     return
-                if self._wanted is None or self._wanted(head.camera, posed.T_world_cam, head.stamp_ns):
-                    frame = self._decoded(head, posed)
+                if self._wanted is None or self._wanted(candidate.camera, posed.T_world_cam, candidate.stamp_ns):
+                    frame = self._decoded(candidate, posed)
                 else:
                     self.unneeded += 1
             except (InputError, TransformError) as error:
-                self._reject(error.code, error.message, head.camera, head.stamp_ns)
-            self._waiting.remove(head)
+                self._reject(error.code, error.message, candidate.camera, candidate.stamp_ns)
+            self._waiting.remove(candidate)
             if frame is not None:
                 self.frames_made += 1
                 self._last_emitted_ns = frame.stamp_ns
                 yield frame
 
-    def _head(self) -> _Candidate:
+    def _next_candidate(self) -> _Candidate:
         """Return the oldest frame; a camera without calibration does not hold up the others."""
         oldest = self._waiting[0]
         if self._overdue(oldest) or self._cameras[oldest.camera].calibrated:
@@ -238,7 +238,7 @@ class FrameAssembler:
 
     def _collect(self, settle: bool) -> None:
         for name, camera in self._cameras.items():
-            for match in camera.matcher.decided(finish=settle):
+            for match in camera.matcher.matched(finish=settle):
                 if isinstance(match, Unmatched):
                     stamp_ns = match.message.stamp_ns
                     text = (
@@ -264,7 +264,7 @@ class FrameAssembler:
         newest = [camera.matcher.newest_ns("color") for camera in self._cameras.values()]
         return any(ns is not None and ns < stamp_ns for ns in newest)
 
-    def _posed(self, candidate: _Candidate, camera: CameraInput, late: bool, settle: bool) -> _Posed | None:
+    def _posed(self, candidate: _Candidate, camera: CameraInput, late: bool, settle: bool) -> _PosedCandidate | None:
         """Return the cameras and poses of a frame, or None while waiting may help."""
         color = candidate.parts["color"]
         pinhole, depth_pinhole = camera.color.at(color.stamp_ns), camera.depth.at(color.stamp_ns)
@@ -281,12 +281,12 @@ class FrameAssembler:
             if depth is not None and camera.streams.depth_info and depth.frame_id != color.frame_id:
                 T_color_depth = self.transforms.lookup(color.frame_id, depth.frame_id, depth.stamp_ns)
         except TransformError as error:
-            if late or error.code not in _WORTH_WAITING or self._hopeless(color, error):
+            if late or error.code not in _RETRYABLE_CODES or self._is_permanent(color, error):
                 raise
             return None
-        return _Posed(pinhole, depth_pinhole, T_world_cam, T_color_depth)
+        return _PosedCandidate(pinhole, depth_pinhole, T_world_cam, T_color_depth)
 
-    def _decoded(self, candidate: _Candidate, posed: _Posed) -> Frame:
+    def _decoded(self, candidate: _Candidate, posed: _PosedCandidate) -> Frame:
         color, depth = candidate.parts["color"], candidate.parts.get("depth")
         size = posed.color.size
         rgb = posed.color.undistorted(color_image(color.content, size), smooth=True)
@@ -304,7 +304,7 @@ class FrameAssembler:
         Static transforms come first at the start and after a jump: a root above nothing that moves is believed only
         after a moment without anything above it.
         """
-        if self._asked_world:
+        if self._configured_world:
             return
         if self.world_frame and late and self.world_frame not in self.transforms.frames():
             self._move_world("")
@@ -328,7 +328,7 @@ class FrameAssembler:
         self.world_frame = world_frame
         self.restarts += 1
 
-    def _hopeless(self, color: Stamped, error: TransformError) -> bool:
+    def _is_permanent(self, color: Stamped, error: TransformError) -> bool:
         """Return whether the stamp lies before the transforms, where nothing newer helps."""
         covered = self.transforms.covers(self.world_frame, color.frame_id, color.stamp_ns)
         return error.code is ErrorCode.TF_EXTRAPOLATION and covered
@@ -354,7 +354,7 @@ class FrameAssembler:
         return depth_m
 
     def _reject(self, code: ErrorCode, message: str, camera: str, stamp_ns: int) -> Rejection:
-        text = message if len(message) <= _MAX_TEXT else f"{message[:_MAX_TEXT]} ..."
+        text = message if len(message) <= _MAX_MESSAGE_LENGTH else f"{message[:_MAX_MESSAGE_LENGTH]} ..."
         rejection = Rejection(code, text, camera, stamp_ns)
         self.rejections.append(rejection)
         self.counts[code] += 1

@@ -20,7 +20,7 @@ _JPEG, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_TABLES = {0xC4, 0xCC, *range(0xDB, 0xF0), 0xFE}
 _MAX_SEGMENTS, _MAX_SCANS = 1000, 100  # cameras write some ten of either
-_MOST_PIXELS_OF_A_BYTE = 8 * 1032  # black and white PNG; deflate packs 1032 bytes into one
+_MAX_PIXELS_PER_BYTE = 8 * 1032  # black and white PNG; deflate packs 1032 bytes into one
 
 
 def decoded(data: memoryview, format_: str, flags: int, size: Size | None) -> npt.NDArray[np.integer]:
@@ -40,23 +40,23 @@ def decoded(data: memoryview, format_: str, flags: int, size: Size | None) -> np
     """
     import cv2
 
-    stated = _stated_size(data)
-    if stated is None:
+    declared = _declared_size(data)
+    if declared is None:
         raise InputError(
             ErrorCode.ENCODING_UNSUPPORTED,
             f"compressed image of format {quoted(format_)} starts with {bytes(data[:4])!r}; accepted are PNG and JPEG",
         )
-    check_stated_size("compressed image", stated, size)
+    check_declared_size("compressed image", declared, size)
     scans = bytes(data).count(_JPEG_SCAN) if data[:2] == _JPEG else 0
-    if stated[0] * stated[1] > _MOST_PIXELS_OF_A_BYTE * len(data) or scans > _MAX_SCANS:
+    if declared[0] * declared[1] > _MAX_PIXELS_PER_BYTE * len(data) or scans > _MAX_SCANS:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,
-            f"compressed image states {stated[0]}x{stated[1]} pixels and has {len(data)} bytes: it is truncated or "
+            f"compressed image states {declared[0]}x{declared[1]} pixels and has {len(data)} bytes: it is truncated or "
             "malicious; check its publisher",
         )
-    whole = _needed_chunks(data) if data[:8] == PNG else data
+    complete_file = _critical_chunks(data) if data[:8] == PNG else data
     try:
-        image = cv2.imdecode(np.frombuffer(whole, np.uint8), flags) if whole else None
+        image = cv2.imdecode(np.frombuffer(complete_file, np.uint8), flags) if complete_file else None
     except cv2.error:
         image = None
     if image is None:
@@ -68,7 +68,7 @@ def decoded(data: memoryview, format_: str, flags: int, size: Size | None) -> np
     return cast("npt.NDArray[np.integer]", image)
 
 
-def _needed_chunks(data: memoryview) -> bytes:
+def _critical_chunks(data: memoryview) -> bytes:
     """Return a PNG with nothing but its image; empty if a chunk does not end within the data.
 
     OpenCV gives each chunk the memory that its length states, before it looks for it, and unpacks profiles and texts.
@@ -89,14 +89,14 @@ def _needed_chunks(data: memoryview) -> bytes:
     return b""
 
 
-def check_stated_size(what: str, stated: Size, size: Size | None) -> None:
+def check_declared_size(what: str, declared: Size, size: Size | None) -> None:
     """Refuse a size that no image has, or another one than wanted; raises InputError SIZE_MISMATCH."""
-    width, height = stated
+    width, height = declared
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise InputError(
             ErrorCode.SIZE_MISMATCH, f"{what} states {width}x{height} pixels, accepted are 1 to {MAX_PIXELS}"
         )
-    if size is not None and stated != size:
+    if size is not None and declared != size:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,
             f"{what} is {width}x{height} and camera info says {size[0]}x{size[1]}; "
@@ -104,7 +104,7 @@ def check_stated_size(what: str, stated: Size, size: Size | None) -> None:
         )
 
 
-def _stated_size(data: memoryview) -> Size | None:
+def _declared_size(data: memoryview) -> Size | None:
     """Return the (width, height) that a PNG or JPEG states; (0, 0) when its header is cut; None for other files.
 
     What decoders might read in another way counts as cut.

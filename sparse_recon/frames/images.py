@@ -158,7 +158,7 @@ def label_image(image: Image | LabelBoxes, size: Size | None = None) -> Int32:
         ENCODING_UNSUPPORTED, or SIZE_MISMATCH where header and data contradict each other.
     """
     if isinstance(image, LabelBoxes):
-        return _drawn(image, size)
+        return _rasterised(image, size)
     if isinstance(image, RawImage):
         dtype = _accepted(image.encoding, _LABELS, "label")
         return _pixels(image, np.dtype(dtype), 1).astype(np.int32)
@@ -179,7 +179,7 @@ def _is_png(image: CompressedImage) -> bool:
     return _bytes(image.data)[:8] == PNG
 
 
-def _drawn(boxes: LabelBoxes, size: Size | None) -> Int32:
+def _rasterised(boxes: LabelBoxes, size: Size | None) -> Int32:
     if size is None or len(boxes.boxes) > MAX_BOXES:
         raise InputError(
             ErrorCode.SIZE_MISMATCH,

@@ -57,7 +57,7 @@ class StampMatcher:
         if stream != self._lead and len(queue) > self._capacity:
             queue.popleft()
 
-    def decided(self, *, finish: bool = False) -> Iterator[dict[str, Stamped] | Unmatched]:
+    def matched(self, *, finish: bool = False) -> Iterator[dict[str, Stamped] | Unmatched]:
         """Yield matches and failures of the leading stream in stamp order; with `finish`, wait for nothing more."""
         lead = self._queues[self._lead]
         while lead:

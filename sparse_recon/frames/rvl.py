@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.frames.compressed import Size, check_stated_size
+from sparse_recon.frames.compressed import Size, check_declared_size
 
 # A pixel takes at most 8 groups of half a byte: two run lengths and a difference of 17 bits.
-_MOST_BYTES_OF_A_PIXEL = 4
+_MAX_BYTES_PER_PIXEL = 4
 
 
 def decode_rvl(payload: memoryview, size: Size | None = None) -> npt.NDArray[np.uint16]:
@@ -30,9 +30,9 @@ def decode_rvl(payload: memoryview, size: Size | None = None) -> npt.NDArray[np.
         SIZE_MISMATCH if the stated size is impossible or not `size`, or the words end before the image is full.
     """
     width, height = struct.unpack_from("<ii", payload) if len(payload) >= 8 else (0, 0)
-    check_stated_size("RVL depth", (width, height), size)
+    check_declared_size("RVL depth", (width, height), size)
     pixels = width * height
-    values = _values(payload[8 : 16 + _MOST_BYTES_OF_A_PIXEL * pixels])
+    values = _values(payload[8 : 16 + _MAX_BYTES_PER_PIXEL * pixels])
     filled, at = 0, 0
     runs: list[tuple[int, int, int]] = []  # first value, first pixel, length
     while filled < pixels and at + 2 <= len(values):

@@ -20,7 +20,7 @@ _Pixels = TypeVar("_Pixels", bound=np.generic)
 # Of the longer side of the sensor: beyond an angle of view of 179 degrees, or below a minute of arc, is no camera.
 _FOCAL_RANGE, _FARTHEST_CENTRE = (5e-3, 5e3), 1e2
 # Of both images: what depth pixels may cover when they are carried over to colour pixels.
-_MOST_COVERED = 16
+_MAX_FOOTPRINT_PX = 16
 _MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 
 
@@ -80,7 +80,7 @@ class PinholeCamera:
             raise InputError(ErrorCode.INTRINSICS_INVALID, f"{name}: CameraInfo.k has {K.size} numbers, it must have 9")
         full = CameraIntrinsics(int(info.width), int(info.height), K.reshape(3, 3))
         _check_plausible(full, name)
-        self.intrinsics = _as_delivered(full, info, name)
+        self.intrinsics = _with_roi_and_binning(full, info, name)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -131,13 +131,13 @@ class PinholeCamera:
         return out.astype(image.dtype, copy=False)
 
 
-def resampled(image: npt.NDArray[_Pixels], camera: CameraIntrinsics, wanted: CameraIntrinsics) -> npt.NDArray[_Pixels]:
-    """Return (H, W) nearest pixels of `image`, as `wanted` sees them from the same optical centre and direction.
+def resampled(image: npt.NDArray[_Pixels], camera: CameraIntrinsics, target: CameraIntrinsics) -> npt.NDArray[_Pixels]:
+    """Return (H, W) nearest pixels of `image`, as `target` sees them from the same optical centre and direction.
 
     Pixels that `camera` does not see are NaN, or 0 in images of integers.
     """
-    u = np.rint((np.arange(wanted.width) - wanted.cx) / wanted.fx * camera.fx + camera.cx).astype(np.int64)
-    v = np.rint((np.arange(wanted.height) - wanted.cy) / wanted.fy * camera.fy + camera.cy).astype(np.int64)
+    u = np.rint((np.arange(target.width) - target.cx) / target.fx * camera.fx + camera.cx).astype(np.int64)
+    v = np.rint((np.arange(target.height) - target.cy) / target.fy * camera.fy + camera.cy).astype(np.int64)
     out = image[np.clip(v, 0, camera.height - 1)[:, None], np.clip(u, 0, camera.width - 1)[None, :]]
     outside = ((v < 0) | (v >= camera.height))[:, None] | ((u < 0) | (u >= camera.width))[None, :]
     out[outside] = np.nan if image.dtype.kind == "f" else 0
@@ -145,7 +145,7 @@ def resampled(image: npt.NDArray[_Pixels], camera: CameraIntrinsics, wanted: Cam
 
 
 def registered_depth(
-    depth_m: Float32, camera: CameraIntrinsics, wanted: CameraIntrinsics, T_wanted_camera: Float64
+    depth_m: Float32, camera: CameraIntrinsics, target: CameraIntrinsics, T_target_camera: Float64
 ) -> Float32:
     """Return the depth image that another camera would have taken of the same surface.
 
@@ -155,37 +155,37 @@ def registered_depth(
     Parameters
     ----------
     depth_m : (H, W) float32, metres along z of `camera`, NaN invalid.
-    camera, wanted : intrinsics of the depth camera, and of the (colour) camera that it is registered to.
-    T_wanted_camera : (4, 4), maps points of the depth camera into the wanted one.
+    camera, target : intrinsics of the depth camera, and of the (colour) camera that it is registered to.
+    T_target_camera : (4, 4), maps points of the depth camera into the wanted one.
 
     Returns
     -------
-    (H', W') float32 of the size of `wanted`, metres along its z.
+    (H', W') float32 of the size of `target`, metres along its z.
 
     Raises
     ------
     InputError
-        INTRINSICS_INVALID if the pixels of `camera` are so much larger than those of `wanted` that they would cover its
+        INTRINSICS_INVALID if the pixels of `camera` are so much larger than those of `target` that they would cover its
         image many times over.
     """
-    points = transform_points(T_wanted_camera, unproject_depth(depth_m, camera))
+    points = transform_points(T_target_camera, unproject_depth(depth_m, camera))
     points = points[points[:, 2] > 1e-3]
     points = points[np.argsort(-points[:, 2], kind="stable")]  # nearest last: the last one written stays
     z = points[:, 2]
-    u = points[:, 0] / z * np.float32(wanted.fx) + np.float32(wanted.cx)
-    v = points[:, 1] / z * np.float32(wanted.fy) + np.float32(wanted.cy)
-    across, down = (max(1, math.ceil(a / b - 0.01)) for a, b in ((wanted.fx, camera.fx), (wanted.fy, camera.fy)))
-    if len(z) * across * down > _MOST_COVERED * (depth_m.size + wanted.width * wanted.height):
+    u = points[:, 0] / z * np.float32(target.fx) + np.float32(target.cx)
+    v = points[:, 1] / z * np.float32(target.fy) + np.float32(target.cy)
+    across, down = (max(1, math.ceil(a / b - 0.01)) for a, b in ((target.fx, camera.fx), (target.fy, camera.fy)))
+    if len(z) * across * down > _MAX_FOOTPRINT_PX * (depth_m.size + target.width * target.height):
         raise InputError(
             ErrorCode.INTRINSICS_INVALID,
             f"a pixel of the depth camera (fx={camera.fx:g}, fy={camera.fy:g}) covers {across}x{down} of the colour "
-            f"camera (fx={wanted.fx:g}, fy={wanted.fy:g}); check both camera infos",
+            f"camera (fx={target.fx:g}, fy={target.fy:g}); check both camera infos",
         )
     du, dv = np.meshgrid(np.arange(across), np.arange(down))
     columns = np.rint(u - (across - 1) / 2).astype(np.int64)[:, None] + du.ravel()
     rows = np.rint(v - (down - 1) / 2).astype(np.int64)[:, None] + dv.ravel()
-    inside = (columns >= 0) & (columns < wanted.width) & (rows >= 0) & (rows < wanted.height)
-    out = np.full((wanted.height, wanted.width), np.nan, dtype=np.float32)
+    inside = (columns >= 0) & (columns < target.width) & (rows >= 0) & (rows < target.height)
+    out = np.full((target.height, target.width), np.nan, dtype=np.float32)
     out[rows[inside], columns[inside]] = np.broadcast_to(z[:, None], inside.shape)[inside]
     return out
 
@@ -217,7 +217,7 @@ def _coefficients(info: CameraInfo, name: str) -> Float64:
     return D
 
 
-def _as_delivered(full: CameraIntrinsics, info: CameraInfo, name: str) -> CameraIntrinsics:
+def _with_roi_and_binning(full: CameraIntrinsics, info: CameraInfo, name: str) -> CameraIntrinsics:
     """Return the camera of the image after region of interest and binning, which CameraInfo gives for the sensor."""
     x, y, width, height = (int(v) for v in info.roi)
     camera = full

@@ -41,7 +41,7 @@ class BlendedField:
 def fine_grid(surface: SurfaceField, coarse: VoxelGrid, points_obj: Float32, config: EvidenceConfig) -> VoxelGrid:
     """Return the final grid: the block that holds the imagined solid and all that was measured, with a rim.
 
-    Voxels have the wished size, or larger ones where `fine_grid` of them would not span the block.
+    Voxels have the target size; larger ones where `fine_grid` of them would not span the block.
     """
     index = np.argwhere(surface.sdf_m < 0).astype(np.float64)
     corners = coarse.points(index) if len(index) else np.zeros((0, 3))
@@ -69,15 +69,15 @@ def blend(
     """
     from scipy.ndimage import gaussian_filter
 
-    imagined = coarse.resample(surface.sdf_m, evidence.grid)
+    generated = coarse.resample(surface.sdf_m, evidence.grid)
     checkpoint()
     measured, observed = _measured(evidence)
     checkpoint()
-    sdf = observed * measured + (1.0 - observed) * imagined
+    sdf = observed * measured + (1.0 - observed) * generated
     sdf = bounds.project(sdf.astype(np.float32))
     checkpoint()
-    imagined_error = coarse.resample(surface.sigma_m, evidence.grid)
-    error = observed * _measurement_error(evidence) + (1.0 - observed) * gaussian_filter(imagined_error, 1.0)
+    generated_error = coarse.resample(surface.sigma_m, evidence.grid)
+    error = observed * _measurement_error(evidence) + (1.0 - observed) * gaussian_filter(generated_error, 1.0)
     return BlendedField(evidence.grid, sdf, observed, error.astype(np.float32), evidence, bounds)
 
 

@@ -22,7 +22,7 @@ from sparse_recon.fuse.mesh import (
     solid,
     triangles,
     without_coincident,
-    without_crumbs,
+    without_small_components,
 )
 from sparse_recon.fuse.surface_points import sample_surface, scattered, upright_box
 from sparse_recon.geometry.poses import transform_points
@@ -172,7 +172,7 @@ def _closed_surface(
     checkpoint(what)
     vertices, faces = isosurface(sdf_m, field.grid)
     checkpoint(what)
-    vertices, faces = without_crumbs(vertices, faces, config.min_component)
+    vertices, faces = without_small_components(vertices, faces, config.min_component)
     checkpoint(what)
     fine = solid(vertices, faces, what)
     checkpoint(what)

@@ -73,7 +73,7 @@ def solid(vertices: Float32, faces: Int32, what: str) -> Any:
     return manifold
 
 
-def without_crumbs(vertices: Float32, faces: Int32, min_component: float) -> tuple[Float32, Int32]:
+def without_small_components(vertices: Float32, faces: Int32, min_component: float) -> tuple[Float32, Int32]:
     """Keep the connected parts that hold at least `min_component` of the volume.
 
     Closed-in cavities are parts of negative volume and go too: no robot can touch their surface.

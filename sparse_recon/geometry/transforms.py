@@ -21,8 +21,8 @@ from sparse_recon.types import Float64, check_pose
 # Far above what robots have; what publishes more than this must not fill memory or time.
 MAX_FRAMES, MAX_DEPTH, MAX_NAME_LENGTH = 10_000, 1000, 255
 MAX_SAMPLES = 300_000  # of all frames together
-FARTHEST_M = 1e9  # also for transforms of the earth
-_SHOWN_FRAMES = 20
+MAX_TRANSLATION_M = 1e9  # also for transforms of the earth
+_LISTED_FRAMES = 20
 
 
 class TransformSource(Protocol):
@@ -106,13 +106,13 @@ class TransformTree:
             If the matrix is not rigid or moves too far, a name is empty or too long, or the frame would be its own
             ancestor or would have too many.
         """
-        parent, child = _bare(parent), _bare(child)
+        parent, child = _without_slash(parent), _without_slash(child)
         _check_names(parent, child)
         check_pose(T_parent_child, f"transform {parent} -> {child}")
         distance_m = float(np.abs(T_parent_child[:3, 3]).max())
-        if distance_m > FARTHEST_M:
+        if distance_m > MAX_TRANSLATION_M:
             text = (
-                f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are up to {FARTHEST_M:g} "
+                f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are up to {MAX_TRANSLATION_M:g} "
                 "m: check units"
             )
             raise InputError(ErrorCode.FRAME_INVALID, text)
@@ -170,7 +170,7 @@ class TransformTree:
             TF_FRAME_UNKNOWN if a frame never appeared, TF_NOT_CONNECTED if the two have no common ancestor,
             TF_EXTRAPOLATION if the stamp lies outside the samples of a link, TF_GAP if they are too far apart there.
         """
-        target, source = _bare(target), _bare(source)
+        target, source = _without_slash(target), _without_slash(source)
         if target == source:
             return np.eye(4)
         up_source, up_target = self._chain(source), self._chain(target)
@@ -196,8 +196,8 @@ class TransformTree:
             TF_FRAME_UNKNOWN if there are no transforms or `frame` is unknown; TF_NOT_CONNECTED if roots are several.
         """
         if frame is not None:
-            self._require(_bare(frame))
-            return self._chain(_bare(frame))[-1]
+            self._require(_without_slash(frame))
+            return self._chain(_without_slash(frame))[-1]
         roots = sorted({link.parent for link in self._links.values()} - self._links.keys())
         if not roots:
             raise TransformError(
@@ -207,7 +207,7 @@ class TransformTree:
         if len(roots) > 1:
             raise TransformError(
                 ErrorCode.TF_NOT_CONNECTED,
-                f"the transforms form {len(roots)} trees with roots {', '.join(roots[:_SHOWN_FRAMES])}; name one as "
+                f"the transforms form {len(roots)} trees with roots {', '.join(roots[:_LISTED_FRAMES])}; name one as "
                 "world_frame",
             )
         return roots[0]
@@ -218,12 +218,12 @@ class TransformTree:
 
     def newest_ns(self, child: str) -> int | None:
         """Return the stamp of the newest sample that moves `child`; None for static and unknown frames."""
-        link = self._links.get(_bare(child))
+        link = self._links.get(_without_slash(child))
         return None if link is None or link.static else link.samples[-1].stamp_ns
 
     def covers(self, target: str, source: str, stamp_ns: int) -> bool:
         """Return False while a later sample may still answer `lookup`: the newest one of some link is too old."""
-        up_source, up_target = self._chain(_bare(source)), self._chain(_bare(target))
+        up_source, up_target = self._chain(_without_slash(source)), self._chain(_without_slash(target))
         moving = [self._links[name] for name in set(up_source) ^ set(up_target) if name in self._links]
         return all(link.static or link.samples[-1].stamp_ns >= stamp_ns for link in moving)
 
@@ -235,7 +235,7 @@ class TransformTree:
         TransformError
             TF_FRAME_UNKNOWN if a frame never appeared.
         """
-        target, source = _bare(target), _bare(source)
+        target, source = _without_slash(target), _without_slash(source)
         for name in (source, target):
             self._require(name)
         moving = set(self._chain(source)) ^ set(self._chain(target))
@@ -250,8 +250,8 @@ class TransformTree:
     def _require(self, name: str) -> None:
         if name not in self.frames():
             frames = sorted(self.frames())
-            more = f" and {len(frames) - _SHOWN_FRAMES} more" * (len(frames) > _SHOWN_FRAMES)
-            known = ", ".join(frames[:_SHOWN_FRAMES]) + more or "none"
+            more = f" and {len(frames) - _LISTED_FRAMES} more" * (len(frames) > _LISTED_FRAMES)
+            known = ", ".join(frames[:_LISTED_FRAMES]) + more or "none"
             raise TransformError(
                 ErrorCode.TF_FRAME_UNKNOWN,
                 f"frame {name!r} does not appear in any transform; known frames: {known}; check frame_id and /tf",
@@ -277,7 +277,7 @@ class TransformTree:
         if at < len(link.samples) and link.samples[at].stamp_ns == stamp_ns:
             return link.samples[at].T
         if at in (0, len(link.samples)):
-            self._refuse_outside(child, link, stamp_ns, before=at == 0)
+            self._raise_extrapolation(child, link, stamp_ns, before=at == 0)
         earlier, later = link.samples[at - 1], link.samples[at]
         gap_ns = later.stamp_ns - earlier.stamp_ns
         if gap_ns > self._max_gap_ns:
@@ -289,7 +289,7 @@ class TransformTree:
             )
         return interpolated(earlier.T, later.T, (stamp_ns - earlier.stamp_ns) / gap_ns)
 
-    def _refuse_outside(self, child: str, link: _Link, stamp_ns: int, before: bool) -> None:
+    def _raise_extrapolation(self, child: str, link: _Link, stamp_ns: int, before: bool) -> None:
         edge_ns = link.samples[0 if before else -1].stamp_ns
         side, end = ("before", "oldest") if before else ("after", "newest")
         raise TransformError(
@@ -356,5 +356,5 @@ def _stamp(sample: _Sample) -> int:
     return sample.stamp_ns
 
 
-def _bare(frame: str) -> str:
+def _without_slash(frame: str) -> str:
     return frame.lstrip("/")

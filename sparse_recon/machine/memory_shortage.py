@@ -1,4 +1,4 @@
-"""Memory that runs out, told as an error with a code."""
+"""Memory that runs out, reported as an error with a code."""
 
 from __future__ import annotations
 

@@ -86,18 +86,18 @@ class ObjectCatalog:
     def objects(self, frames: Sequence[Frame], checkpoint: Checkpoint = lambda: None) -> list[FoundObject]:
         """Return the objects: what is in suggested boxes, else those of the label images, else clusters."""
         if not self._suggested:
-            return self._seen(frames, checkpoint)
-        self._look_at(frames, checkpoint)
+            return self._detected(frames, checkpoint)
+        self._update_scene(frames, checkpoint)
         boxes = {name: box for name, box in self._suggested.items() if self._in_region(box)}
         found = [self._in_box(box, name, checkpoint) for name, box in boxes.items()]
         return [f for f in found if f is not None]
 
-    def _seen(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
+    def _detected(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
         """Return what label images or clusters show, whatever was suggested."""
-        key = self._look_at(frames, checkpoint)
+        key = self._update_scene(frames, checkpoint)
         if key != self._found_key:
             assert self._scene is not None
-            labelled = _spread([f for f in frames if f.labels is not None], LABEL_FRAMES)
+            labelled = _evenly_sampled([f for f in frames if f.labels is not None], LABEL_FRAMES)
             if labelled and all(f.depth_m is None for f in labelled):
                 found = self._from_silhouettes(labelled, checkpoint)
             elif labelled:
@@ -126,7 +126,7 @@ class ObjectCatalog:
         named = self._suggested.get(request.object_id) or self._boxes.get(request.object_id)
         if named is not None:
             return self._boxed(named, request.object_id, frames, checkpoint)
-        find = self._seen if request.label is not None or request.object_id else self.objects
+        find = self._detected if request.label is not None or request.object_id else self.objects
         found = find(frames, checkpoint)
         if request.label is not None:
             matches = [f for f in found if f.candidate.label == request.label]
@@ -167,7 +167,7 @@ class ObjectCatalog:
             return self._scene.plane.up_world
         return self._camera_up
 
-    def _look_at(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> FrameKey:
+    def _update_scene(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> FrameKey:
         """Survey the scene anew when the frames have changed; return what identifies them."""
         key = tuple((f.camera, f.stamp_ns) for f in frames)
         if key != self._scene_key:
@@ -175,7 +175,7 @@ class ObjectCatalog:
             norm = float(np.linalg.norm(configured))
             self._camera_up = upright_in_images(frames)
             up = configured / norm if norm > 0 else None
-            sample = _spread(frames, SCENE_FRAMES)
+            sample = _evenly_sampled(frames, SCENE_FRAMES)
             self._scene = survey(sample, up, self._config.segment, self._config.seed, checkpoint)
             self._scene_key = key
         return key
@@ -267,7 +267,7 @@ class ObjectCatalog:
             )
 
     def _boxed(self, box: OrientedBox, name: str, frames: Sequence[Frame], checkpoint: Checkpoint) -> FoundObject:
-        self._look_at(frames, checkpoint)
+        self._update_scene(frames, checkpoint)
         found = self._in_box(box, name, checkpoint)
         if found is None:
             raise _nothing_in_box(box, frames)
@@ -285,7 +285,7 @@ class ObjectCatalog:
         return FoundObject(candidate, region, self._scene.plane, self.up_world())
 
 
-def _spread(frames: Sequence[Frame], most: int) -> list[Frame]:
+def _evenly_sampled(frames: Sequence[Frame], most: int) -> list[Frame]:
     """Return at most `most` frames, evenly spread over all."""
     pick = np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int))
     return [frames[i] for i in pick]

@@ -24,7 +24,7 @@ CONTENT_GAP, CONTENT_POINTS = 0.67, 10
 SKIN_TOLERANCES, SKIN_SHARE = 5.0, 0.8
 
 
-def contents(
+def contained_objects(
     points_world: Float32,
     height_m: Float32,
     up_world: Float64,
@@ -60,12 +60,12 @@ def contents(
     for k in range(int(number.max(initial=-1)) + 1):
         own = number == k
         skin = np.mean(from_wall[own] <= SKIN_TOLERANCES * config.plane_tolerance_m) > SKIN_SHARE
-        if skin or not any(stands(height[own], config.cluster_gap_m) for height in floors):
+        if skin or not any(is_on_plane(height[own], config.cluster_gap_m) for height in floors):
             number[own] = -1
     return number
 
 
-def stands(height_m: Float32, gap_m: float) -> bool:
+def is_on_plane(height_m: Float32, gap_m: float) -> bool:
     """Whether something at these heights above a floor can stand on it: not below, nor higher up than it is tall."""
     low, high = np.quantile(height_m, (0.02, 0.98))
     return bool(-gap_m < low < max(high - low, 2.0 * gap_m))

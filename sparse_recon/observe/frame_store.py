@@ -11,7 +11,7 @@ from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.machine.memory_shortage import memory_shortage
-from sparse_recon.observe.keyframes import least_useful, stands_near
+from sparse_recon.observe.keyframes import is_near_stored_pose, most_redundant
 from sparse_recon.requests import FrameReport
 from sparse_recon.types import Float32, Float64, Frame
 
@@ -58,7 +58,7 @@ class FrameStore:
             keyframes = self._config.keyframes
             fresh_ns = keyframes.refresh_s * 1e9
             fresh = [f for f in self._frames if f.camera == camera and abs(f.stamp_ns - stamp_ns) < fresh_ns]
-        return not stands_near(T_world_cam, fresh, keyframes)
+        return not is_near_stored_pose(T_world_cam, fresh, keyframes)
 
     def add(self, frame: Frame) -> FrameReport:
         """Keep a frame if it can tell anything; others go for it where the bounds say so."""
@@ -70,11 +70,11 @@ class FrameStore:
                 raise
             refusal = ErrorCode.MEMORY_BUDGET, f"{frame.camera}: memory ran out while its depth was filtered: {found}"
         with self._lock:
-            refusal = refusal or self._out_of_place(frame)
+            refusal = refusal or self._stamp_refusal(frame)
             if refusal is not None:
                 return self._report(False, *refusal)
             others = [f for f in self._frames if f.camera == frame.camera]
-            new_view = not stands_near(frame.T_world_cam, others, self._config.keyframes)
+            new_view = not is_near_stored_pose(frame.T_world_cam, others, self._config.keyframes)
             self._frames.append(frame)
             dropped = self._make_room()
             reason = f"kept; {dropped} earlier frame(s) made room" if dropped else "kept"
@@ -85,7 +85,7 @@ class FrameStore:
         with self._lock:
             before = len(self._frames)
             while len(self._frames) > 1 and sum(f.nbytes for f in self._frames) > budget_bytes:
-                del self._frames[least_useful(self._frames)]
+                del self._frames[most_redundant(self._frames)]
             return before - len(self._frames)
 
     def clear(self) -> int:
@@ -95,7 +95,7 @@ class FrameStore:
             self._frames.clear()
             return count
 
-    def _out_of_place(self, frame: Frame) -> Refusal | None:
+    def _stamp_refusal(self, frame: Frame) -> Refusal | None:
         if any(f.camera == frame.camera and f.stamp_ns == frame.stamp_ns for f in self._frames):
             return ErrorCode.STAMP_ORDER, f"{frame.camera} already gave a frame with stamp {frame.stamp_ns} ns"
         oldest_ns = self._oldest_allowed_ns()
@@ -115,7 +115,7 @@ class FrameStore:
         oldest_ns = self._oldest_allowed_ns()
         self._frames = [f for f in self._frames if f.stamp_ns >= oldest_ns]
         while len(self._frames) > keyframes.max_frames:
-            del self._frames[least_useful(self._frames)]
+            del self._frames[most_redundant(self._frames)]
         aged_or_many = before - len(self._frames)
         return aged_or_many + self.shrink(keyframes.frame_budget_bytes)
 

@@ -16,25 +16,25 @@ NEW_DIRECTION_RAD = np.deg2rad(30.0)
 
 
 @dataclass(frozen=True, eq=False)
-class SeenObject:
+class ObjectObservation:
     """What one frame shows of an object.
 
     Attributes
     ----------
-    cells : (K,) int64 sorted keys of the object's voxels that the frame sees.
+    visible_voxels : (K,) int64 sorted keys of the object's voxels that the frame sees.
     direction_world : (3,) unit vector from the object to the camera.
     sharpness : relative sharpness of the colour image, 0 to 1.
     """
 
     frame: Frame
     mask: Bool
-    cells: npt.NDArray[np.int64]
+    visible_voxels: npt.NDArray[np.int64]
     direction_world: Float64
     sharpness: float
 
 
-def choose(
-    seen: Sequence[SeenObject],
+def select_keyframes(
+    seen: Sequence[ObjectObservation],
     max_views: int,
     config: KeyframeConfig,
     checkpoint: Callable[[], None] = lambda: None,
@@ -45,27 +45,29 @@ def choose(
     both weighted by sharpness; choosing ends when a further frame adds less than `min_gain`. A frame without depth is
     never the first where another has depth: without it the object's size and place are unknown.
     """
-    whole = len(np.unique(np.concatenate([s.cells for s in seen]))) if seen else 0
+    total_voxels = len(np.unique(np.concatenate([s.visible_voxels for s in seen]))) if seen else 0
     chosen: list[int] = []
     covered = np.zeros(0, np.int64)
     while len(chosen) < min(max_views, len(seen)):
         checkpoint()
         gains = [
-            -1.0 if i in chosen else _gain(s, covered, whole, [seen[c].direction_world for c in chosen])
+            -1.0 if i in chosen else _gain(s, covered, total_voxels, [seen[c].direction_world for c in chosen])
             for i, s in enumerate(seen)
         ]
-        if not chosen and whole:
-            gains = [g if len(s.cells) else -1.0 for g, s in zip(gains, seen, strict=True)]
+        if not chosen and total_voxels:
+            gains = [g if len(s.visible_voxels) else -1.0 for g, s in zip(gains, seen, strict=True)]
         best = int(np.argmax(gains))
         if gains[best] < (config.min_gain if chosen else 0.0):
             break
         chosen.append(best)
-        covered = np.union1d(covered, seen[best].cells)
+        covered = np.union1d(covered, seen[best].visible_voxels)
     return chosen
 
 
-def _gain(s: SeenObject, covered: npt.NDArray[np.int64], whole: int, directions: Sequence[Float64]) -> float:
-    new = len(np.setdiff1d(s.cells, covered, assume_unique=True)) / max(whole, 1)
+def _gain(
+    s: ObjectObservation, covered: npt.NDArray[np.int64], total_voxels: int, directions: Sequence[Float64]
+) -> float:
+    new = len(np.setdiff1d(s.visible_voxels, covered, assume_unique=True)) / max(total_voxels, 1)
     angle = min((float(np.arccos(np.clip(s.direction_world @ d, -1, 1))) for d in directions), default=np.pi)
     return (0.5 + 0.5 * s.sharpness) * (new + 0.25 * min(angle / NEW_DIRECTION_RAD, 1.0))
 
@@ -82,7 +84,7 @@ def sharpness(rgb: npt.NDArray[np.uint8], mask: Bool) -> float:
     return float(laplacian[mask[window]].var())
 
 
-def stands_near(T_world_cam: Float64, frames: Sequence[Frame], config: KeyframeConfig) -> bool:
+def is_near_stored_pose(T_world_cam: Float64, frames: Sequence[Frame], config: KeyframeConfig) -> bool:
     """Return whether a camera stands within `min_move_m` and `min_turn_deg` of where one of the frames was taken."""
     if not frames:
         return False
@@ -93,7 +95,7 @@ def stands_near(T_world_cam: Float64, frames: Sequence[Frame], config: KeyframeC
     return bool(np.any((move_m < config.min_move_m) & (turn_deg < config.min_turn_deg)))
 
 
-def least_useful(frames: Sequence[Frame]) -> int:
+def most_redundant(frames: Sequence[Frame]) -> int:
     """Return the index of the frame to drop first: the older of the two that look from the most similar pose.
 
     One metre of translation weighs as much as one radian of rotation. The newest frame is never dropped.

@@ -16,9 +16,9 @@ from sparse_recon.observe.segment import SceneClusters
 from sparse_recon.types import Bool, Float32, Frame, OrientedBox
 
 # Pieces of two frames are one object when this share of the smaller one's voxels coincide ...
-SAME_VOXELS = 0.25
+MIN_VOXEL_OVERLAP = 0.25
 # ... or of its bounding box, since opposite sides share no voxel; less proof is needed where the label is the same.
-SAME_BOX, SAME_BOX_AND_LABEL = 0.5, 0.1
+MIN_BOX_OVERLAP, MIN_BOX_OVERLAP_SAME_LABEL = 0.5, 0.1
 
 
 class ObjectRegion(ABC):
@@ -106,67 +106,67 @@ def associate_labels(
     joins the object that bears its number most often. Of what was measured, only points in the box `within` count.
     `checkpoint` is called between the frames and may raise to cancel.
     """
-    pieces: list[_Piece] = []
+    segments: list[_LabelSegment] = []
     for frame in frames:
         checkpoint()
-        pieces += _pieces(frame, voxel_size_m, within)
+        segments += _label_segments(frame, voxel_size_m, within)
     checkpoint()
-    groups = [[piece] for piece in pieces if len(piece.cells)]
-    shared = {(a, b): _likeness(groups[a][0], groups[b][0]) for b in range(len(groups)) for a in range(b)}
+    groups = [[segment] for segment in segments if len(segment.voxels)]
+    shared = {(a, b): _overlap(groups[a][0], groups[b][0]) for b in range(len(groups)) for a in range(b)}
     root = list(range(len(groups)))
-    for (a, b), likeness in sorted(shared.items(), key=lambda pair: (-pair[1], pair[0])):
+    for (a, b), overlap in sorted(shared.items(), key=lambda pair: (-pair[1], pair[0])):
         into, from_ = root[a], root[b]
-        if likeness <= 0 or into == from_ or {p.frame for p in groups[into]} & {p.frame for p in groups[from_]}:
+        if overlap <= 0 or into == from_ or {p.frame for p in groups[into]} & {p.frame for p in groups[from_]}:
             continue
         groups[into] += groups[from_]
         root = [into if r == from_ else r for r in root]
     objects = [groups[r] for r in sorted(set(root))]
-    for piece in pieces:
-        if len(piece.cells) == 0:
-            _add_unmeasured(piece, objects)
-    objects.sort(key=lambda group: -sum(len(p.cells) for p in group))
+    for segment in segments:
+        if len(segment.voxels) == 0:
+            _add_unmeasured(segment, objects)
+    objects.sort(key=lambda group: -sum(len(p.voxels) for p in group))
     return [{p.frame: {p.label} for p in group} for group in objects]
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
+class _LabelSegment:
     """One label of one frame: (camera, stamp), the keys of its voxels, and their bounding box, metres."""
 
     frame: tuple[str, int]
     label: int
-    cells: npt.NDArray[np.int64]
+    voxels: npt.NDArray[np.int64]
     low: Float32
     high: Float32
 
 
-def _likeness(a: _Piece, b: _Piece) -> float:
+def _overlap(a: _LabelSegment, b: _LabelSegment) -> float:
     """Return how surely two pieces are of one object: > 1 by common voxels, up to 1 by common space, 0 not at all."""
     if a.frame == b.frame or np.any(a.low > b.high) or np.any(b.low > a.high):
         return 0.0
-    voxels = len(np.intersect1d(a.cells, b.cells)) / min(len(a.cells), len(b.cells))
-    if voxels > SAME_VOXELS:
+    voxels = len(np.intersect1d(a.voxels, b.voxels)) / min(len(a.voxels), len(b.voxels))
+    if voxels > MIN_VOXEL_OVERLAP:
         return 1.0 + voxels
     common = float(np.prod(np.maximum(np.minimum(a.high, b.high) - np.maximum(a.low, b.low), 0.0)))
     space = common / float(min(np.prod(a.high - a.low), np.prod(b.high - b.low)))
-    return min(space, 1.0) if space > (SAME_BOX_AND_LABEL if a.label == b.label else SAME_BOX) else 0.0
+    return min(space, 1.0) if space > (MIN_BOX_OVERLAP_SAME_LABEL if a.label == b.label else MIN_BOX_OVERLAP) else 0.0
 
 
-def _add_unmeasured(piece: _Piece, objects: list[list[_Piece]]) -> None:
+def _add_unmeasured(segment: _LabelSegment, objects: list[list[_LabelSegment]]) -> None:
     """Put a piece without depth to the object that bears its number most often and is not in its frame already."""
-    free = [group for group in objects if all(p.frame != piece.frame for p in group)]
-    bearing = [sum(p.label == piece.label for p in group) for group in free]
-    if max(bearing, default=0) > 0:
-        free[int(np.argmax(bearing))].append(piece)
+    free = [group for group in objects if all(p.frame != segment.frame for p in group)]
+    same_label_counts = [sum(p.label == segment.label for p in group) for group in free]
+    if max(same_label_counts, default=0) > 0:
+        free[int(np.argmax(same_label_counts))].append(segment)
     else:
-        objects.append([piece])
+        objects.append([segment])
 
 
-def _pieces(frame: Frame, voxel_size_m: float, within: OrientedBox | None) -> list[_Piece]:
+def _label_segments(frame: Frame, voxel_size_m: float, within: OrientedBox | None) -> list[_LabelSegment]:
     if frame.labels is None:
         return []
     key = (frame.camera, frame.stamp_ns)
     points_of = None if frame.depth_m is None else _pixel_points_world(frame)
-    pieces = []
+    segments = []
     for label in np.unique(frame.labels[frame.labels > 0]):
         points = np.zeros((0, 3), np.float32)
         if points_of is not None and frame.depth_m is not None:
@@ -177,13 +177,15 @@ def _pieces(frame: Frame, voxel_size_m: float, within: OrientedBox | None) -> li
                     continue
         if len(points):
             low, high = np.quantile(points, 0.02, axis=0), np.quantile(points, 0.98, axis=0)
-            pieces.append(
-                _Piece(key, int(label), voxel_keys(points, 2 * voxel_size_m), low - voxel_size_m, high + voxel_size_m)
+            segments.append(
+                _LabelSegment(
+                    key, int(label), voxel_keys(points, 2 * voxel_size_m), low - voxel_size_m, high + voxel_size_m
+                )
             )
         else:
             nowhere = np.zeros(3, np.float32)
-            pieces.append(_Piece(key, int(label), np.zeros(0, np.int64), nowhere, nowhere))
-    return pieces
+            segments.append(_LabelSegment(key, int(label), np.zeros(0, np.int64), nowhere, nowhere))
+    return segments
 
 
 Window = tuple[slice, slice]

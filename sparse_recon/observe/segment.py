@@ -13,7 +13,7 @@ from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, voxel_means
 from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.geometry.poses import rotation_to_up, transform_points
-from sparse_recon.observe.containers import contents, stands
+from sparse_recon.observe.containers import contained_objects, is_on_plane
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame, OrientedBox
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
@@ -62,7 +62,7 @@ def scene_points(
     for f in frames:
         if f.depth_m is not None:
             checkpoint()
-            points_cam = unproject_depth(f.depth_m[::2, ::2], every_second_pixel(f.intrinsics))
+            points_cam = unproject_depth(f.depth_m[::2, ::2], half_resolution(f.intrinsics))
             clouds.append(transform_points(f.T_world_cam, points_cam))
     checkpoint()
     points, count = voxel_means(np.concatenate(clouds) if clouds else np.zeros((0, 3), np.float32), voxel_size_m)
@@ -81,20 +81,20 @@ def find_support_plane(
     if len(points_world) < MIN_PLANE_POINTS:
         return None
     sample = points_world[generator.choice(len(points_world), min(RANSAC_POINTS, len(points_world)), replace=False)]
-    corner = sample[generator.integers(0, len(sample), (RANSAC_ITERATIONS, 3))].astype(np.float64)
-    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    vertices = sample[generator.integers(0, len(sample), (RANSAC_ITERATIONS, 3))].astype(np.float64)
+    normal = np.cross(vertices[:, 1] - vertices[:, 0], vertices[:, 2] - vertices[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     normal *= np.where(normal @ up_world < 0, -1.0, 1.0)[:, None]
     level = normal @ up_world >= np.cos(np.deg2rad(tilt_deg))
     if not level.any():
         return None
-    normal, corner = normal[level].astype(np.float32), corner[level, 0].astype(np.float32)
-    height = normal @ sample.T - np.einsum("hd,hd->h", normal, corner)[:, None]  # (hypotheses, points)
-    on = np.mean(np.abs(height) <= config.plane_tolerance_m, axis=1)
+    normal, vertices = normal[level].astype(np.float32), vertices[level, 0].astype(np.float32)
+    height = normal @ sample.T - np.einsum("hd,hd->h", normal, vertices)[:, None]  # (hypotheses, points)
+    inlier_share = np.mean(np.abs(height) <= config.plane_tolerance_m, axis=1)
     below = np.mean((height < -2 * config.plane_tolerance_m) & (height > -config.max_height_m), axis=1)
     above = np.mean(height > config.max_height_m, axis=1)
-    best = int(np.argmax(on * (1.0 - 1.5 * below) * (1.0 - above)))
-    plane = SupportPlane(normal[best].astype(np.float64), float(normal[best] @ corner[best]))
+    best = int(np.argmax(inlier_share * (1.0 - 1.5 * below) * (1.0 - above)))
+    plane = SupportPlane(normal[best].astype(np.float64), float(normal[best] @ vertices[best]))
     for _ in range(2):
         inliers = points_world[np.abs(plane.heights(points_world)) <= config.plane_tolerance_m]
         if len(inliers) < max(MIN_PLANE_POINTS, MIN_PLANE_SHARE * len(points_world)):
@@ -147,7 +147,7 @@ def cluster_scene(
     """Find what stands on the support plane of a surveyed scene: density clusters of the points above it.
 
     Objects are numbered from the largest to the smallest. Clusters outside the size limits are no objects, but what is
-    in a too large one may be: see `contents`. Points outside the box `within` are of no object.
+    in a too large one may be: see `contained_objects`. Points outside the box `within` are of no object.
     """
     points, plane, label = scene.points_world, scene.plane, scene.label.copy()
     above = np.ones(len(points), bool)
@@ -218,8 +218,8 @@ def _standing(
         own = cluster == k
         part: npt.NDArray[np.integer] = np.zeros(int(own.sum()), np.int64)
         if np.ptp(points[own], axis=0).max() > config.max_size_m:
-            part = contents(points[own], height[own], plane.up_world, config, generator, checkpoint)
-        elif not stands(height[own], config.cluster_gap_m):
+            part = contained_objects(points[own], height[own], plane.up_world, config, generator, checkpoint)
+        elif not is_on_plane(height[own], config.cluster_gap_m):
             continue
         standing[own] = np.where(part >= 0, part + standing.max(initial=-1) + 1, -1)
     return standing
@@ -270,7 +270,7 @@ def _refined(inliers: Float32, up_world: Float64) -> SupportPlane:
     return SupportPlane(normal, float(normal @ centre))
 
 
-def every_second_pixel(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
+def half_resolution(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
     """Return the camera of `image[::2, ::2]`."""
     K = intrinsics.K.copy()
     K[:2] *= 0.5  # counted from pixel (0, 0), so the principal point scales without a shift

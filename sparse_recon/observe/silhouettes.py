@@ -55,7 +55,7 @@ def silhouette_hull(frames: Sequence[Frame], label: int, checkpoint: Callable[[]
     for frame in seen:
         checkpoint()
         assert frame.labels is not None
-        inside[inside] = _held(points[inside], frame, np.asarray(frame.labels != 0))
+        inside[inside] = _inside_mask(points[inside], frame, np.asarray(frame.labels != 0))
     solid = inside.reshape(grid.shape)
     if not solid.any():
         raise EvidenceError(
@@ -64,8 +64,8 @@ def silhouette_hull(frames: Sequence[Frame], label: int, checkpoint: Callable[[]
             "poses, and that the object did not move",
         )
     padded = np.pad(solid, 1)
-    buried = np.logical_and.reduce([np.roll(padded, s, axis=k) for k in range(3) for s in (-1, 1)])[1:-1, 1:-1, 1:-1]
-    return points[(solid & ~buried).ravel()].astype(np.float32)
+    interior = np.logical_and.reduce([np.roll(padded, s, axis=k) for k in range(3) for s in (-1, 1)])[1:-1, 1:-1, 1:-1]
+    return points[(solid & ~interior).ravel()].astype(np.float32)
 
 
 def _central_ray(frame: Frame, mask: Bool) -> tuple[Float64, Float64, float]:
@@ -83,12 +83,12 @@ def _widest_angle_deg(directions: Sequence[Float64]) -> float:
     return float(np.rad2deg(np.arccos(cosine.min())))
 
 
-def _held(points_world: Float64, frame: Frame, mask: Bool) -> npt.NDArray[np.bool_]:
+def _inside_mask(points_world: Float64, frame: Frame, mask: Bool) -> npt.NDArray[np.bool_]:
     points_cam = transform_points(inverse(frame.T_world_cam), points_world)
     uv = project_points(points_cam, frame.intrinsics)
     height, width = mask.shape
     pixel = np.rint(np.nan_to_num(uv, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)
-    shown = (pixel >= 0).all(axis=1) & (pixel[:, 0] < width) & (pixel[:, 1] < height) & (points_cam[:, 2] > 0)
-    held = points_cam[:, 2] > 0
-    held[shown] = mask[pixel[shown, 1], pixel[shown, 0]]
-    return held
+    in_image = (pixel >= 0).all(axis=1) & (pixel[:, 0] < width) & (pixel[:, 1] < height) & (points_cam[:, 2] > 0)
+    inside_mask = points_cam[:, 2] > 0
+    inside_mask[in_image] = mask[pixel[in_image, 1], pixel[in_image, 0]]
+    return inside_mask

@@ -12,16 +12,16 @@ from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import cropped, project_points, unproject_depth
 from sparse_recon.geometry.clouds import robust_extent, voxel_keys
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
-from sparse_recon.observe.keyframes import SeenObject, choose, sharpness
+from sparse_recon.observe.keyframes import ObjectObservation, select_keyframes, sharpness
 from sparse_recon.observe.regions import ObjectRegion
-from sparse_recon.observe.segment import SupportPlane, every_second_pixel
+from sparse_recon.observe.segment import SupportPlane, half_resolution
 from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews
 
 MIN_PIXELS = 30
 # An object whose lowest seen point is farther above the plane than this hangs in the air.
-STANDS_WITHIN_M = 0.02
+MAX_SUPPORT_GAP_M = 0.02
 # ... unless its surroundings are the bare plane: a ball seen from above hides its lower half.
-STANDS_WITHIN_EXTENT = 0.6
+MAX_SUPPORT_GAP_EXTENT = 0.6
 RING_PX, RING_ON_PLANE_M = (5, 11), 0.01
 CROP_MARGIN_PX = 8
 
@@ -57,7 +57,7 @@ def collect_views(
     seen = []
     for frame in frames:
         checkpoint()
-        if (s := _seen(frame, region, config)) is not None:
+        if (s := _observation(frame, region, config)) is not None:
             seen.append(s)
     if not seen:
         raise EvidenceError(
@@ -66,7 +66,7 @@ def collect_views(
         )
     seen = [_relative_sharpness(s, max(o.sharpness for o in seen)) for s in seen]
     chosen, clouds = [], []
-    for i in choose(seen, max_views, config.keyframes, checkpoint):
+    for i in select_keyframes(seen, max_views, config.keyframes, checkpoint):
         checkpoint()
         chosen.append(replace(seen[i], mask=region.mask(seen[i].frame)))
         clouds.append(_object_points(chosen[-1]))
@@ -90,7 +90,7 @@ def collect_views(
 def object_cube(
     object_id: str,
     points_world: Float32,
-    seen: Sequence[SeenObject],
+    seen: Sequence[ObjectObservation],
     plane: SupportPlane | None,
     up_world: Float64,
     config: SessionConfig,
@@ -107,20 +107,20 @@ def object_cube(
             ErrorCode.OBJECT_NOT_FOUND,
             f"{object_id} has no depth in any frame, so its size and position are unknown; add a frame with depth",
         )
-    away = -np.mean([s.direction_world for s in seen], axis=0)
-    R = rotation_to_up(up_world, away)
+    mean_view_direction = -np.mean([s.direction_world for s in seen], axis=0)
+    R = rotation_to_up(up_world, mean_view_direction)
     points = points_world.astype(np.float64) @ R
     low, high = robust_extent(points)
     support_z = None
     if plane is not None:
-        foot = _foot(plane, R, 0.5 * (low + high))
-        gap = low[2] - foot
-        reach = STANDS_WITHIN_EXTENT * float((high - low).max()) if _bare_around(seen, plane) else 0.0
-        if -STANDS_WITHIN_M < gap < max(STANDS_WITHIN_M, reach):
-            support_z = foot
-            low[2] = min(low[2], foot)
+        plane_z = _plane_height_below(plane, R, 0.5 * (low + high))
+        gap = low[2] - plane_z
+        reach = MAX_SUPPORT_GAP_EXTENT * float((high - low).max()) if _surrounded_by_plane(seen, plane) else 0.0
+        if -MAX_SUPPORT_GAP_M < gap < max(MAX_SUPPORT_GAP_M, reach):
+            support_z = plane_z
+            low[2] = min(low[2], plane_z)
     # The hidden depth is unknown; seen from one side (x is away from the cameras) assume it as deep as it is wide.
-    one_sided = float(np.linalg.norm(away - (away @ R[:, 2]) * R[:, 2]))
+    one_sided = float(np.linalg.norm(mean_view_direction - (mean_view_direction @ R[:, 2]) * R[:, 2]))
     high[0] += one_sided * max(0.0, (high[1] - low[1]) - (high[0] - low[0]))
     extent = float((high - low).max())
     if extent > config.segment.max_size_m:
@@ -135,7 +135,7 @@ def object_cube(
     return ObjectFrame(T_world_obj, float(half_side), None if support_z is None else float(support_z - centre[2]))
 
 
-def _bare_around(seen: Sequence[SeenObject], plane: SupportPlane) -> bool:
+def _surrounded_by_plane(seen: Sequence[ObjectObservation], plane: SupportPlane) -> bool:
     """Whether most of what is seen right beside the object is the support plane: then nothing else carries it."""
     import cv2
 
@@ -152,18 +152,18 @@ def _bare_around(seen: Sequence[SeenObject], plane: SupportPlane) -> bool:
     return on > 0.5 * max(measured, 1)
 
 
-def _foot(plane: SupportPlane, R: Float64, centre: Float64) -> float:
+def _plane_height_below(plane: SupportPlane, R: Float64, centre: Float64) -> float:
     """Height, along the object's z axis, at which a slightly tilted plane passes under the centre."""
     normal = R.T @ plane.up_world
     return float((plane.height_m - normal[0] * centre[0] - normal[1] * centre[1]) / normal[2])
 
 
-def _seen(frame: Frame, region: ObjectRegion, config: SessionConfig) -> SeenObject | None:
+def _observation(frame: Frame, region: ObjectRegion, config: SessionConfig) -> ObjectObservation | None:
     """Look at every second pixel: that is enough to choose frames by, and there may be many."""
     coarse = Frame(
         rgb=frame.rgb[::2, ::2],
         depth_m=None if frame.depth_m is None else frame.depth_m[::2, ::2],
-        intrinsics=every_second_pixel(frame.intrinsics),
+        intrinsics=half_resolution(frame.intrinsics),
         T_world_cam=frame.T_world_cam,
         stamp_ns=frame.stamp_ns,
         labels=None if frame.labels is None else frame.labels[::2, ::2],
@@ -172,30 +172,30 @@ def _seen(frame: Frame, region: ObjectRegion, config: SessionConfig) -> SeenObje
     mask = region.mask(coarse)
     if not mask.any():
         return None
-    cells = np.zeros(0, np.int64)
+    visible_voxels = np.zeros(0, np.int64)
     direction = -frame.T_world_cam[:3, 2]
     if coarse.depth_m is not None and (mask & (coarse.depth_m > 0)).any():
         points = transform_points(frame.T_world_cam, unproject_depth(coarse.depth_m, coarse.intrinsics, mask))
-        cells = voxel_keys(points.astype(np.float32), 2 * config.segment.voxel_size_m)
+        visible_voxels = voxel_keys(points.astype(np.float32), 2 * config.segment.voxel_size_m)
         direction = frame.T_world_cam[:3, 3] - points.mean(axis=0)
         direction = direction / np.linalg.norm(direction)
     height, width = frame.rgb.shape[:2]
     whole = mask.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-    return SeenObject(frame, whole, cells, direction, sharpness(frame.rgb, whole))
+    return ObjectObservation(frame, whole, visible_voxels, direction, sharpness(frame.rgb, whole))
 
 
-def _relative_sharpness(s: SeenObject, sharpest: float) -> SeenObject:
-    return SeenObject(s.frame, s.mask, s.cells, s.direction_world, s.sharpness / max(sharpest, 1e-9))
+def _relative_sharpness(s: ObjectObservation, sharpest: float) -> ObjectObservation:
+    return ObjectObservation(s.frame, s.mask, s.visible_voxels, s.direction_world, s.sharpness / max(sharpest, 1e-9))
 
 
-def _object_points(s: SeenObject) -> Float32:
+def _object_points(s: ObjectObservation) -> Float32:
     if s.frame.depth_m is None:
         return np.zeros((0, 3), np.float32)
     points = unproject_depth(s.frame.depth_m, s.frame.intrinsics, s.mask)
     return transform_points(s.frame.T_world_cam, points).astype(np.float32)
 
 
-def _cropped_view(s: SeenObject, object_frame: ObjectFrame, config: DepthConfig) -> ObjectView:
+def _cropped_view(s: ObjectObservation, object_frame: ObjectFrame, config: DepthConfig) -> ObjectView:
     """Cut out the pixels that see the cube; the rest of the image says nothing of the object."""
     frame, h = s.frame, object_frame.half_side_m
     corners = np.array([[x, y, z] for x in (-h, h) for y in (-h, h) for z in (-h, h)])

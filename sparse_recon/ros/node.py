@@ -36,8 +36,8 @@ from sparse_recon.ros.health import (
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.log import RepeatedSentences
 from sparse_recon.ros.node_config import NodeConfig
+from sparse_recon.ros.node_parameters import NodeParameters
 from sparse_recon.ros.outputs import Outputs
-from sparse_recon.ros.parameters import NodeParameters
 from sparse_recon.ros.services import Services
 from sparse_recon.ros.transforms import Tf2Transforms, TransformSubscriptions, transform_source
 from sparse_recon.ros.worker import Job

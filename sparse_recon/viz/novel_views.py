@@ -1,4 +1,4 @@
-"""Completed objects from sides that no camera took, as one picture for a topic."""
+"""Completed objects from sides that no camera took, as one image for a topic."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def novel_views(objects: Sequence[CompletedObject]) -> UInt8:
 
 def novel_view_fields(objects: Sequence[CompletedObject], frame_id: str, stamp_ns: int) -> Fields:
     """Return `novel_views` as the fields of `sensor_msgs/Image`, encoding rgb8."""
-    picture = novel_views(objects)
-    height, width, _ = picture.shape
+    image = novel_views(objects)
+    height, width, _ = image.shape
     return {
         "header": header_fields(frame_id, stamp_ns),
         "height": height,
@@ -55,7 +55,7 @@ def novel_view_fields(objects: Sequence[CompletedObject], frame_id: str, stamp_n
         "encoding": "rgb8",
         "is_bigendian": 0,
         "step": 3 * width,
-        "data": picture.reshape(-1),
+        "data": image.reshape(-1),
     }
 
 
@@ -78,10 +78,10 @@ def _draw_object(sheet: Sheet, completed: CompletedObject, top: int, width: int)
         front_world=_seen_side(completed),
         up_world=completed.box.T_world_box[:3, 2],
     )
-    pictures = shade_mesh(completed.nominal, views, _vertex_colors(completed))
-    for i, ((_, name), picture) in enumerate(zip(_SIDES, pictures, strict=True)):
+    images = shade_mesh(completed.nominal, views, _vertex_colors(completed))
+    for i, ((_, name), image) in enumerate(zip(_SIDES, images, strict=True)):
         left = _MARGIN + i * (_TILE + _GAP)
-        sheet.paste(picture, left, top + _CAPTION)
+        sheet.paste(image, left, top + _CAPTION)
         sheet.text((left + 4, top + _CAPTION + 2), name, 12, SOFT_INK)
 
 

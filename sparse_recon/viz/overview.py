@@ -1,4 +1,4 @@
-"""One picture of a whole result: what went in, what came out of it, and how far to trust it."""
+"""One image of a whole result: what went in, what came out of it, and how far to trust it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def overview(
     ----------
     frames : input, in order of time; at most six, evenly chosen, are shown. May be empty.
     objects : results; may be empty. At most 16 are shown, in their order.
-    up_world : (3,) up direction in the pictures; None for +z of each object's box.
+    up_world : (3,) up direction in the images; None for +z of each object's box.
     notes : further lines for the numbers, by object id: label -> value.
 
     Raises
@@ -111,18 +111,18 @@ def _draw_object(
         ("Completed: where points come from", _provenance_panel(completed, clouds[0])),
         ("Completed: confidence", _confidence_panel(completed, clouds[0])),
     )
-    for i, (caption, picture) in enumerate(panels):
+    for i, (caption, image) in enumerate(panels):
         sheet.text((_MARGIN + i * step, top + 6), caption, 16)
-        sheet.paste(picture, _MARGIN + i * step, top + _CAPTION)
+        sheet.paste(image, _MARGIN + i * step, top + _CAPTION)
     bottom = top + _CAPTION + _PANEL + 4
     _scale_bar(sheet, clouds[0], _MARGIN, bottom)
     _provenance_legend(sheet, completed, _MARGIN + step, bottom)
     _confidence_legend(sheet, _MARGIN + 2 * step, bottom)
     left = _MARGIN + 3 * step
     sheet.text((left, top + 6), "Mesh from four sides", 16)
-    for i, ((_, name), picture) in enumerate(zip(_SIDES, shade_mesh(completed.nominal, sides), strict=True)):
+    for i, ((_, name), image) in enumerate(zip(_SIDES, shade_mesh(completed.nominal, sides), strict=True)):
         at = (left + (i % 2) * (_SMALL + 6), top + _CAPTION + (i // 2) * (_SMALL + 6))
-        sheet.paste(picture, *at)
+        sheet.paste(image, *at)
         sheet.text((at[0] + 4, at[1] + 2), name, 13, SOFT_INK)
     _draw_numbers(sheet, completed, index, _MARGIN + 4 * step + 8, top + 4, notes)
 
@@ -210,14 +210,14 @@ def _outlined(frame: Frame, objects: Sequence[CompletedObject]) -> UInt8:
     labels = frame.labels
     if labels is None and objects:
         labels = silhouettes([o.nominal for o in objects], frame)
-    picture = frame.rgb.copy()
+    image = frame.rgb.copy()
     if labels is None:
-        return picture
+        return image
     thick = max(round(frame.intrinsics.width / 280), 1)
     for i, label in enumerate(np.unique(labels[labels > 0])):
         number = i if frame.labels is not None else int(label) - 1
-        picture[outline(labels == label, thick)] = OBJECT_COLORS[number % len(OBJECT_COLORS)]
-    return picture
+        image[outline(labels == label, thick)] = OBJECT_COLORS[number % len(OBJECT_COLORS)]
+    return image
 
 
 def _thumbnail_size(frame: Frame, count: int, width: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Pictures of clouds and meshes without a screen or GPU: orthographic views around one object."""
+"""Images of clouds and meshes without a screen or GPU: orthographic views around one object."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _KEY_LIGHT, _FILL_LIGHT = np.array([-0.45, -0.75, -0.65]), np.array([0.8, 0.1, -
 
 @dataclass(frozen=True, eq=False)
 class OrthographicView:
-    """A square picture of the object around `centre_world`.
+    """A square image of the object around `centre_world`.
 
     Attributes
     ----------
-    R_view_world : (3, 3), rows are the picture's right, down and forward directions in the world frame.
-    half_width_m : half of the world width that the picture covers.
-    size_px : edge of the picture.
+    R_view_world : (3, 3), rows are the image's right, down and forward directions in the world frame.
+    half_width_m : half of the world width that the image covers.
+    size_px : edge of the image.
     """
 
     centre_world: Float64
@@ -57,7 +57,7 @@ def views_around(
 
     Parameters
     ----------
-    points_world : (N, 3) metres, what must fit into every picture.
+    points_world : (N, 3) metres, what must fit into every image.
     azimuths_deg : from `front_world`, counter-clockwise about `up_world`.
     front_world : direction from the object to a viewer at azimuth 0.
     """
@@ -155,13 +155,13 @@ def _shaded(scene: Any, mesh: TriangleMesh, looks: Float32, view: OrthographicVi
     )
     relief = _relief(np.where(hit, depth_m * np.float32(scale), np.float32(np.inf)))[hit]
     light = np.clip((0.34 + 0.66 * key + 0.16 * fill) * relief, 0, 1) ** np.float32(gamma)
-    picture = np.full((size, size, 3), BACKGROUND, dtype=np.float32)
-    picture[rows, columns][hit] = seen[:, 3:] * light[:, None]
-    return _reduced(picture)
+    image = np.full((size, size, 3), BACKGROUND, dtype=np.float32)
+    image[rows, columns][hit] = seen[:, 3:] * light[:, None]
+    return _reduced(image)
 
 
 def _reached(mesh: TriangleMesh, view: OrthographicView, size: int, scale: float) -> tuple[slice, slice]:
-    """Return the rows and columns of the picture that the mesh can reach, with a rim as wide as the relief looks."""
+    """Return the rows and columns of the image that the mesh can reach, with a rim as wide as the relief looks."""
     pixel = (mesh.vertices_world - view.centre_world) @ view.R_view_world[:2].T * scale + (size - 1) / 2
     low = np.clip(np.floor(pixel.min(axis=0)) - 4, 0, size).astype(int)
     high = np.clip(np.ceil(pixel.max(axis=0)) + 5, 0, size).astype(int)
@@ -208,9 +208,9 @@ def _disc(radius_px: float) -> npt.NDArray[np.int64]:
     return grid[(grid**2).sum(axis=1) <= radius_px**2 + 0.25]
 
 
-def _reduced(picture: npt.NDArray[np.floating]) -> UInt8:
-    """Average the oversampled picture down."""
-    mean = sum(picture[i::_OVERSAMPLE, j::_OVERSAMPLE] for i in range(_OVERSAMPLE) for j in range(_OVERSAMPLE))
+def _reduced(image: npt.NDArray[np.floating]) -> UInt8:
+    """Average the oversampled image down."""
+    mean = sum(image[i::_OVERSAMPLE, j::_OVERSAMPLE] for i in range(_OVERSAMPLE) for j in range(_OVERSAMPLE))
     return (np.clip(mean / _OVERSAMPLE**2, 0, 255) + 0.5).astype(np.uint8)
 
 

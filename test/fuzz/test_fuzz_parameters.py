@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 from sparse_recon.config.parameters import parameters
 from sparse_recon.errors import ConfigError, ErrorCode
 from sparse_recon.ros.node_config import NodeConfig, load_node_config
-from sparse_recon.ros.parameters import NodeParameters
+from sparse_recon.ros.node_parameters import NodeParameters
 
 SEEDED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 NAMES = [parameter.name for parameter in parameters(NodeConfig)]

@@ -9,7 +9,7 @@ import numpy as np
 from scenes import around, recording
 
 from sparse_recon.config.session_config import KeyframeConfig, SessionConfig
-from sparse_recon.observe.keyframes import SeenObject, choose, least_useful, sharpness
+from sparse_recon.observe.keyframes import ObjectObservation, most_redundant, select_keyframes, sharpness
 from sparse_recon.observe.regions import LabelRegion
 from sparse_recon.observe.views import collect_views
 
@@ -18,40 +18,40 @@ FRAME = recording("ball", 4).frames[0]
 UP = np.array([0.0, 0.0, 1.0])
 
 
-def seen(azimuth_deg: float, cells=range(100), sharp: float = 1.0) -> SeenObject:
+def seen(azimuth_deg: float, visible_voxels=range(100), sharp: float = 1.0) -> ObjectObservation:
     a = np.deg2rad(azimuth_deg)
     direction = np.array([np.cos(a), np.sin(a), 0.0])
-    return SeenObject(FRAME, FRAME.labels == 1, np.array(cells, np.int64), direction, sharp)
+    return ObjectObservation(FRAME, FRAME.labels == 1, np.array(visible_voxels, np.int64), direction, sharp)
 
 
 def test_new_directions_come_before_more_of_the_same():
     frames = [seen(0), seen(2), seen(4), seen(120), seen(240)]
-    assert set(choose(frames, 3, CONFIG)) == {0, 3, 4}
+    assert set(select_keyframes(frames, 3, CONFIG)) == {0, 3, 4}
 
 
 def test_newly_seen_surface_comes_before_known_surface():
     frames = [seen(0, range(100)), seen(60, range(10, 100)), seen(60, range(100, 180))]
-    assert choose(frames, 2, CONFIG) == [0, 2]
+    assert select_keyframes(frames, 2, CONFIG) == [0, 2]
 
 
 def test_not_more_than_max_views():
-    assert len(choose([seen(a) for a in range(0, 360, 40)], 4, CONFIG)) == 4
+    assert len(select_keyframes([seen(a) for a in range(0, 360, 40)], 4, CONFIG)) == 4
 
 
 def test_a_duplicate_adds_nothing_and_ends_the_choice():
-    assert choose([seen(0), seen(0), seen(0)], 8, CONFIG) == [0]
+    assert select_keyframes([seen(0), seen(0), seen(0)], 8, CONFIG) == [0]
 
 
 def test_of_two_equal_frames_the_sharp_one_is_taken():
-    assert choose([seen(0, sharp=0.2), seen(0, sharp=1.0)], 8, CONFIG) == [1]
+    assert select_keyframes([seen(0, sharp=0.2), seen(0, sharp=1.0)], 8, CONFIG) == [1]
 
 
 def test_the_first_frame_has_depth():
     nothing = range(0)
     frames = [seen(0, nothing)] + [seen(60 * i, range(20 * i, 20 * i + 20), sharp=0.0) for i in range(1, 6)]
-    assert choose(frames, 1, CONFIG) == [1]
-    assert choose([seen(0, nothing)], 1, CONFIG) == [0]  # nothing better there
-    assert choose([], 3, CONFIG) == []
+    assert select_keyframes(frames, 1, CONFIG) == [1]
+    assert select_keyframes([seen(0, nothing)], 1, CONFIG) == [0]  # nothing better there
+    assert select_keyframes([], 3, CONFIG) == []
 
 
 def test_blur_lowers_sharpness():
@@ -88,18 +88,18 @@ def test_least_useful_is_the_older_of_the_most_alike():
     a, b, c = around(3)
     near_b = b.copy()
     near_b[:3, 3] += 0.002
-    assert least_useful(frames_at([a, b, near_b, c])) == 1
+    assert most_redundant(frames_at([a, b, near_b, c])) == 1
 
 
 def test_least_useful_is_never_the_newest():
     a, b, c = around(3)
-    assert least_useful(frames_at([a, b, c, a])) == 0
+    assert most_redundant(frames_at([a, b, c, a])) == 0
     for count in (2, 3, 5):
-        assert least_useful(frames_at([a] * count)) < count - 1
+        assert most_redundant(frames_at([a] * count)) < count - 1
 
 
 def test_no_depth_is_given_up_for_colour():
     depth = recording("ball", 2).frames[0]
     colour = replace(depth, depth_m=None, stamp_ns=depth.stamp_ns + 1)
     other = recording("ball", 2).frames[1]
-    assert least_useful([depth, colour, replace(colour, stamp_ns=depth.stamp_ns + 2), other]) != 0
+    assert most_redundant([depth, colour, replace(colour, stamp_ns=depth.stamp_ns + 2), other]) != 0

@@ -11,7 +11,7 @@ from sparse_recon.complete.carve.hull import hull_sdf
 from sparse_recon.complete.carve.symmetry import Axis, Mirror, SeenSpace, find_axis, find_level_mirror, find_mirror
 from sparse_recon.config.model_config import CarveConfig
 from sparse_recon.evidence import Bounds, Evidence
-from sparse_recon.evidence.bounds import carved_sdf
+from sparse_recon.evidence.bounds import free_space_sdf
 from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.types import Float32, Float64, SurfaceField
@@ -112,7 +112,7 @@ def expected_margin(evidence: Evidence, soft_slack_m: float) -> Float32:
 def _carved(sdf: Float32, margin: Float32, grid: VoxelGrid) -> Float32:
     free = margin > 0
     free[[0, -1]] = free[:, [0, -1]] = free[:, :, [0, -1]] = True
-    return np.maximum(sdf, carved_sdf(free, margin, grid.voxel_m))
+    return np.maximum(sdf, free_space_sdf(free, margin, grid.voxel_m))
 
 
 def _seen_space(evidence: Evidence, bounds: Bounds, margin: Float32, generator: np.random.Generator) -> SeenSpace:

@@ -14,7 +14,7 @@ from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
 from sparse_recon.complete.compact.parameter_names import file_name, parameter_name
 from sparse_recon.complete.compact.volumes import GRID
-from sparse_recon.complete.weights import read_weights
+from sparse_recon.complete.safetensors_file import read_weights
 from sparse_recon.errors import ErrorCode, ModelError
 
 # Far beyond what is shipped: a file cannot make the network fill memory.

@@ -40,7 +40,7 @@ class UNetSize:
 
 @dataclass(frozen=True)
 class VaeSize:
-    """Sizes of an autoencoder of pictures; a level halves the side."""
+    """Sizes of an autoencoder of images; a level halves the side."""
 
     width: int = 128
     multipliers: tuple[int, ...] = (1, 2, 4, 4)

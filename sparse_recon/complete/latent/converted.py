@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.complete.latent.layout import FoundWeights, Layout, find_weights
-from sparse_recon.complete.weights import sha256_of
+from sparse_recon.complete.safetensors_file import sha256_of
 from sparse_recon.errors import ErrorCode, FileError
 
 DTYPES = ("fp32", "bf16", "fp16")

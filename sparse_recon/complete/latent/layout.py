@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # More faults than this are folded in the message of the error; all of them are in its list.
-_TOLD_AT_MOST = 40
+_LISTED_AT_MOST = 40
 
 
 @dataclass(frozen=True)
@@ -217,11 +217,11 @@ class WeightsMismatchError(ModelError):
 
     def __init__(self, path: Path, faults: Sequence[str], layout: Layout) -> None:
         self.faults = tuple(faults)
-        told = faults if len(faults) <= _TOLD_AT_MOST else _folded(faults)
+        listed = faults if len(faults) <= _LISTED_AT_MOST else _folded(faults)
         super().__init__(
             ErrorCode.MODEL_WEIGHTS_INVALID,
             f"the weights at {path} are not those of {layout.model}, nothing was loaded; {len(faults)} faults: "
-            f"{'; '.join(told)}. {layout.source}",
+            f"{'; '.join(listed)}. {layout.source}",
         )
 
 

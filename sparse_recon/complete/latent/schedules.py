@@ -38,11 +38,11 @@ class DdimStep:
 
 
 def ddim_steps(count: int, eta: float, released: bool) -> list[DdimStep]:
-    """Return the steps from noise to picture.
+    """Return the steps from noise to image.
 
     Parameters
     ----------
-    count : wished steps; times are every `1000 // count`-th, so that there may be a few more.
+    count : target number of steps; times are every `1000 // count`-th, so that there may be a few more.
     eta : 0 without fresh noise, 1 as released.
     released : leave out the noisiest step, as the authors' loop does: 49 evaluations of 50.
     """
@@ -79,7 +79,7 @@ def sample(
     ----------
     noise : returns a standard normal (B, C, S, S) at each call: first what is begun from, then what is added.
     sampler : one of `SAMPLERS`.
-    on_step : takes the step, their number, and what the picture looks like by then; may raise to stop.
+    on_step : takes the step, their number, and what the image looks like by then; may raise to stop.
     """
     if sampler.startswith("ddim"):
         return _ddim(denoiser, noise, ddim_steps(steps, eta, sampler == "ddim_released"), on_step)
@@ -88,8 +88,8 @@ def sample(
     times = [float(t) for t in scheduler.timesteps]
     x = noise() * float(scheduler.init_noise_sigma)
     for k, t in enumerate(scheduler.timesteps):
-        found = denoiser(scheduler.scale_model_input(x, t), round(times[k]))
-        stepped = scheduler.step(found, t, x)
+        noise_prediction = denoiser(scheduler.scale_model_input(x, t), round(times[k]))
+        stepped = scheduler.step(noise_prediction, t, x)
         x = stepped.prev_sample
         clean = getattr(stepped, "pred_original_sample", None)
         on_step(k + 1, len(times), x if clean is None else clean)
@@ -104,9 +104,9 @@ def _ddim(
 ) -> Tensor:
     x = noise()
     for k, step in enumerate(steps):
-        found = denoiser(x, step.t)
-        clean = (x - (1 - step.alpha) ** 0.5 * found) / step.alpha**0.5
-        x = step.alpha_next**0.5 * clean + (1 - step.alpha_next - step.sigma**2) ** 0.5 * found
+        noise_prediction = denoiser(x, step.t)
+        clean = (x - (1 - step.alpha) ** 0.5 * noise_prediction) / step.alpha**0.5
+        x = step.alpha_next**0.5 * clean + (1 - step.alpha_next - step.sigma**2) ** 0.5 * noise_prediction
         if step.sigma > 0:
             x = x + step.sigma * noise()
         on_step(k + 1, len(steps), clean)
@@ -128,7 +128,7 @@ def _scheduler(name: str) -> Any:
     return getattr(diffusers, cls)(num_train_timesteps=TRAIN_STEPS, **common, **values)
 
 
-def normal_noise(seeds: Sequence[int], shape: tuple[int, ...], device: str) -> Callable[[], Tensor]:
+def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...], device: str) -> Callable[[], Tensor]:
     """Return a source of noise (B, *shape), each row from its own seed: a view is the same in every batch and device.
 
     Drawn on the CPU in single precision.
@@ -137,7 +137,7 @@ def normal_noise(seeds: Sequence[int], shape: tuple[int, ...], device: str) -> C
 
     generators: list[Generator] = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
 
-    def draw() -> Tensor:
+    def sample_noise() -> Tensor:
         return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(device)
 
-    return draw
+    return sample_noise

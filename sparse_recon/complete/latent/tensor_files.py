@@ -74,7 +74,7 @@ def _pickle(path: Path) -> TensorFile:
     import torch
 
     try:
-        with _shells(_foreign_names(path)):
+        with _placeholder_classes(_foreign_classes(path)):
             held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except MemoryError:
         raise
@@ -91,7 +91,7 @@ def _pickle(path: Path) -> TensorFile:
     return TensorFile(path, tensors, {name: tuple(t.shape) for name, t in tensors.items()}, {})
 
 
-def _foreign_names(path: Path) -> set[tuple[str, str]]:
+def _foreign_classes(path: Path) -> set[tuple[str, str]]:
     """Return the classes that a checkpoint names beside PyTorch's own; its pickle is read, not run."""
     if not zipfile.is_zipfile(path):
         return set()
@@ -110,19 +110,21 @@ def _foreign_names(path: Path) -> set[tuple[str, str]]:
 
 
 @contextmanager
-def _shells(names: set[tuple[str, str]]) -> Iterator[None]:
+def _placeholder_classes(names: set[tuple[str, str]]) -> Iterator[None]:
     """Let PyTorch's reader make an empty object wherever a checkpoint names one of these classes.
 
     Training frameworks write their callbacks beside the weights. Nothing of that name is imported or run.
     """
     import torch
 
-    shells: list[Any] = [type(name, (_Shell,), {"__module__": module, "__qualname__": name}) for module, name in names]
-    with torch.serialization.safe_globals(shells):
+    placeholders: list[Any] = [
+        type(name, (_Placeholder,), {"__module__": module, "__qualname__": name}) for module, name in names
+    ]
+    with torch.serialization.safe_globals(placeholders):
         yield
 
 
-class _Shell(dict):
+class _Placeholder(dict):
     """Stands for an object of a class that is not to be known."""
 
     def __init__(self, *args: Any, **values: Any) -> None:

@@ -1,4 +1,4 @@
-"""Zero-1-to-3 (Liu et al., ICCV 2023, arXiv 2303.11328): one picture and a camera move give the moved picture."""
+"""Zero-1-to-3 (Liu et al., ICCV 2023, arXiv 2303.11328): one image and a camera move give the moved image."""
 
 from sparse_recon.complete.zero123.completer import Zero123Completer
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
 from sparse_recon.complete.latent.architectures import INSTALL
-from sparse_recon.complete.zero123.picture import InputPicture, input_picture, object_mask
-from sparse_recon.complete.zero123.pose import SphericalCamera, picture_camera, ring
+from sparse_recon.complete.zero123.conditioning_image import ConditioningImage, conditioning_image, object_mask
+from sparse_recon.complete.zero123.pose import SphericalCamera, camera_ring, model_intrinsics
 from sparse_recon.complete.zero123.weights import Zero123Size, layout
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
@@ -78,7 +78,7 @@ class Zero123Completer(ViewCompleter):
 
         # 2. The picture that it is shown.
         view = shown_view(task.views.views)
-        picture = input_picture(view, T_world_centre, unit_m)
+        picture = conditioning_image(view, T_world_centre, unit_m)
         task.checkpoint()
         warnings = picture.warnings
         if len(task.views.views) > 1:
@@ -92,9 +92,9 @@ class Zero123Completer(ViewCompleter):
             return Completion(self.name, task.seed, score=score, warnings=warnings, centre_obj=middle_obj)
 
         # 3. The views around it.
-        cameras = ring(picture.camera, task.config.zero123.views)
+        cameras = camera_ring(picture.camera, task.config.zero123.views)
         seeds = [task.seed * 1_000_003 + k for k in range(len(cameras))]
-        pictures = self._sampler.draw(
+        pictures = self._sampler.generate(
             picture, cameras, seeds, task.config.zero123, lambda step, steps, clean: task.on_step(step, steps, prior)
         )
         views = tuple(
@@ -139,12 +139,12 @@ def generated_view(
     """Return a drawn picture (P, P, 3) as a frame of the world."""
     mask = object_mask(rgb, WHITE)
     T_world_cam = T_world_centre @ camera.T_obj_cam(unit_m)
-    frame = Frame(np.ascontiguousarray(rgb), None, picture_camera(len(rgb)), T_world_cam, STAMP_NS, camera="zero123")
+    frame = Frame(np.ascontiguousarray(rgb), None, model_intrinsics(len(rgb)), T_world_cam, STAMP_NS, camera="zero123")
     confidence: Float32 = np.full(mask.shape, CONFIDENCE, np.float32)
     return GeneratedView(frame, mask, confidence, Zero123Completer.name, seed)
 
 
-def _diagnostics(picture: InputPicture, unit_m: float, model: Any) -> dict[str, float | str]:
+def _diagnostics(picture: ConditioningImage, unit_m: float, model: Any) -> dict[str, float | str]:
     return {
         "unit_m": unit_m,
         "elevation_deg": float(np.rad2deg(picture.camera.elevation_rad)),

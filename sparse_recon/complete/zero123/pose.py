@@ -11,11 +11,11 @@ from sparse_recon.geometry.poses import look_at
 from sparse_recon.types import CameraIntrinsics, Float32, Float64
 
 # Lens of 35 mm on a sensor of 32 mm; pixel centres at integers, so that the middle of 256 pixels is at 127.5.
-PICTURE_SIDE = 256
-FOCAL_PX = PICTURE_SIDE * 35.0 / 32.0
+IMAGE_SIDE = 256
+FOCAL_PX = IMAGE_SIDE * 35.0 / 32.0
 # Cameras it was trained with stand this far from the centre, in longest sides of the object (paper, section 3.1).
-NEAREST, FARTHEST = 1.5, 2.2
-LOWEST_RAD = np.deg2rad(-15.0)
+MIN_RADIUS, MAX_RADIUS = 1.5, 2.2
+MIN_ELEVATION_RAD = np.deg2rad(-15.0)
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ def pose_vector(source: SphericalCamera, target: SphericalCamera) -> Float32:
     return np.array([polar, np.sin(turn), np.cos(turn), target.radius - source.radius], np.float32)
 
 
-def picture_camera(side: int = PICTURE_SIDE) -> CameraIntrinsics:
-    """Return the pinhole camera that all its pictures are taken with, for a picture of `side` pixels."""
-    focal, middle = FOCAL_PX * side / PICTURE_SIDE, 0.5 * side - 0.5
+def model_intrinsics(side: int = IMAGE_SIDE) -> CameraIntrinsics:
+    """Return the pinhole camera that all its images are taken with, for an image of `side` pixels."""
+    focal, middle = FOCAL_PX * side / IMAGE_SIDE, 0.5 * side - 0.5
     return CameraIntrinsics(side, side, np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
 
 
-def ring(source: SphericalCamera, count: int) -> list[SphericalCamera]:
+def camera_ring(source: SphericalCamera, count: int) -> list[SphericalCamera]:
     """Return `count` cameras around the object: evenly turned away from `source`, by turns lower and higher, one above.
 
     Each keeps the radius of `source`, which the model is surest of. The last looks down from 75 degrees onto the far

@@ -1,4 +1,4 @@
-"""What Zero-1-to-3 says of pictures that nobody took, for score distillation (SJC, arXiv 2212.00774)."""
+"""What Zero-1-to-3 says of images that nobody took, for score distillation (SJC, arXiv 2212.00774)."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import torch
 from torch import Tensor
 
 from sparse_recon.complete.latent.schedules import alpha_bars
+from sparse_recon.complete.zero123.conditioning_image import ConditioningImage
 from sparse_recon.complete.zero123.model import Zero123Model
-from sparse_recon.complete.zero123.picture import InputPicture
-from sparse_recon.complete.zero123.pose import FARTHEST, PICTURE_SIDE, SphericalCamera, picture_camera, pose_vector
+from sparse_recon.complete.zero123.pose import IMAGE_SIDE, MAX_RADIUS, SphericalCamera, model_intrinsics, pose_vector
 from sparse_recon.complete.zero123.sampling import as_tensor
 from sparse_recon.types import Float64
 
 # Of the 3D stage as released: noisiest and cleanest levels that are left out, guidance, cameras of the sampled views.
 SKIP_NOISIEST, SKIP_CLEANEST = 30, 10
 GUIDANCE = 100.0
-RADII, HEIGHTS = (1.8, FARTHEST), (-0.5, FARTHEST)
+RADII, HEIGHTS = (1.8, MAX_RADIUS), (-0.5, MAX_RADIUS)
 
 
 class Zero123Score:
-    """A `completion.PictureScore`: pictures are latents of four channels; see there."""
+    """A `completion.PictureScore`: images are latents of four channels; see there."""
 
-    def __init__(self, model: Zero123Model, picture: InputPicture, unit_m: float) -> None:
-        self._model, self._source = model, picture.camera
+    def __init__(self, model: Zero123Model, image: ConditioningImage, unit_m: float) -> None:
+        self._model, self._source = model, image.camera
         self.channels, self.size = model.latent_shape[0], model.latent_shape[1]
-        self.focal = picture_camera(self.size).fx
+        self.focal = model_intrinsics(self.size).fx
         self.unit_m, self.device = unit_m, model.device
         self.radius, self.height = RADII, HEIGHTS
-        self.T_obj_input = picture.camera.T_obj_cam()
-        self.input_picture = as_tensor(picture)[0].to(model.device)
-        self._context = model.context(as_tensor(picture) * 2 - 1)
-        self.background = model.encoded(torch.ones(1, 3, PICTURE_SIDE, PICTURE_SIDE))[0]
+        self.T_obj_input = image.camera.T_obj_cam()
+        self.input_picture = as_tensor(image)[0].to(model.device)
+        self._context = model.context(as_tensor(image) * 2 - 1)
+        self.background = model.encode_images(torch.ones(1, 3, IMAGE_SIDE, IMAGE_SIDE))[0]
         alpha = alpha_bars()
-        self._ladder = np.sqrt((1 - alpha) / alpha)
-        self.sigmas: Float64 = self._ladder[::-1][SKIP_NOISIEST:-SKIP_CLEANEST].copy()
+        self._noise_levels = np.sqrt((1 - alpha) / alpha)
+        self.sigmas: Float64 = self._noise_levels[::-1][SKIP_NOISIEST:-SKIP_CLEANEST].copy()
 
     @torch.no_grad()
     def denoised(self, noisy: Tensor, sigma: Tensor, T_obj_cam: Float64) -> Tensor:
@@ -42,11 +42,11 @@ class Zero123Score:
         poses = np.stack([pose_vector(self._source, SphericalCamera.at(T[:3, 3])) for T in T_obj_cam])
         out = []
         for z, level, pose in zip(noisy, sigma, torch.from_numpy(poses).to(noisy), strict=True):
-            t = int(np.abs(self._ladder - float(level)).argmin())
+            t = int(np.abs(self._noise_levels - float(level)).argmin())
             scaled = z[None] / (1 + level**2) ** 0.5
-            out.append(z[None] - level * self._model.noise(scaled, t, pose[None], self._context, GUIDANCE))
+            out.append(z[None] - level * self._model.predict_noise(scaled, t, pose[None], self._context, GUIDANCE))
         return torch.cat(out)
 
-    def decoded(self, pictures: Tensor) -> Tensor:
+    def decoded(self, images: Tensor) -> Tensor:
         """Return the colours (B, 3, 256, 256) in [0, 1] of latents (B, 4, S, S); differentiable."""
-        return self._model.decoded(pictures)
+        return self._model.decode_latents(images)

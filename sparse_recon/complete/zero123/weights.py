@@ -35,7 +35,7 @@ class Zero123Size:
     clip: ClipSize = field(default_factory=ClipSize)
 
     def projection(self) -> Any:
-        """Return the linear layer from a picture's token and a pose to the context."""
+        """Return the linear layer from an image's token and a pose to the context."""
         import torch
 
         return torch.nn.Linear(self.clip.projection + POSE_NUMBERS, self.unet.context)

@@ -1,1 +1,1 @@
-"""Geometry from pictures without depth, or from what judges pictures: a radiance field that renders like them."""
+"""Geometry from images without depth, or from what judges images: a radiance field that renders like them."""

@@ -10,11 +10,11 @@ import torch
 
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.fuse.radiance.agreement import confidence_of, doubts
-from sparse_recon.fuse.radiance.cameras import spread_eyes
-from sparse_recon.fuse.radiance.field import RadianceField, Shortcuts
+from sparse_recon.fuse.radiance.field import RadianceField, RenderBounds
 from sparse_recon.fuse.radiance.field_depth import FieldDepth
 from sparse_recon.fuse.radiance.rays import camera_rays, square_camera
 from sparse_recon.fuse.radiance.render import render
+from sparse_recon.fuse.radiance.viewpoints import golden_angle_eyes
 from sparse_recon.geometry.cameras import scaled
 from sparse_recon.geometry.poses import inverse, look_at, pose
 from sparse_recon.types import (
@@ -62,7 +62,7 @@ class Placed:
 def depth_cameras(pictures: Sequence[GeneratedView], object_frame: ObjectFrame, count: int) -> list[Camera]:
     """Return the cameras of the pictures, and `count` spread around and above the object's cube that see all of it."""
     low, high = (DISTANCE * share for share in HEIGHT)
-    eyes = spread_eyes(count, DISTANCE, (low, high)) if count else np.zeros((0, 3))
+    eyes = golden_angle_eyes(count, DISTANCE, (low, high)) if count else np.zeros((0, 3))
     around = [(square_camera(SIZE, FOCAL), look_at(object_frame.half_side_m * eye, (0, 0, 0))) for eye in eyes]
     return [*(_reduced(view, object_frame) for view in pictures), *around]
 
@@ -99,7 +99,7 @@ def read_depth(
 
 
 def _read(
-    placed: Placed, camera: Camera, shortcuts: Shortcuts, checkpoint: Callable[[], None]
+    placed: Placed, camera: Camera, shortcuts: RenderBounds, checkpoint: Callable[[], None]
 ) -> tuple[FieldDepth, Float32]:
     """Return what a camera sees, with depth wherever there is anything, and the opacity (H, W)."""
     field, (intrinsics, T_obj_cam) = placed.field, camera
@@ -111,7 +111,7 @@ def _read(
         depth.append(seen.surface_depth(0.0))
         opacity.append(seen.opacity)
         spread.append(seen.depth_spread())
-        picture.append(seen.over(torch.ones_like(seen.picture)))
+        picture.append(seen.over(torch.ones_like(seen.features)))
     shape = (intrinsics.height, intrinsics.width)
     depth_m, spread_m = (placed.unit_m * torch.cat(parts).cpu().numpy().reshape(shape) for parts in (depth, spread))
     found = FieldDepth(

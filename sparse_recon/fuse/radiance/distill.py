@@ -14,19 +14,19 @@ from torch import Tensor
 from sparse_recon.completion import PictureScore
 from sparse_recon.config.model_config import DistillConfig
 from sparse_recon.errors import ErrorCode, ModelError
-from sparse_recon.fuse.radiance.cameras import near_eye, random_eyes, towards_origin
-from sparse_recon.fuse.radiance.field import RadianceField, Shortcuts
+from sparse_recon.fuse.radiance.field import RadianceField, RenderBounds
 from sparse_recon.fuse.radiance.rays import camera_rays, square_camera
 from sparse_recon.fuse.radiance.render import Rendered, render
 from sparse_recon.fuse.radiance.terms import (
     Term,
     emptiness,
-    near_view_difference,
-    score_term,
+    near_view_loss,
+    score_loss,
     smoothness,
     solidity,
     weights_at,
 )
+from sparse_recon.fuse.radiance.viewpoints import nearby_viewpoint, random_viewpoints, towards_origin
 from sparse_recon.types import Float64
 
 # Iterations between two looks at what is empty and what is hidden.
@@ -80,10 +80,10 @@ class Distillation:
         self._generator = torch.Generator().manual_seed(seed)
         self.field = RadianceField(score.channels, config.grid, self._generator, score.device)
         self._optimizer = torch.optim.Adamax(self.field.parameters(), lr=config.learning_rate)
-        self._eyes = random_eyes(config.iterations, score.radius, score.height, self._generator)
+        self._eyes = random_viewpoints(config.iterations, score.radius, score.height, self._generator)
         self._camera = square_camera(score.size, score.focal)
         self._background = score.background.reshape(score.channels, -1).T
-        self._shortcuts: Shortcuts | None = None
+        self._shortcuts: RenderBounds | None = None
 
     def iterate(self, iteration: int) -> dict[Term, float]:
         """Do one iteration; return the weighted value of each term that counted."""
@@ -123,16 +123,16 @@ class Distillation:
         denoised, sigma = self._denoised(picture.detach(), T_obj_cam)
         depth = self._square(rendered.depth)
         terms: dict[Term, Tensor] = {
-            "score": score_term(picture, denoised, sigma),
+            "score": score_loss(picture, denoised, sigma),
             "smoothness": smoothness(depth),
             "emptiness": emptiness(rendered, self.config.emptiness_steepness),
             "solidity": solidity(rendered.opacity),
         }
         # Drawn even where it does not count, so that all other draws stay the same.
-        eye = near_eye(self._eyes[iteration], self.config.near_view_distance, self._generator)
+        eye = nearby_viewpoint(self._eyes[iteration], self.config.near_view_distance, self._generator)
         if weights["near_view"] > 0:
             near_picture, near = self.picture(towards_origin(eye[None])[0])
-            terms["near_view"] = near_view_difference(picture, near_picture, depth, self._square(near.depth))
+            terms["near_view"] = near_view_loss(picture, near_picture, depth, self._square(near.depth))
         return terms
 
     def _denoised(self, picture: Tensor, T_obj_cam: Float64) -> tuple[Tensor, Tensor]:

@@ -74,16 +74,16 @@ class RadianceField(nn.Module):
         return functional.softplus(raw * torch.exp(self.scale) + DENSITY_SHIFT)
 
     @torch.no_grad()
-    def shortcuts(self) -> Shortcuts:
+    def shortcuts(self) -> RenderBounds:
         """Return what rendering may skip until the density has changed much."""
         density = self.voxel_density()
         most, least = _pooled(density), -_pooled(-density)
         low, high = _box_of(most * self.step > EMPTY_ALPHA)
-        return Shortcuts(self.grid, most.reshape(-1), least.reshape(-1), low, high)
+        return RenderBounds(self.grid, most.reshape(-1), least.reshape(-1), low, high)
 
 
 @dataclass(frozen=True, eq=False)
-class Shortcuts:
+class RenderBounds:
     """Bounds on the density of a field of N voxels an edge.
 
     Attributes

@@ -1,4 +1,4 @@
-"""A radiance field fitted to imagined pictures and to what cameras saw and measured: the fast way to depth."""
+"""A radiance field fitted to generated views and to what cameras saw and measured: the fast way to depth."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sparse_recon.config.model_config import FitConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.radiance.field import DENSITY_SHIFT, RadianceField
-from sparse_recon.fuse.radiance.hull import possible_space
 from sparse_recon.fuse.radiance.pixels import Pixels, pixels_of
 from sparse_recon.fuse.radiance.render import Rendered, render
+from sparse_recon.fuse.radiance.visual_hull import visual_hull
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine.processor import chosen_device
 from sparse_recon.types import GeneratedView, ObjectViews
 
 # At first a sample within the hull takes this share of the light, one outside of it none, for good.
-FIRST_ALPHA, EMPTY_RAW = 0.12, -15.0
+INITIAL_ALPHA, EMPTY_DENSITY = 0.12, -15.0
 COLOR_RATE = 0.1  # of the learning rate of density
-LAST_RATE = 0.1  # of the first
+FINAL_RATE_SHARE = 0.1  # of the first
 SHORTCUT_ITERATIONS = 10
 # Light that ends farther than this from the measured depth, in units of the cube, costs no more.
 DEPTH_REACH = 0.25
@@ -45,16 +45,16 @@ def fit(
 
     Parameters
     ----------
-    generated : pictures with masks and known cameras; depth, where they have it, is not used.
+    generated : images with masks and known cameras; depth, where they have it, is not used.
     observed : what cameras saw, trusted fully, depth included.
     evidence : of the observed views; what it knows to be free stays empty.
-    seed : of the pixels drawn; the same seed gives the same field on a processor.
+    seed : of the sampled pixels; the same seed gives the same field on a processor.
     on_step, checkpoint, late : as in `distil`.
 
     Raises
     ------
     ModelError
-        MODEL_FAILED if no picture shows anything, or their outlines have no space in common.
+        MODEL_FAILED if no image shows anything, or their outlines have no space in common.
     ConfigError
         If the device is not there.
     """
@@ -68,7 +68,7 @@ def fit(
     pixels = pixels_of(generated, observed.views, observed.object_frame, device)
     checkpoint()
     grid = VoxelGrid.cube(config.grid, observed.object_frame.half_side_m)
-    possible = possible_space(generated, observed.object_frame, evidence, grid, checkpoint)
+    possible = visual_hull(generated, observed.object_frame, evidence, grid, checkpoint)
     checkpoint()
     if not possible.any():
         raise ModelError(
@@ -84,18 +84,18 @@ def fit(
         ],
         fused=True,
     )
-    rates = torch.optim.lr_scheduler.ExponentialLR(optimizer, LAST_RATE ** (1.0 / max(config.iterations, 1)))
+    rates = torch.optim.lr_scheduler.ExponentialLR(optimizer, FINAL_RATE_SHARE ** (1.0 / max(config.iterations, 1)))
     shortcuts = field.shortcuts()
     for iteration in range(config.iterations):
         checkpoint()
         if iteration % SHORTCUT_ITERATIONS == 0:
             shortcuts = field.shortcuts()
-        drawn = pixels.drawn(config.rays, generator)
+        batch = pixels.sample(config.rays, generator)
         background = torch.rand((config.rays, 3), generator=generator).to(device)
         jitter = torch.rand(config.rays, generator=generator).to(device)
-        loss = misfit(render(field, drawn.rays, shortcuts, jitter), drawn, background, config)
+        loss = fit_loss(render(field, batch.rays, shortcuts, jitter), batch, background, config)
         if config.smooth_weight > 0:
-            loss = loss + config.smooth_weight * roughness(field)
+            loss = loss + config.smooth_weight * total_variation(field)
         optimizer.zero_grad(set_to_none=False)
         loss.backward()
         optimizer.step()
@@ -106,12 +106,12 @@ def fit(
     return field
 
 
-def misfit(rendered: Rendered, pixels: Pixels, background: Tensor, config: FitConfig) -> Tensor:
+def fit_loss(rendered: Rendered, pixels: Pixels, background: Tensor, config: FitConfig) -> Tensor:
     """Return how far what rays see lies from the pixels that they belong to, a scalar.
 
     Parameters
     ----------
-    background : (P, 3) colours put behind the picture and the pixel alike, drawn anew each time: what lets them through
+    background : (P, 3) colours put behind the image and the pixel alike, drawn anew each time: what lets them through
         cannot pass for paint.
     """
     known = ~torch.isnan(pixels.inside)
@@ -122,10 +122,10 @@ def misfit(rendered: Rendered, pixels: Pixels, background: Tensor, config: FitCo
     opacity = rendered.opacity.clamp(1e-4, 1.0 - 1e-4)
     mask = functional.binary_cross_entropy(opacity, inside, reduction="none")
     per_ray = trust * (config.color_weight * color + config.mask_weight * mask)
-    return per_ray.mean() + config.depth_weight * depth_misfit(rendered, pixels)
+    return per_ray.mean() + config.depth_weight * depth_loss(rendered, pixels)
 
 
-def depth_misfit(rendered: Rendered, pixels: Pixels) -> Tensor:
+def depth_loss(rendered: Rendered, pixels: Pixels) -> Tensor:
     """Return the mean over rays of the distance between where light ends and where it was measured to.
 
     On the object all light ends at the measured depth. Beside it, none ends before the depth.
@@ -138,7 +138,7 @@ def depth_misfit(rendered: Rendered, pixels: Pixels) -> Tensor:
     return (rendered.weights * torch.nan_to_num(away)).sum() / max(1, len(pixels.depth))
 
 
-def roughness(field: RadianceField) -> Tensor:
+def total_variation(field: RadianceField) -> Tensor:
     """Return the mean difference of opacity between neighbouring voxels, per voxel of a surface through the cube."""
     alpha = -torch.expm1(-field.voxel_density() * 2.0 * field.step)
     return sum((alpha.diff(dim=axis).abs().sum() for axis in range(3)), torch.zeros(())) / field.grid**2
@@ -146,9 +146,9 @@ def roughness(field: RadianceField) -> Tensor:
 
 def _first_field(grid: int, possible: Tensor, device: str) -> RadianceField:
     field = RadianceField(3, grid, None, device)
-    density = -np.log1p(-FIRST_ALPHA) / field.step
+    density = -np.log1p(-INITIAL_ALPHA) / field.step
     first = np.log(np.expm1(density)) - DENSITY_SHIFT
     with torch.no_grad():
-        field.raw[0, 0] = torch.where(possible, float(first), EMPTY_RAW).to(device)
+        field.raw[0, 0] = torch.where(possible, float(first), EMPTY_DENSITY).to(device)
     field.scale.requires_grad_(False)
     return field

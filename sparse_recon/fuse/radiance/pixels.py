@@ -1,4 +1,4 @@
-"""What pictures of an object teach a field: one ray a pixel with its colour, whether it meets the object, and depth."""
+"""What images of an object teach a field: one ray a pixel with its colour, whether it meets the object, and depth."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Pixels:
     trust: Tensor
     first: Tensor
 
-    def drawn(self, count: int, generator: torch.Generator) -> Pixels:
-        """Draw `count` pixels, of each view as likely as of any other."""
+    def sample(self, count: int, generator: torch.Generator) -> Pixels:
+        """Sample `count` pixels, of each view as likely as of any other."""
         views = torch.randint(len(self.first) - 1, (count,), generator=generator)
         share = torch.rand(count, generator=generator, dtype=torch.float64)
         lengths = self.first.diff()[views]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparse_recon.fuse.radiance.field import RadianceField, Shortcuts, sums_before
+from sparse_recon.fuse.radiance.field import RadianceField, RenderBounds, sums_before
 from sparse_recon.fuse.radiance.rays import Rays
 
 # Samples of less weight get no colour (Score Jacobian Chaining).
@@ -22,29 +22,29 @@ class Rendered:
 
     Attributes
     ----------
-    picture : (R, C) features, without a background.
+    features : (R, C) features, without a background.
     depth : (R,) expected depth along optical z, units of the cube; what is left of the light ends at the background.
     opacity : (R,) in [0, 1].
     weights, depths, ray : (M,) each, weight, depth and ray of every sample that was looked at, in the order of rays.
-    most_samples : the most samples that a ray of these has in the cube.
+    max_samples : the most samples that a ray of these has in the cube.
     light : (M,) what reaches each sample; no gradient. `thickness` (M,) optical thickness of each; no gradient.
     interval : (R,) depth between samples.
     """
 
-    picture: Tensor
+    features: Tensor
     depth: Tensor
     opacity: Tensor
     weights: Tensor
     depths: Tensor
     ray: Tensor
-    most_samples: int
+    max_samples: int
     light: Tensor
     thickness: Tensor
     interval: Tensor
 
     def over(self, background: Tensor) -> Tensor:
-        """Return the picture (R, C) with what is left of the light ending in `background`, (R, C)."""
-        return self.picture + (1.0 - self.opacity)[:, None] * background
+        """Return the image (R, C) with what is left of the light ending in `background`, (R, C)."""
+        return self.features + (1.0 - self.opacity)[:, None] * background
 
     @torch.no_grad()
     def surface_depth(self, least: float = 0.5) -> Tensor:
@@ -69,7 +69,7 @@ class Rendered:
 
 
 def render(
-    field: RadianceField, rays: Rays, shortcuts: Shortcuts | None = None, jitter: Tensor | None = None
+    field: RadianceField, rays: Rays, shortcuts: RenderBounds | None = None, jitter: Tensor | None = None
 ) -> Rendered:
     """Render R rays.
 
@@ -81,7 +81,7 @@ def render(
     # 1. Samples every half voxel between the faces of the cube, ray after ray.
     near, far = rays.span()
     interval = field.step / rays.stretch
-    most = int(((far - near) / interval).max().ceil().clamp_min(0)) if len(rays) else 0
+    max_samples = int(((far - near) / interval).max().ceil().clamp_min(0)) if len(rays) else 0
     first, last = (near, far) if shortcuts is None else rays.span(shortcuts.low, shortcuts.high)
     first = ((first - near) / interval).floor().clamp_min(0)
     counts = ((torch.minimum(last, far) - near) / interval - first).ceil().clamp_min(0).long()
@@ -106,6 +106,8 @@ def render(
     opacity = zeros.index_add(0, ray, weights)
     depth = zeros.index_add(0, ray, weights * depths) + (1.0 - opacity) * BACKGROUND_DEPTH
     seen = weights.detach() > MIN_WEIGHT
-    features = weights[seen, None] * field.features_at(points[seen])
-    picture = torch.zeros((len(rays), field.channels), device=points.device).index_add(0, ray[seen], features)
-    return Rendered(picture, depth, opacity, weights, depths, ray, most, light.detach(), thickness.detach(), interval)
+    weighted = weights[seen, None] * field.features_at(points[seen])
+    features = torch.zeros((len(rays), field.channels), device=points.device).index_add(0, ray[seen], weighted)
+    return Rendered(
+        features, depth, opacity, weights, depths, ray, max_samples, light.detach(), thickness.detach(), interval
+    )

@@ -31,14 +31,14 @@ def weights_at(iteration: int, config: DistillConfig) -> dict[Term, float]:
     }
 
 
-def score_gradient(picture: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
-    """Return the gradient -(D - y) / sigma of the score term at pictures y (B, C, S, S); `sigma` is (B,)."""
-    return (picture.detach() - denoised) / sigma.to(picture.dtype)[:, None, None, None]
+def score_gradient(image: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
+    """Return the gradient -(D - y) / sigma of the score term at images y (B, C, S, S); `sigma` is (B,)."""
+    return (image.detach() - denoised) / sigma.to(image.dtype)[:, None, None, None]
 
 
-def score_term(picture: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
-    """Return a scalar without a meaning of its own whose gradient at the picture is `score_gradient`."""
-    return (picture * score_gradient(picture, denoised, sigma)).sum()
+def score_loss(image: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
+    """Return a scalar without a meaning of its own whose gradient at the image is `score_gradient`."""
+    return (image * score_gradient(image, denoised, sigma)).sum()
 
 
 def smoothness(depth: Tensor) -> Tensor:
@@ -46,17 +46,17 @@ def smoothness(depth: Tensor) -> Tensor:
     return 0.5 * (depth.diff(dim=0).abs().mean() + depth.diff(dim=1).abs().mean())
 
 
-def near_view_difference(picture: Tensor, near_picture: Tensor, depth: Tensor, near_depth: Tensor) -> Tensor:
-    """Return the mean absolute difference of two pictures plus that of their depths: near views look alike."""
-    return (near_picture - picture).abs().mean() + (near_depth - depth).abs().mean()
+def near_view_loss(image: Tensor, near_image: Tensor, depth: Tensor, near_depth: Tensor) -> Tensor:
+    """Return the mean absolute difference of two images plus that of their depths: near views look alike."""
+    return (near_image - image).abs().mean() + (near_depth - depth).abs().mean()
 
 
 def emptiness(rendered: Rendered, steepness: float) -> Tensor:
-    """Return the mean of log(1 + steepness * weight) over all samples of a picture (Wang et al., CVPR 2023).
+    """Return the mean of log(1 + steepness * weight) over all samples of an image (Wang et al., CVPR 2023).
 
     It is least where few samples carry the weight of a ray: it clears fog. Skipped samples count as empty.
     """
-    samples = max(1, len(rendered.opacity) * rendered.most_samples)
+    samples = max(1, len(rendered.opacity) * rendered.max_samples)
     return torch.log1p(steepness * rendered.weights).sum() / samples
 
 
@@ -64,6 +64,6 @@ def solidity(opacity: Tensor) -> Tensor:
     """Return the mean of 4 o (1 - o) over the opacities o (R,) of rays: 0 where each meets a solid or nothing.
 
     Ours. On one background thin ink of a darker colour looks like a solid of the right one, and fog of the background's
-    colour like nothing: no picture tells them apart.
+    colour like nothing: no image tells them apart.
     """
     return (4.0 * opacity * (1.0 - opacity)).mean()

@@ -1,4 +1,4 @@
-"""Answers kept for pictures: what went in, what came out and what was true, small enough to keep for every case."""
+"""Answers kept for images: what went in, what came out and what was true, small enough to keep for every case."""
 
 from __future__ import annotations
 
@@ -152,14 +152,14 @@ def _inputs(case: Case) -> UInt8:
 
 
 def _crop(frame: Frame) -> UInt8:
-    """Return the picture around the object, its mask outlined; all of it where there is no mask."""
-    picture = frame.rgb.copy()
-    mask = np.zeros(picture.shape[:2], bool) if frame.labels is None else np.asarray(frame.labels == LABEL)
+    """Return the image around the object, its mask outlined; all of it where there is no mask."""
+    image = frame.rgb.copy()
+    mask = np.zeros(image.shape[:2], bool) if frame.labels is None else np.asarray(frame.labels == LABEL)
     if not mask.any():
-        return picture
-    picture[outline(mask, max(round(frame.intrinsics.width / 640), 1))] = OBJECT_COLORS[1]
+        return image
+    image[outline(mask, max(round(frame.intrinsics.width / 640), 1))] = OBJECT_COLORS[1]
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     half = 0.5 * max(rows[-1] - rows[0], columns[-1] - columns[0]) * (1 + 2 * _CROP_MARGIN) + 2
     y, x = 0.5 * (rows[0] + rows[-1]), 0.5 * (columns[0] + columns[-1])
     top, left = max(int(y - half), 0), max(int(x - half), 0)
-    return picture[top : int(y + half) + 1, left : int(x + half) + 1]
+    return image[top : int(y + half) + 1, left : int(x + half) + 1]

@@ -12,7 +12,7 @@ import torch
 
 from sparse_recon.complete.compact.network import CompactNet
 from sparse_recon.complete.compact.weights import load_weights
-from sparse_recon.complete.weights import sha256_of
+from sparse_recon.complete.safetensors_file import sha256_of
 from sparse_recon.errors import ConfigError
 from sparse_recon.lab.training.calibrate import calibrate, claims_of
 from sparse_recon.lab.training.checkpoints import MODEL_FILE, STATE_FILE, read_state, write_model

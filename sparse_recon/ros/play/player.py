@@ -205,7 +205,9 @@ class Player:
             name = publisher.topic_name
             unheard.append(name)
             if self._node.count_subscribers(name):
-                log.warning("%s has subscribers whose quality of service does not match: %s", name, _told(publisher))
+                log.warning(
+                    "%s has subscribers whose quality of service does not match: %s", name, _mismatches(publisher)
+                )
             elif topic in images:
                 log.warning("%s has no subscriber (waited %g s)", name, self._options.wait_s)
         self.summary.unheard = tuple(sorted(unheard))
@@ -313,7 +315,7 @@ def _clock_message(time_ns: int) -> Any:
     return to_message(message_class("rosgraph_msgs/msg/Clock"), {"clock": {"sec": sec, "nanosec": nanosec}})
 
 
-def _told(publisher: Any) -> str:
+def _mismatches(publisher: Any) -> str:
     qos = publisher.qos_profile
     return f"offered are {qos.reliability.name.lower()} and {qos.durability.name.lower()}, as recorded"
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sparse_recon.complete.latent.schedules import SAMPLERS, alpha_bars, ddim_steps, normal_noise, sample  # noqa: E402
+from sparse_recon.complete.latent.schedules import SAMPLERS, alpha_bars, ddim_steps, sample, seeded_noise  # noqa: E402
 
 
 def test_shares_of_signal():
@@ -74,7 +74,7 @@ def test_every_sampler_finds_the_picture_that_the_network_knows(sampler):
     seen = []
     found = sample(
         denoiser,
-        normal_noise([3], (1, 4, 4), "cpu"),
+        seeded_noise([3], (1, 4, 4), "cpu"),
         sampler,
         20,
         on_step=lambda step, steps, clean: seen.append((step, steps)),
@@ -86,7 +86,7 @@ def test_every_sampler_finds_the_picture_that_the_network_knows(sampler):
 
 
 def test_noise_of_a_view_is_its_own():
-    together, alone = normal_noise([1, 2], (4, 2, 2), "cpu"), normal_noise([2], (4, 2, 2), "cpu")
+    together, alone = seeded_noise([1, 2], (4, 2, 2), "cpu"), seeded_noise([2], (4, 2, 2), "cpu")
 
     for _ in range(2):
         assert torch.equal(together()[1:], alone())
@@ -99,5 +99,5 @@ def test_who_stops_a_step_stops_the_loop():
 
     calls: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        sample(lambda x, t: calls.append(t) or x * 0, normal_noise([0], (1, 2, 2), "cpu"), "ddim", 10, 1.0, stop)
+        sample(lambda x, t: calls.append(t) or x * 0, seeded_noise([0], (1, 2, 2), "cpu"), "ddim", 10, 1.0, stop)
     assert len(calls) == 3

@@ -17,8 +17,8 @@ from sessions import digest, session_of  # noqa: E402
 from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
 from sparse_recon.complete.zero123 import sampling  # noqa: E402
 from sparse_recon.complete.zero123.completer import shown_view  # noqa: E402
-from sparse_recon.complete.zero123.picture import InputPicture  # noqa: E402
-from sparse_recon.complete.zero123.pose import SphericalCamera, ring  # noqa: E402
+from sparse_recon.complete.zero123.conditioning_image import ConditioningImage  # noqa: E402
+from sparse_recon.complete.zero123.pose import SphericalCamera, camera_ring  # noqa: E402
 from sparse_recon.complete.zero123.sampling import ViewSampler  # noqa: E402
 from sparse_recon.complete.zero123.score import Zero123Score  # noqa: E402
 from sparse_recon.config.model_config import Zero123Config  # noqa: E402
@@ -43,7 +43,7 @@ SMALL = {
     "zero123.steps": 2,
     "zero123.device": "cpu",
 }
-PICTURE = InputPicture(
+PICTURE = ConditioningImage(
     np.linspace(0, 1, 256 * 256 * 3, dtype=np.float32).reshape(256, 256, 3),
     np.ones((256, 256), np.float32),
     SphericalCamera(1.1, 0.2, 2.0),
@@ -65,7 +65,7 @@ def test_a_session_completes_with_it(session):
     assert result.model == "zero123"
     assert result.quality.nominal_watertight and result.quality.free_space_violation == 0
     assert {Provenance.OBSERVED, Provenance.INFERRED} == set(result.provenance.tolist())
-    assert any("one view of 2" in warning for warning in result.quality.warnings)
+    assert any("1 of 2 views" in warning for warning in result.quality.warnings)
     shares = [p.fraction for p in seen]
     assert shares == sorted(shares) and any(p.preview is not None for p in seen)
     # Metric: what was measured lies on the ball of 4 cm, wherever the drawings are.
@@ -113,16 +113,16 @@ def test_without_weights_it_says_which_file_goes_where(monkeypatch):
 
 def drawn(sampler, count=5, **values):
     config = Zero123Config(steps=2, **values)
-    return sampler.draw(
-        PICTURE, ring(PICTURE.camera, count), list(range(count)), config, lambda step, steps, clean: None
+    return sampler.generate(
+        PICTURE, camera_ring(PICTURE.camera, count), list(range(count)), config, lambda step, steps, clean: None
     )
 
 
 def test_views_are_the_same_in_any_number_of_passes(model):
     steps = []
     config = Zero123Config(steps=2, at_once=2)
-    passes = ViewSampler(model, config).draw(
-        PICTURE, ring(PICTURE.camera, 5), list(range(5)), config, lambda k, n, clean: steps.append((k, n))
+    passes = ViewSampler(model, config).generate(
+        PICTURE, camera_ring(PICTURE.camera, 5), list(range(5)), config, lambda k, n, clean: steps.append((k, n))
     )
 
     whole = drawn(ViewSampler(model, Zero123Config(at_once=8)))
@@ -135,7 +135,7 @@ def test_views_are_the_same_in_any_number_of_passes(model):
 def test_fewer_views_at_once_where_memory_does_not_suffice(model, monkeypatch, caplog):
     whole = drawn(ViewSampler(model, Zero123Config()))
     sizes = []
-    plain = model.noise
+    plain = model.predict_noise
 
     def scarce(latents, *args):
         sizes.append(len(latents))
@@ -143,7 +143,7 @@ def test_fewer_views_at_once_where_memory_does_not_suffice(model, monkeypatch, c
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return plain(latents, *args)
 
-    monkeypatch.setattr(model, "noise", scarce)
+    monkeypatch.setattr(model, "predict_noise", scarce)
     found = drawn(ViewSampler(model, Zero123Config()))
 
     assert np.abs(found.astype(int) - whole).max() <= 1
@@ -156,7 +156,7 @@ def test_memory_that_does_not_suffice_for_one_view_is_refused_with_a_code(sessio
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     session.load()
-    monkeypatch.setattr(sampling.Zero123Model, "noise", none)
+    monkeypatch.setattr(sampling.Zero123Model, "predict_noise", none)
     with pytest.raises(MemoryBudgetError) as caught:
         session.complete(CompletionRequest())
     assert caught.value.code is ErrorCode.MEMORY_BUDGET
@@ -165,7 +165,7 @@ def test_memory_that_does_not_suffice_for_one_view_is_refused_with_a_code(sessio
 
 
 def test_pictures_that_hold_no_numbers(model, monkeypatch):
-    monkeypatch.setattr(model, "decoded", lambda latents: torch.full((1, 3, 256, 256), torch.nan))
+    monkeypatch.setattr(model, "decode_latents", lambda latents: torch.full((1, 3, 256, 256), torch.nan))
 
     with pytest.raises(ModelError, match="bf16 or fp32") as caught:
         drawn(ViewSampler(model, Zero123Config()))
@@ -218,7 +218,7 @@ def test_clean_picture_is_what_the_noise_leaves(score, model, monkeypatch):
         asked.append((latents, t, poses, guidance))
         return torch.full_like(latents, 0.5)
 
-    monkeypatch.setattr(model, "noise", noise)
+    monkeypatch.setattr(model, "predict_noise", noise)
     sigma = torch.tensor([float(score.sigmas[100])])
     z = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
     target = SphericalCamera(0.9, 1.4, 1.9)

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from published_zero123 import TINY  # noqa: E402
 
 from sparse_recon.complete.latent.schedules import sample  # noqa: E402
-from sparse_recon.complete.zero123.model import PictureContext  # noqa: E402
+from sparse_recon.complete.zero123.model import ImageContext  # noqa: E402
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 POSE = torch.tensor([[0.3, 0.5, 3**0.5 / 2, 0.1]])
@@ -27,7 +27,7 @@ def drawn(shape, seed):
 
 
 @pytest.fixture(scope="module")
-def context(model) -> PictureContext:
+def context(model) -> ImageContext:
     return model.context(torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(1)) * 2 - 1)
 
 
@@ -46,21 +46,21 @@ def test_latents_of_the_picture_are_the_mode_and_not_scaled(context):
 
 @pytest.mark.parametrize("t", [1, 981])
 def test_noise_seen_in_latents(model, context, t):
-    found = model.noise(drawn((2, *model.latent_shape), 2), t, POSE.expand(2, -1), context, guidance=1.0)
+    found = model.predict_noise(drawn((2, *model.latent_shape), 2), t, POSE.expand(2, -1), context, guidance=1.0)
 
     assert error(f"unet_t{t}", found) < 1e-4
 
 
 def test_decoded_picture(model):
     with torch.no_grad():
-        assert error("decoded", model.decoded(drawn((2, *model.latent_shape), 2) * 0.18215 * 0.5)) < 1e-4
+        assert error("decoded", model.decode_latents(drawn((2, *model.latent_shape), 2) * 0.18215 * 0.5)) < 1e-4
 
 
 def test_fifty_released_steps_from_the_same_noise(model, context):
     seeds = iter(range(100, 160))
 
     def denoiser(latents, t):
-        return model.noise(latents, t, POSE, context, guidance=3.0)
+        return model.predict_noise(latents, t, POSE, context, guidance=3.0)
 
     found = sample(denoiser, lambda: drawn((1, *model.latent_shape), next(seeds)), "ddim_released", 50)
 
@@ -73,7 +73,7 @@ def test_picture_is_shown_to_clip_without_smoothing_and_with_corners_kept(model,
     monkeypatch.setattr(model, "clip", lambda pixel_values: shown.append(pixel_values) or _Embedded())
     ramp = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256).contiguous()
 
-    model.clip_token(ramp)
+    model.clip_embedding(ramp)
 
     std = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
@@ -106,7 +106,7 @@ def test_without_the_picture_the_context_is_zero_behind_the_projection(model, co
         return torch.ones(len(x), 4, 32, 32) * torch.arange(len(x)).view(-1, 1, 1, 1)
 
     monkeypatch.setattr(model, "_denoise", network)
-    found = model.noise(torch.ones(2, 4, 32, 32), 500, POSE.expand(2, -1), context, guidance=3.0)
+    found = model.predict_noise(torch.ones(2, 4, 32, 32), 500, POSE.expand(2, -1), context, guidance=3.0)
 
     x, told = asked[0]
     assert len(asked) == 1 and len(x) == 4  # all views, with and without, in one pass
@@ -134,8 +134,10 @@ def test_views_of_a_batch_do_not_depend_on_each_other(model, context):
     x = drawn((3, *model.latent_shape), 5)
     poses = POSE.repeat(3, 1) * torch.tensor([[1.0], [0.5], [0.2]])
 
-    together = model.noise(x, 300, poses, context, guidance=3.0)
-    alone = torch.cat([model.noise(x[k : k + 1], 300, poses[k : k + 1], context, guidance=3.0) for k in range(3)])
+    together = model.predict_noise(x, 300, poses, context, guidance=3.0)
+    alone = torch.cat(
+        [model.predict_noise(x[k : k + 1], 300, poses[k : k + 1], context, guidance=3.0) for k in range(3)]
+    )
 
     assert float((together - alone).abs().max()) < 1e-4
 
@@ -149,8 +151,8 @@ def test_half_precision_answers_the_same_within_its_rounding(model, checkpoint, 
     half = Zero123Model(found.tensors, TINY, "cpu", torch.bfloat16)
     x = drawn((2, *model.latent_shape), 2)
 
-    single = model.noise(x, 500, POSE.expand(2, -1), context, guidance=3.0)
-    rounded = half.noise(x, 500, POSE.expand(2, -1), context, guidance=3.0)
+    single = model.predict_noise(x, 500, POSE.expand(2, -1), context, guidance=3.0)
+    rounded = half.predict_noise(x, 500, POSE.expand(2, -1), context, guidance=3.0)
 
     # bf16 keeps 8 bits; some sixty layers of random weights, and guidance triples what differs.
     assert float((rounded - single).std() / single.std()) < 0.05

@@ -15,10 +15,10 @@ from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
 from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.imagined import imagined_field
-from sparse_recon.fuse.mesh import isosurface, without_crumbs
-from sparse_recon.fuse.radiance.cameras import random_eyes, towards_origin
+from sparse_recon.fuse.mesh import isosurface, without_small_components
 from sparse_recon.fuse.radiance.distill import Distillation, distil
-from sparse_recon.fuse.radiance.terms import emptiness, score_gradient, score_term, smoothness, weights_at
+from sparse_recon.fuse.radiance.terms import emptiness, score_gradient, score_loss, smoothness, weights_at
+from sparse_recon.fuse.radiance.viewpoints import random_viewpoints, towards_origin
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
 
@@ -62,7 +62,7 @@ def test_the_gradient_of_the_score_is_what_is_published():
     picture.retain_grad()
     denoised = torch.rand(picture.shape, generator=torch.Generator().manual_seed(1))
     sigma = torch.tensor([0.7])
-    score_term(picture, denoised, sigma).backward()
+    score_loss(picture, denoised, sigma).backward()
     expected = -(denoised - picture.detach()) / 0.7
     assert (picture.grad - expected).abs().max() < 1e-6
     assert torch.equal(picture.grad, score_gradient(picture, denoised, sigma))
@@ -76,7 +76,7 @@ def test_smoothness_is_the_mean_of_differences_both_ways():
 
 def test_emptiness_prefers_one_sample_to_fog():
     class Seen:
-        opacity, most_samples = torch.ones(1), 10
+        opacity, max_samples = torch.ones(1), 10
 
     solid, fog = Seen(), Seen()
     solid.weights, fog.weights = torch.tensor([1.0]), torch.full((10,), 0.1)
@@ -92,7 +92,7 @@ def test_every_term_that_counts_is_told():
 
 
 def test_cameras_stand_where_the_score_wants_them():
-    eyes = random_eyes(500, (1.8, 2.2), (-0.5, 2.2), torch.Generator().manual_seed(0))
+    eyes = random_viewpoints(500, (1.8, 2.2), (-0.5, 2.2), torch.Generator().manual_seed(0))
     distance = np.linalg.norm(eyes, axis=1)
     assert len(eyes) == 500 and distance.min() > 1.8 and distance.max() < 2.2
     assert eyes[:, 2].min() > -0.5 and eyes[:, 2].max() > 1.5
@@ -185,7 +185,7 @@ def test_an_oracle_is_distilled_into_the_object():
         lambda step, steps: told.append(step),
     )
     assert told[-1] == COLORS.iterations
-    vertices, faces = without_crumbs(*isosurface(surface.sdf_m, grid), 0.02)  # as fusion does
+    vertices, faces = without_small_components(*isosurface(surface.sdf_m, grid), 0.02)  # as fusion does
     found = surface_distances(
         Surface.of_mesh(replace(shown.truth, vertices_world=vertices, faces=faces), 4000, 0),
         Surface.of_mesh(shown.truth, 4000, 0),

@@ -173,7 +173,7 @@ def test_outlines_without_common_space_are_a_failure_of_the_model():
         mask = np.zeros_like(view.mask)
         mask[2:6, (2 if number % 2 else -6) : (6 if number % 2 else -2)] = True
         shifted.append(replace(view, mask=mask))
-    with pytest.raises(ModelError, match="no space in common"):
+    with pytest.raises(ModelError, match="do not intersect"):
         imagined(views=tuple(shifted))
 
 

@@ -104,8 +104,8 @@ def test_shortcuts_change_neither_picture_nor_gradient():
     for shortcuts in (None, field.shortcuts()):
         field.zero_grad()
         rendered = render(field, RAYS, shortcuts)
-        (rendered.picture.square().sum() + 0.1 * rendered.depth.sum()).backward()
-        results.append((rendered.picture.detach(), rendered.depth.detach(), field.features.grad.clone(), rendered))
+        (rendered.features.square().sum() + 0.1 * rendered.depth.sum()).backward()
+        results.append((rendered.features.detach(), rendered.depth.detach(), field.features.grad.clone(), rendered))
     (picture, depth, gradient, whole), (picture_2, depth_2, gradient_2, quick) = results
     assert len(quick.weights) < 0.3 * len(whole.weights)
     # What is skipped holds under 1e-4 of the light, before or behind.
@@ -118,7 +118,7 @@ def test_gradients_of_density_are_those_of_differences():
     rays = RAYS[500:520]
 
     def loss() -> torch.Tensor:
-        return render(field, rays).picture.sum()
+        return render(field, rays).features.sum()
 
     loss().backward()
     index = tuple(torch.nonzero(field.raw.grad.abs() > 0.5 * field.raw.grad.abs().max())[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sparse_recon.lab.evaluate.cases import make_case
 from sparse_recon.lab.evaluate.grasp.attempt import OUTCOME, GraspCase
-from sparse_recon.lab.evaluate.grasp.pictures import outcome_picture
+from sparse_recon.lab.evaluate.grasp.figures import outcome_figure
 from sparse_recon.lab.evaluate.grasp.rates import counted
 from sparse_recon.lab.evaluate.grasp.study import PARTS
 from sparse_recon.lab.evaluate.grasp.trial import Outcome
@@ -63,4 +63,4 @@ def _drawn(study: Study, contestant: Contestant, score: Score, cache: Path) -> S
     trial = attempt.trial
     title = f"{trial.outcome.name.lower().replace('_', ' ')}{' with the ' + trial.hit if trial.hit else ''}: "
     title += f"{score.object}, {score.condition}, {sides(score.views)}, {score.method}"
-    return outcome_picture(title, scene.true, scene.physics, case.truth, attempt.given, attempt.grasp, trial)
+    return outcome_figure(title, scene.true, scene.physics, case.truth, attempt.given, attempt.grasp, trial)

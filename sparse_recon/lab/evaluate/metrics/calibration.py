@@ -81,9 +81,9 @@ def spearman(confidence: Float32, error_m: Float32) -> float:
     _check(confidence, error_m)
     if len(error_m) < 2:
         return float("nan")
-    doubt, wrong = (rankdata(values) - 0.5 * (len(error_m) + 1) for values in (-confidence, error_m))
-    scale = float(np.sqrt((doubt @ doubt) * (wrong @ wrong)))
-    return float(doubt @ wrong) / scale if scale > 0 else float("nan")
+    uncertainty, wrong = (rankdata(values) - 0.5 * (len(error_m) + 1) for values in (-confidence, error_m))
+    scale = float(np.sqrt((uncertainty @ uncertainty) * (wrong @ wrong)))
+    return float(uncertainty @ wrong) / scale if scale > 0 else float("nan")
 
 
 def _remaining(sorted_error: Float64) -> Float64:

@@ -36,9 +36,9 @@ class NodeParameters:
         self._known = {p.name: p for p in parameters(NodeConfig)}
         self._may_change, self._on_change = may_change, on_change
         self._refused: dict[str, str] = {}  # sentence by name of each value that could not even be declared
-        self._wished = {name: self._declared(node, p) for name, p in self._known.items()}
+        self._requested = {name: self._declared(node, p) for name, p in self._known.items()}
         self.problem = ""
-        self._use(self._wished)
+        self._use(self._requested)
         node.add_on_set_parameters_callback(self._on_set)
 
     def _declared(self, node: Node, parameter: Parameter) -> Any:
@@ -51,11 +51,11 @@ class NodeParameters:
             node.declare_parameter(parameter.name, default, descriptor(parameter), ignore_override=True)
             return parameter.default
 
-    def _use(self, wished: dict[str, Any]) -> None:
-        """Put the wished values in force, all or, where they contradict each other, none: then defaults hold."""
-        self._wished = wished
+    def _use(self, requested: dict[str, Any]) -> None:
+        """Put the requested values in force, all or, where they contradict each other, none: then defaults hold."""
+        self._requested = requested
         try:
-            self.config = load_node_config(wished)
+            self.config = load_node_config(requested)
             self.problem = next(iter(self._refused.values()), "")
         except ConfigError as error:
             self.config, self.problem = NodeConfig(), error.message
@@ -71,16 +71,16 @@ class NodeParameters:
             if not parameter.live and (reason := self._may_change(parameter)):
                 return SetParametersResult(successful=False, reason=reason)
             values[item.name] = _python_value(parameter, item.value)
-        wished = {**self._wished, **values}
+        requested = {**self._requested, **values}
         try:
-            load_node_config(wished)
+            load_node_config(requested)
         except ConfigError as error:
             # Where the values at the start contradict each other, one that is good by itself may mend a part of it.
             if not self.problem or not _good_alone(values):
                 return SetParametersResult(successful=False, reason=error.message)
         if values:
             self._refused = {name: text for name, text in self._refused.items() if name not in values}
-            self._use(wished)
+            self._use(requested)
             self._on_change(self.config)
         return SetParametersResult(successful=True)
 

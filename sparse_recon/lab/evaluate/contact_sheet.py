@@ -143,14 +143,14 @@ def _head(sheet: Sheet, title: str, metric: str) -> None:
 
 
 def _draw_tiles(sheet: Sheet, example: Example, top: int) -> None:
-    """Draw the input, and five pictures from one side."""
+    """Draw the input, and five images from one side."""
     shape = example.points_world if example.surface is None else example.surface.vertices_world
     extent = example.truth.vertices_world
     if len(shape):
         extent = np.concatenate([extent, np.percentile(shape, (1, 99), axis=0)])  # an answer of rubbish is cut off
     view = views_around(extent, (_AZIMUTH_DEG,), _TILE, front_world=example.front_world)[0]
-    for i, picture in enumerate((fitted(example.inputs, _TILE, _TILE), *_pictures(example, view))):
-        sheet.paste(picture, _MARGIN + i * (_TILE + _GAP), top + 4)
+    for i, image in enumerate((fitted(example.inputs, _TILE, _TILE), *_images(example, view))):
+        sheet.paste(image, _MARGIN + i * (_TILE + _GAP), top + 4)
 
 
 def _draw_numbers(sheet: Sheet, pick: Pick, count: int, metric: str, top: int) -> None:
@@ -167,7 +167,7 @@ def _draw_numbers(sheet: Sheet, pick: Pick, count: int, metric: str, top: int) -
             line += 22
 
 
-def _pictures(example: Example, view: OrthographicView) -> tuple[UInt8, ...]:
+def _images(example: Example, view: OrthographicView) -> tuple[UInt8, ...]:
     """Return truth, answer, provenance, error of the answer, and the truth that it misses."""
 
     def cloud(points_world: Float32, colors: UInt8) -> UInt8:

@@ -1,4 +1,4 @@
-"""Pictures of grasps: what the planner was given, and moments of the trial, drawn without a GPU or screen."""
+"""Images of grasps: what the planner was given, and moments of the trial, drawn without a GPU or screen."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Painted:
     color: tuple[int, int, int]
 
 
-def outcome_picture(
+def outcome_figure(
     title: str,
     true: TrueObject,
     physics: Physics,
@@ -51,7 +51,7 @@ def outcome_picture(
     grasp: Grasp | None,
     trial: Trial,
 ) -> Sheet:
-    """Return a row of pictures: the known points with the planned grasp, then the trial until it ended.
+    """Return a row of images: the known points with the planned grasp, then the trial until it ended.
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ def outcome_picture(
     sheet = Sheet(_MARGIN_PX + (_SIZE_PX + _MARGIN_PX) * (1 + len(moments)), _SIZE_PX + 2 * _CAPTION_PX + _MARGIN_PX)
     sheet.text((_MARGIN_PX, 8), title, 17)
     view = _view(surface, grasp)
-    pictures = [("planned on these points", _planned(given, grasp, true.table_z_m, view))]
+    images = [("planned on these points", _planned(given, grasp, true.table_z_m, view))]
     if grasp is not None:
         scene = _Scene(true, physics, surface, grasp)
-        pictures += [(moment.phase, scene.drawn(moment, view)) for moment in moments]
-    for i, (caption, picture) in enumerate(pictures):
+        images += [(moment.phase, scene.drawn(moment, view)) for moment in moments]
+    for i, (caption, image) in enumerate(images):
         left = _MARGIN_PX + i * (_SIZE_PX + _MARGIN_PX)
-        sheet.paste(picture, left, _CAPTION_PX)
+        sheet.paste(image, left, _CAPTION_PX)
         sheet.text((left + 4, _CAPTION_PX + _SIZE_PX + 8), caption, 15)
     return sheet
 
@@ -128,7 +128,7 @@ class _Scene:
         self._table = Box(low, low + np.array([_TABLE_M, _TABLE_M, _TABLE_THICK_M]))
 
     def drawn(self, moment: Snapshot, view: OrthographicView) -> UInt8:
-        """Return the picture of a moment."""
+        """Return the image of a moment."""
         self._data.qpos[:] = moment.qpos
         self._mujoco.mj_kinematics(self._model, self._data)
         moved = self._pose(OBJECT) @ self._T_object_world

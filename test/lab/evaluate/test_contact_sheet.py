@@ -11,12 +11,12 @@ from PIL import Image
 
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.lab.evaluate.cases import Case, make_case
+from sparse_recon.lab.evaluate.contact_sheet import Pick, ranked, write_sheet
 from sparse_recon.lab.evaluate.examples import INPUT_PX, MAX_FACES, MAX_POINTS, example_path, load_example, save_example
 from sparse_recon.lab.evaluate.objects import procedural_objects
 from sparse_recon.lab.evaluate.prediction import Prediction
 from sparse_recon.lab.evaluate.protocol import Protocol
 from sparse_recon.lab.evaluate.results import Results
-from sparse_recon.lab.evaluate.sheet import Pick, ranked, write_sheet
 from sparse_recon.types import TriangleMesh
 from sparse_recon.viz.sheet import INFERRED, OBJECT_COLORS, OBSERVED
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scenes import block
 
-from sparse_recon.complete.zero123.picture import input_picture, object_mask
-from sparse_recon.complete.zero123.pose import SphericalCamera, picture_camera, pose_vector, ring
+from sparse_recon.complete.zero123.conditioning_image import conditioning_image, object_mask
+from sparse_recon.complete.zero123.pose import SphericalCamera, camera_ring, model_intrinsics, pose_vector
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.lab.simulate.cameras import depth_camera
@@ -49,7 +49,7 @@ def test_pose_is_differences_of_spherical_coordinates(source, target, expected):
 
 
 def test_lens_is_35_on_32_mm():
-    camera = picture_camera()
+    camera = model_intrinsics()
 
     assert (camera.fx, camera.cx) == (280.0, 127.5)
     assert 2 * np.rad2deg(np.arctan(128 / camera.fx)) == pytest.approx(49.134, abs=1e-3)
@@ -69,7 +69,7 @@ def test_a_camera_is_where_its_numbers_say(place):
 @pytest.mark.parametrize("count", [1, 3, 8, 16])
 def test_ring_is_as_long_as_asked_and_away_from_the_picture(count):
     source = SphericalCamera(1.2, 0.5, 1.9)
-    cameras = ring(source, count)
+    cameras = camera_ring(source, count)
 
     assert len(cameras) == count
     places = np.array([c.centre() for c in [source, *cameras]])
@@ -85,10 +85,10 @@ def test_picture_is_what_the_models_own_camera_would_see(radius, off):
     eye = MIDDLE + UNIT_M * SphericalCamera(1.0, 0.7, radius).centre()
     view = seen_from(eye, MIDDLE + np.array(off), up=(0.3, 0.2, 0.9))  # looks past the middle, and is tilted
 
-    picture = input_picture(view, T_WORLD_CENTRE, UNIT_M)
+    picture = conditioning_image(view, T_WORLD_CENTRE, UNIT_M)
 
     T_world_cam = T_WORLD_CENTRE @ picture.camera.T_obj_cam(UNIT_M)
-    true = Renderer(scene_of([block()], [pose(np.eye(3), (0, 0, 0))])).render(picture_camera(), T_world_cam)
+    true = Renderer(scene_of([block()], [pose(np.eye(3), (0, 0, 0))])).render(model_intrinsics(), T_world_cam)
     mask = true.labels == 1
     assert picture.camera.radius == pytest.approx(radius, abs=1e-6)
     overlap = (picture.mask > 0.5) & mask
@@ -104,11 +104,11 @@ def test_picture_is_what_the_models_own_camera_would_see(radius, off):
 def test_from_farther_than_the_model_knows_the_object_is_as_large_as_from_its_farthest():
     view = seen_from(MIDDLE + UNIT_M * SphericalCamera(1.0, 0.7, 6.0).centre())
 
-    picture = input_picture(view, T_WORLD_CENTRE, UNIT_M)
+    picture = conditioning_image(view, T_WORLD_CENTRE, UNIT_M)
 
     assert picture.camera.radius == 2.2
     T_world_cam = T_WORLD_CENTRE @ picture.camera.T_obj_cam(UNIT_M)
-    true = Renderer(scene_of([block()], [pose(np.eye(3), (0, 0, 0))])).render(picture_camera(), T_world_cam)
+    true = Renderer(scene_of([block()], [pose(np.eye(3), (0, 0, 0))])).render(model_intrinsics(), T_world_cam)
     mask = true.labels == 1
     # Perspective differs, size does not.
     assert picture.mask.sum() == pytest.approx(mask.sum(), rel=0.1)
@@ -119,7 +119,7 @@ def test_colours_of_the_table_do_not_bleed_into_the_outline():
     green = view.frame.rgb.copy()
     green[~view.mask] = (0, 255, 0)
 
-    picture = input_picture(replace(view, frame=replace(view.frame, rgb=green)), T_WORLD_CENTRE, UNIT_M)
+    picture = conditioning_image(replace(view, frame=replace(view.frame, rgb=green)), T_WORLD_CENTRE, UNIT_M)
 
     # The block is grey: as much green as red, wherever it is blended with white.
     assert np.abs(picture.rgb[..., 1] - picture.rgb[..., 0]).max() < 0.02
@@ -128,29 +128,29 @@ def test_colours_of_the_table_do_not_bleed_into_the_outline():
 def test_what_is_unlike_the_training_is_said():
     low = seen_from(MIDDLE + UNIT_M * SphericalCamera(np.deg2rad(112), 0.7, 2.0).centre(), lift_m=0.3)
     lifted = pose(np.eye(3), MIDDLE + np.array([0.0, 0.0, 0.3]))
-    assert any("elevation" in w for w in input_picture(low, lifted, UNIT_M).warnings)
+    assert any("elevation" in w for w in conditioning_image(low, lifted, UNIT_M).warnings)
 
     near = seen_from(MIDDLE + UNIT_M * SphericalCamera(1.0, 0.7, 1.0).centre())
-    assert any("knows 1.5 to 2.2" in w for w in input_picture(near, T_WORLD_CENTRE, UNIT_M).warnings)
+    assert any("trained at 1.5 to 2.2" in w for w in conditioning_image(near, T_WORLD_CENTRE, UNIT_M).warnings)
 
     eye = MIDDLE + UNIT_M * SphericalCamera(1.0, 0.7, 2.0).centre()
     cut = seen_from(eye, camera=depth_camera(120, 90, 20.0))
-    assert any("border" in w for w in input_picture(cut, T_WORLD_CENTRE, UNIT_M).warnings)
+    assert any("border" in w for w in conditioning_image(cut, T_WORLD_CENTRE, UNIT_M).warnings)
 
 
 def test_masks_that_show_nothing_are_refused():
     view = seen_from(MIDDLE + UNIT_M * SphericalCamera(1.0, 0.7, 2.0).centre())
 
     with pytest.raises(EvidenceError) as empty:
-        input_picture(replace(view, mask=np.zeros_like(view.mask)), T_WORLD_CENTRE, UNIT_M)
+        conditioning_image(replace(view, mask=np.zeros_like(view.mask)), T_WORLD_CENTRE, UNIT_M)
     assert empty.value.code is ErrorCode.OBJECT_TOO_SMALL
 
     with pytest.raises(EvidenceError) as behind:
-        input_picture(view, pose(np.eye(3), 3 * (view.frame.T_world_cam[:3, 3] - MIDDLE) + MIDDLE), UNIT_M)
+        conditioning_image(view, pose(np.eye(3), 3 * (view.frame.T_world_cam[:3, 3] - MIDDLE) + MIDDLE), UNIT_M)
     assert behind.value.code is ErrorCode.OBJECT_NOT_IN_VIEW
 
     with pytest.raises(EvidenceError) as elsewhere:
-        input_picture(view, pose(np.eye(3), MIDDLE + np.array([0.0, 0.0, 0.3])), UNIT_M)
+        conditioning_image(view, pose(np.eye(3), MIDDLE + np.array([0.0, 0.0, 0.3])), UNIT_M)
     assert elsewhere.value.code is ErrorCode.OBJECT_NOT_IN_VIEW
 
 

@@ -11,7 +11,7 @@ from sparse_recon.types import Float64
 _GOLDEN_RAD = np.pi * (3.0 - np.sqrt(5.0))
 
 
-def random_eyes(
+def random_viewpoints(
     count: int, radius: tuple[float, float], height: tuple[float, float], generator: torch.Generator
 ) -> Float64:
     """Draw (count, 3) places with evenly spread directions, distance and z each within its range.
@@ -28,13 +28,13 @@ def random_eyes(
     return kept[:count]
 
 
-def near_eye(eye: Float64, distance: float, generator: torch.Generator) -> Float64:
+def nearby_viewpoint(eye: Float64, distance: float, generator: torch.Generator) -> Float64:
     """Return the place (3,) that lies `distance` from `eye` in a random direction."""
     direction = torch.randn(3, generator=generator, dtype=torch.float64).numpy()
     return eye + distance * direction / np.linalg.norm(direction)
 
 
-def spread_eyes(count: int, radius: float, height: tuple[float, float]) -> Float64:
+def golden_angle_eyes(count: int, radius: float, height: tuple[float, float]) -> Float64:
     """Return (count, 3) places evenly spread over the part of a sphere whose z is within `height`; the last is on top.
 
     Turned by the golden angle from one to the next, so that no two see the same side.

@@ -1,4 +1,4 @@
-"""Where an object can be at all, by the outlines of imagined pictures and by what cameras saw to be empty."""
+"""The visual hull of generated views, without the free space that cameras observed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.types import Bool, GeneratedView, ObjectFrame
 
-# Imagined pictures need not agree: so large a share of them may leave a voxel out.
-TOLERATED_SHARE = 0.15
+# Generated views need not agree: so large a share of them may leave a voxel out.
+MAX_OUTSIDE_SHARE = 0.15
 # A mask's rim is uncertain by this share of its extent.
 RIM = 0.02
 
 
-def possible_space(
+def visual_hull(
     generated: Sequence[GeneratedView],
     object_frame: ObjectFrame,
     evidence: Evidence,
@@ -27,19 +27,19 @@ def possible_space(
 ) -> Bool:
     """Return the voxels of `grid`, (X, Y, Z) bool, that most outlines hold and no camera saw to be empty.
 
-    A picture has no say on what lies outside of its image. `checkpoint` is called before each and may raise to cancel.
+    A view has no say on what lies outside its image. `checkpoint` is called before each and may raise to cancel.
     """
     centres = grid.centres().reshape(-1, 3)
     left_out = np.zeros(len(centres), np.int32)
     for view in generated:
         checkpoint()
-        left_out += _left_out(view, object_frame, centres)
+        left_out += _outside_mask(view, object_frame, centres)
     free = Bounds.of(evidence, checkpoint).free[evidence.grid.nearest(centres)]
-    possible = (left_out <= TOLERATED_SHARE * len(generated)) & ~free
+    possible = (left_out <= MAX_OUTSIDE_SHARE * len(generated)) & ~free
     return possible.reshape(grid.shape)
 
 
-def _left_out(view: GeneratedView, object_frame: ObjectFrame, points_obj: np.ndarray) -> Bool:
+def _outside_mask(view: GeneratedView, object_frame: ObjectFrame, points_obj: np.ndarray) -> Bool:
     import cv2
 
     if not view.mask.any():
