@@ -17,7 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Listener:

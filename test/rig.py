@@ -32,8 +32,10 @@ from visualization_msgs.msg import MarkerArray
 
 from sparse_recon.types import Frame
 
-MATCH_S = 20.0  # discovery between two processes takes 0.1 s, or 3 s, or more on a busy machine
-ANSWER_S = 60.0
+# How long something may take that does happen: enough for the busiest machine, and never used up where all goes well.
+MATCH_S = 120.0
+ANSWER_S = 180.0
+LOST_S = 1.0  # a best-effort image that the node has not got so long after it was sent
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 # Without it Fast DDS loses most best-effort images; both names, for its versions before and after 2.14.
@@ -64,7 +66,13 @@ class NodeProcess:
         """All that the program has written."""
         return Path(self._log.name).read_text()
 
-    def end(self, number: int = signal.SIGINT, within_s: float = 15.0) -> int:
+    @property
+    def processor_s(self) -> float:
+        """Processor seconds that the program has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self, number: int = signal.SIGINT, within_s: float = ANSWER_S) -> int:
         """Send a signal to the group, as Ctrl-C does, and return the exit code."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
@@ -109,6 +117,8 @@ class Robot:
         self.markers: list[MarkerArray] = []
         self.footprints: list[OccupancyGrid] = []
         self.diagnostics: dict[str, dict[str, str]] = {}
+        self.now_ns = 0  # clock of the node when it last told its state
+        self.told = 0  # arrays of diagnostics of the node
         self.feedback: list[CompleteObject.Feedback] = []
         qos = sensor_qos or BEST_EFFORT
         name = f"{namespace}/completion_node" if namespace else "/completion_node"
@@ -133,6 +143,9 @@ class Robot:
         )
 
     def _note_diagnostics(self, array: DiagnosticArray) -> None:
+        if any(status.name.startswith(f"{self.name}: ") for status in array.status):
+            self.told += 1
+            self.now_ns = array.header.stamp.sec * 10**9 + array.header.stamp.nanosec
         for status in array.status:
             owner, _, part = status.name.partition(": ")
             if owner == self.name:
@@ -150,9 +163,18 @@ class Robot:
 
     def spin_for(self, seconds: float) -> None:
         """Go on for a while."""
-        until_s = time.monotonic() + seconds
-        while (left_s := until_s - time.monotonic()) > 0:
+        self.spin_while(lambda: True, seconds)
+
+    def spin_while(self, condition: Callable[[], object], at_most_s: float) -> None:
+        """Go on while something is so, for some time at most."""
+        until_s = time.monotonic() + at_most_s
+        while condition() and (left_s := until_s - time.monotonic()) > 0:
             self.executor.spin_once(timeout_sec=left_s)
+
+    def spin_through_diagnostics(self, count: int = 2) -> None:
+        """Go on until the node has told its state so often; the last time is of after this call, from the second on."""
+        told = self.told + count
+        self.spin_until(lambda: self.told >= told, what="diagnostics")
 
     def wait_for_node(self, inputs: Iterable[str] = ("image", "depth", "info")) -> None:
         """Wait until the node is active and everything is connected with everything."""
@@ -188,11 +210,15 @@ class Robot:
         """Publish frames one after another; each again, a little later, until the node has kept it."""
         for frame in frames:
             before, stamp_ns = self.figure("ingest", "keyframes_kept"), frame.stamp_ns + shift_ns
+
+            def kept(before: float = before) -> bool:
+                return self.figure("ingest", "keyframes_kept") > before
+
             until_s = time.monotonic() + ANSWER_S
-            while self.figure("ingest", "keyframes_kept") <= before:
+            while not kept():
                 assert time.monotonic() < until_s, f"a frame was not kept: {self.diagnostics}"
                 self.send(frame, stamp_ns=stamp_ns)
-                self.spin_for(0.35)
+                self.spin_while(lambda kept=kept: not kept(), LOST_S)
                 stamp_ns += 50_000_000
 
     def ask(self, kind: type, service: str, **fields: object) -> object:
@@ -239,12 +265,12 @@ class Call:
         return self
 
     def cancel(self) -> float:
-        """Ask to cancel, wait for the end, and return the seconds that took."""
+        """Ask to cancel, wait for the end, and return the processor seconds that the node used for it."""
         self.accepted()
-        begun_s = time.monotonic()
+        begun_s = self._robot.process.processor_s
         self._handle.cancel_goal_async()
         self.result()
-        return time.monotonic() - begun_s
+        return self._robot.process.processor_s - begun_s
 
     def result(self, within_s: float = ANSWER_S) -> CompleteObject.Result:
         """Wait for the end."""

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sparse_recon.bags.frames_bag import write_frames
+from sparse_recon.lab.simulate.recording import tabletop_recording
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -68,8 +71,17 @@ print(" ".join(sorted(name for name in sys.modules if name.startswith("sparse_re
 """
 
 
+REPLAY = """
+import sys
+from sparse_recon.cli.main import main
+code = main(["replay", {bag!r}, "--out", {out!r}, "--no-picture", "--set", "evidence.grid=32",
+             "--set", "evidence.fine_grid=48"])
+print(code, *{{name.partition(".")[0] for name in sys.modules}})
+"""
+
+
 def run_python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -78,7 +90,12 @@ def test_imports_keep_to_the_doors():
     pytest.importorskip("importlinter", reason="import-linter is not installed: pip install .[dev]")
     command = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
     done = subprocess.run(
-        [sys.executable, "-c", command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", command, "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -108,6 +125,14 @@ def test_import_of_the_package_is_light():
     loaded = set(run_python("import sys, sparse_recon; print(*{n.partition('.')[0] for n in sys.modules})").split())
     heavy = {*OPTIONAL, "scipy", "cv2", "rosbags", "manifold3d", "pytransform3d", "trimesh"}
     assert not loaded & heavy
+
+
+def test_a_completion_from_frames_to_mesh_loads_neither_open3d_nor_trimesh(tmp_path: Path):
+    bag, out = tmp_path / "bag", tmp_path / "out"
+    write_frames(tabletop_recording(7, frames=2).frames, bag, world_frame="world")
+    code, *loaded = run_python(REPLAY.format(bag=str(bag), out=str(out))).split()
+    assert code == "0" and list(out.glob("object_*/mesh.glb"))
+    assert not set(loaded) & {"open3d", "trimesh"}
 
 
 def test_import_of_the_core_is_light():

@@ -32,7 +32,6 @@ class InputState:
     topic: str
     subscription: Any = None
     received: int = 0
-    first_s: float = 0.0
     last_s: float = 0.0
     last_stamp_ns: int = 0
     frame_id: str = ""
@@ -47,8 +46,6 @@ class InputState:
         if self.received:
             step_s = now_s - self.last_s
             self.period_s += 0.1 * (step_s - self.period_s) if self.period_s else step_s
-        else:
-            self.first_s = now_s
         self.received += 1
         self.last_s, self.last_stamp_ns, self.frame_id = now_s, stamp_ns, frame_id
 

@@ -182,10 +182,6 @@ class CompletionSession:
             ) from error
         self._completers[name] = completer
 
-    def unload(self) -> None:
-        """Forget all loaded models and free what they hold."""
-        self._completers.clear()
-
     @tells_memory_shortage("an object was completed")
     def complete(
         self, request: CompletionRequest, on_progress: OnProgress | None = None, cancel: Cancel | None = None

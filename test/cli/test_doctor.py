@@ -25,7 +25,7 @@ sys.exit(doctor(json=True))
 
 def report_without(*blocked: str) -> tuple[int, dict[str, dict[str, str]]]:
     code = WITHOUT.format(blocked=blocked)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     return done.returncode, {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
 
 

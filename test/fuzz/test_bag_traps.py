@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +13,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
 
 from fuzz.bag_bytes import MEGABYTE, frames_of, good_frames, rewritten, stock_mcap
 from fuzz.ingest_world import memory_growth
+from processor_time import processor_time_below
 
 from sparse_recon.bags import decompression as packed
 from sparse_recon.bags import reader, salvage, storage
@@ -86,9 +86,8 @@ def test_definition_of_a_known_type_is_not_taken_from_the_recording(good, tmp_pa
     def trap(text: str) -> str:
         return text.replace("uint32 height", "string[30000000] trap\nuint32 height")
 
-    begun_s = time.monotonic()
-    frames, problem = frames_of(stock_mcap(good, tmp_path / "trap.mcap", "none", definition=trap))
-    assert time.monotonic() - begun_s < ANSWER_S
+    with processor_time_below(ANSWER_S):
+        frames, problem = frames_of(stock_mcap(good, tmp_path / "trap.mcap", "none", definition=trap))
     assert problem is None and len(frames) == 3
 
 
@@ -104,10 +103,8 @@ def test_definition_of_a_known_type_is_not_taken_from_the_recording(good, tmp_pa
 )
 def test_definition_of_another_type_is_no_trap(good, tmp_path, name: str, form: str, definition: str):
     path = stock_mcap(good, tmp_path / "trap.mcap", "none", other=(f"trap_msgs/msg/{name.title()}", form, definition))
-    begun_s = time.monotonic()
-    with memory_growth() as growth, Bag(path) as bag:
+    with processor_time_below(ANSWER_S), memory_growth() as growth, Bag(path) as bag:
         assert [message for _, _, message in bag.messages(["/trap"])] == [None] * 3
-    assert time.monotonic() - begun_s < ANSWER_S
     assert growth[0] < 20 * MEGABYTE
 
 
@@ -166,9 +163,8 @@ def test_database_that_computes_is_refused(tmp_path, statements: list[str], dama
 def test_metadata_is_no_trap_and_the_files_are_read_without_it(good, tmp_path, text: str):
     bag = rewritten(good, tmp_path / "bag")
     (bag / "metadata.yaml").write_text(text)
-    begun_s = time.monotonic()
-    frames, problem = frames_of(bag)
-    assert time.monotonic() - begun_s < ANSWER_S
+    with processor_time_below(ANSWER_S):
+        frames, problem = frames_of(bag)
     assert len(frames) == 3
     assert problem is not None and "metadata.yaml" in problem.message
 

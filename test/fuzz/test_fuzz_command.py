@@ -54,4 +54,4 @@ def test_one_input_is_run_again(targets, tmp_path: Path):
     file = tmp_path / "input"
     file.write_bytes(next(targets["images"]().seeds()))
     words = [sys.executable, BENCHMARKS / "fuzz.py", "--target", "images", "--input", file]
-    subprocess.run(words, check=True, timeout=60)
+    subprocess.run(words, check=True, timeout=600)

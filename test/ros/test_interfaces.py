@@ -22,7 +22,7 @@ interfaces = pytest.importorskip(
 from sparse_recon.ros.convert import from_message, to_message  # noqa: E402
 
 POINTS = 136_000  # 36 bytes each: 4.9 MB
-DISCOVERY_S = 20.0
+DISCOVERY_S = 120.0
 
 PUBLISHER = """
 import sys, time
@@ -122,7 +122,7 @@ def test_completed_object_crosses_two_processes_unchanged():
     finally:
         node.destroy_node()
         rclpy.shutdown()
-        publisher.communicate(timeout=20)
+        publisher.communicate(timeout=DISCOVERY_S)
     assert publisher.returncode == 0
     assert len(received) == 1
     assert len(received[0].cloud.data) == POINTS * 36

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
-from rig import ABORTED, BEST_EFFORT, CANCELED, SUCCEEDED, Robot, new_domain
+from rig import ABORTED, ANSWER_S, BEST_EFFORT, CANCELED, LOST_S, SUCCEEDED, Robot, new_domain
 from sparse_recon.action import CompleteObject
 from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
 from visualization_msgs.msg import Marker
@@ -88,7 +89,7 @@ def test_who_comes_later_receives_the_last_objects(robot, recording):
     robot.send_until_kept(recording.frames)
     assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK
     with Robot(robot.domain) as late:
-        late.spin_until(lambda: late.objects and late.clouds and late.markers and late.footprints, 20)
+        late.spin_until(lambda: late.objects and late.clouds and late.markers and late.footprints)
         assert [item.object_id for item in late.objects[-1].objects] == ["object_0"]
 
 
@@ -131,14 +132,14 @@ def test_an_incompatible_publisher_is_named_with_the_policy(started, recording):
     topics = ("image", "depth", "camera_info")
     wanted = {f"qos_overrides./{topic}.subscription.reliability": "reliable" for topic in topics}
     robot = started(robot={"sensor_qos": BEST_EFFORT}, **wanted)
-    robot.spin_until(lambda: "reliability" in robot.diagnostics.get("inputs camera", {}).get("message", ""), 20)
+    robot.spin_until(lambda: "reliability" in robot.diagnostics.get("inputs camera", {}).get("message", ""))
     status = robot.diagnostics["inputs camera"]
     assert status["level"] == "2"
     assert "/image" in status["message"]
     assert "qos_overrides./image.subscription" in status["message"]
 
 
-def test_cancel_at_every_stage_takes_less_than_a_second(started, recording):
+def test_cancel_at_every_stage_takes_less_than_a_second_of_work(started, recording):
     robot = started(**{"evidence.grid": 64, "evidence.fine_grid": 144})
     robot.wait_for_node()
     robot.send_until_kept(recording.frames)
@@ -165,7 +166,7 @@ def test_a_hundred_goals_at_once_all_end_with_a_code(started, recording):
     robot.wait_for_node()
     robot.send_until_kept(recording.frames)
     calls = [robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0") for _ in range(100)]
-    codes = [call.result(120).code for call in calls]
+    codes = [call.result().code for call in calls]
     assert codes.count(ErrorCode.OK) >= 3
     assert codes.count(ErrorCode.OK) + codes.count(ErrorCode.BUSY) == 100
     assert {call.status for call in calls} == {SUCCEEDED, ABORTED}
@@ -250,6 +251,9 @@ def test_frames_give_way_before_the_memory_budget_is_spent(started, recording):
         step[0, 3] = 0.05 * k  # each from somewhere else, so that all of them are wanted
         robot.send(replace(frame, T_world_cam=step @ frame.T_world_cam), stamp_ns=frame.stamp_ns + k * 100_000_000)
         robot.spin_for(0.06)
+        robot.spin_while(
+            lambda k=k: robot.figure("ingest", "keyframes_kept") < k - 8, LOST_S
+        )  # the camera waits for it
     robot.spin_until(lambda: robot.figure("memory", "frames_evicted") > 0, what="eviction")
     assert robot.figure("ingest", "keyframes_kept") > 40
     assert robot.figure("memory", "rss_bytes") < robot.figure("memory", "memory_budget_bytes") == 300_000_000
@@ -259,7 +263,7 @@ def test_frames_give_way_before_the_memory_budget_is_spent(started, recording):
 def test_a_subscriber_that_asks_for_too_much_is_named_with_the_policy(robot):
     wanted = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
     robot.node.create_subscription(Marker, "/completion_node/preview", lambda message: None, wanted)
-    robot.spin_until(lambda: robot.diagnostics.get("outputs", {}).get("level") == "1", 20)
+    robot.spin_until(lambda: robot.diagnostics.get("outputs", {}).get("level") == "1")
     assert "/completion_node/preview" in robot.diagnostics["outputs"]["message"]
     assert "durability" in robot.diagnostics["outputs"]["message"]
 
@@ -273,14 +277,15 @@ def test_reset_during_a_completion_ends_it_and_viewers_show_nothing(started, rec
     assert robot.ask(Reset, "reset").frames_dropped == 5
     assert call.result().code == ErrorCode.CANCELLED
     robot.spin_until(lambda: robot.objects and not robot.objects[-1].objects)
-    robot.spin_until(lambda: robot.figure("memory", "frames") == 0, 5)
+    robot.spin_until(lambda: robot.figure("memory", "frames") == 0)
 
 
 def test_questions_do_not_keep_continuous_mode_from_its_work(started, recording):
     robot = started(continuous=True, continuous_period_s=0.1)
     robot.wait_for_node()
     robot.send_until_kept(recording.frames[:2])
-    for _ in range(100):
+    until_s = time.monotonic() + ANSWER_S
+    while time.monotonic() < until_s:
         robot.ask(GetObjects, "get_objects")
         if robot.objects and len(robot.objects[-1].objects) == 3:
             break

@@ -44,7 +44,7 @@ from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.outputs import Outputs, completed_object_message
 
 DOMAIN = 41
-DISCOVERY_S = 20.0
+DISCOVERY_S = 120.0
 SILENCE_S = 0.5
 STAMP_NS = 12_000_000_034
 DELETE, DELETE_ALL = 2, 3
@@ -139,7 +139,7 @@ class Publisher:
         assert self._process.stdout.readline().strip() == word
 
     def end(self) -> int:
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=DISCOVERY_S)
         return self._process.returncode
 
 
@@ -336,7 +336,7 @@ def test_publishers_may_go_while_a_thread_publishes(node, caplog):
     outputs.destroy()
     outputs.publish_preview(Progress("complete", 1, 4, 0.5, balls(1)[0].nominal), "map", STAMP_NS)
     done.set()
-    worker.join(10.0)
+    worker.join(DISCOVERY_S)
     assert not worker.is_alive()
     assert caplog.text == ""
 

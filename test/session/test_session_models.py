@@ -99,23 +99,13 @@ def test_model_is_loaded_once_with_progress(register, monkeypatch):
     assert told == [(0.5, "half of the weights"), (1.0, "all weights")]
 
 
-def test_completing_loads_what_is_not_loaded_yet_and_unloading_forgets_it(register, monkeypatch):
+def test_completing_loads_what_is_not_loaded_yet_once(register, monkeypatch):
     monkeypatch.setattr(Counted, "loads", 0)
     name = register(Counted)
     session = session_of(recording("ball", 1).frames)
     for _ in range(2):
         session.complete(CompletionRequest(model=name))
-    session.unload()
-    session.complete(CompletionRequest(model=name))
-    assert Counted.loads == 2
-
-
-def test_unloading_lets_go_of_the_model(register):
-    session = CompletionSession()
-    session.load(register(Counted))
-    loaded = weakref.ref(session._completers["counted"])
-    session.unload()
-    assert loaded() is None
+    assert Counted.loads == 1
 
 
 def test_default_model_is_that_of_the_parameters():

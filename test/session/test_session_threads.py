@@ -29,7 +29,7 @@ def test_sessions_in_two_threads_do_not_disturb_each_other():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(600)
     assert found == expected
 
 
@@ -43,17 +43,17 @@ class Meanwhile:
         self._thread.start()
 
     def _run(self) -> None:
-        assert self._begin.wait(60)
+        assert self._begin.wait(600)
         self._work()
         self.done.set()
 
     def on_progress(self, progress) -> None:
         if progress.stage == self._stage:
             self._begin.set()
-            assert self.done.wait(60)
+            assert self.done.wait(600)
 
     def join(self) -> None:
-        self._thread.join(60)
+        self._thread.join(600)
 
 
 @pytest.mark.parametrize("stage", ["observe", "evidence", "complete", "points"])
@@ -137,10 +137,12 @@ def test_many_threads_at_once_keep_the_session_whole():
     threads = [threading.Thread(target=repeat, args=job) for job in jobs]
     for thread in threads:
         thread.start()
-    stop.wait(3.0)
+    least_s, most_s = time.monotonic() + 3.0, time.monotonic() + 120.0
+    while not stop.wait(0.1) and (time.monotonic() < least_s or min(turns.values()) == 0):
+        assert time.monotonic() < most_s, turns
     stop.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(600)
     assert failures == [] and not any(thread.is_alive() for thread in threads)
     assert min(turns.values()) > 0
     session.reset()

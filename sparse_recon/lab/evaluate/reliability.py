@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.lab.evaluate.statistics import DRAWS, LEVEL, Estimate, percentiles, resampled
+from sparse_recon.lab.evaluate.statistics import DRAWS, LEVEL, Estimate, resampled
 from sparse_recon.types import Float64
 
 
@@ -28,11 +28,12 @@ def calibration_error(bins: npt.ArrayLike, *, level: float = LEVEL, draws: int =
     table = _reliability(bins)
     if not table[..., 0].sum():
         return Estimate(np.nan, np.nan, np.nan, len(table))
-    value = float(_calibration_errors(table.sum(axis=0)[None])[0])
+    value = float(_calibration_errors(table.sum(axis=0)))
     if len(table) == 1:
         return Estimate(value, np.nan, np.nan, 1)
-    low, high = percentiles(_calibration_errors(_pooled(table, draws, seed)), level)
-    return Estimate(value, low, high, len(table))
+    drawn = resampled(np.arange(len(table)), lambda rows, axis: _calibration_errors(_pooled(table, rows)), draws, seed)
+    low, high = np.nanpercentile(drawn, [50 * (1 - level), 50 * (1 + level)])
+    return Estimate(value, float(low), float(high), len(table))
 
 
 def right_by_confidence(
@@ -49,32 +50,36 @@ def right_by_confidence(
     Three (B,) arrays; NaN for bins without points.
     """
     table = _reliability(bins)
-    right = _shares(table.sum(axis=0)[None])[0]
-    drawn = _shares(_pooled(table, draws, seed)) if len(table) > 1 else right[None]
-    drawn = np.where(np.isnan(right), 0.0, drawn)
-    low, high = np.nanpercentile(drawn, [50 * (1 - level), 50 * (1 + level)], axis=0)
+    right = _shares(table.sum(axis=0))
     missing = np.isnan(right)
+    drawn = right[:, None]
+    if len(table) > 1:
+        drawn = resampled(np.arange(len(table)), lambda rows, axis: _shares(_pooled(table, rows)), draws, seed)
+    drawn = np.where(missing[:, None], 0.0, drawn)
+    low, high = np.nanpercentile(drawn, [50 * (1 - level), 50 * (1 + level)], axis=1)
     return right, np.where(missing, np.nan, low), np.where(missing, np.nan, high)
 
 
 def _calibration_errors(pooled: Float64) -> Float64:
-    """Return the errors of (M, B, 3) bins; NaN for those without points."""
-    points = pooled[..., 0].sum(axis=1)
-    gap = np.abs(pooled[..., 1] - pooled[..., 2]).sum(axis=1)
-    return np.divide(gap, points, out=np.full(len(pooled), np.nan), where=points > 0)
+    """Return the errors (...) of (..., B, 3) bins; NaN for those without points."""
+    points = pooled[..., 0].sum(axis=-1)
+    gap = np.abs(pooled[..., 1] - pooled[..., 2]).sum(axis=-1)
+    return np.divide(gap, points, out=np.full(points.shape, np.nan), where=points > 0)
 
 
 def _shares(pooled: Float64) -> Float64:
-    """Return the share of right points in the bins of (M, B, 3)."""
+    """Return the shares (B, ...) of right points in the bins of (..., B, 3)."""
     count = pooled[..., 0]
-    return np.divide(pooled[..., 2], count, out=np.full(count.shape, np.nan), where=count > 0)
+    shares = np.divide(pooled[..., 2], count, out=np.full(count.shape, np.nan), where=count > 0)
+    return np.moveaxis(shares, -1, 0)
 
 
-def _pooled(table: Float64, draws: int, seed: int) -> Float64:
-    """Return the (draws, B, 3) sums of bins over resampled objects."""
-    times = np.zeros((draws, len(table)))
-    np.add.at(times, (np.arange(draws)[:, None], resampled(len(table), draws, seed)), 1.0)
-    return (times @ table.reshape(len(table), -1)).reshape(draws, *table.shape[1:])
+def _pooled(table: Float64, rows: npt.NDArray[np.intp]) -> Float64:
+    """Return the sums of bins, (..., B, 3), over the objects (..., K) that were drawn."""
+    drawn = rows.reshape(-1, rows.shape[-1])
+    times = np.zeros((len(drawn), len(table)))
+    np.add.at(times, (np.arange(len(drawn))[:, None], drawn), 1.0)
+    return (times @ table.reshape(len(table), -1)).reshape(*rows.shape[:-1], *table.shape[1:])
 
 
 def _reliability(bins: npt.ArrayLike) -> Float64:

@@ -181,7 +181,7 @@ def summary(scores: Iterable[Score], metric: str) -> float:
     if metric == ANSWERED:
         return 100 * sum(score.answered for score in scores) / len(scores) if scores else math.nan
     values = list(by_object(scores, metric).values())
-    return bootstrap(values, statistic=quantity(metric).statistic, draws=1).value
+    return bootstrap(values, statistic=quantity(metric).statistic, draws=0).value
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], leaving_out: Iterable[str] = ()) -> list[str]:

@@ -5,9 +5,9 @@ Objects are the unit. Cases of one object (seeds) are averaged first, because th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -101,6 +101,7 @@ def bootstrap(
     Parameters
     ----------
     values : (K,) one finite value an object.
+    draws : 0 for no interval.
 
     Raises
     ------
@@ -113,10 +114,10 @@ def bootstrap(
     if not count:
         return Estimate(np.nan, np.nan, np.nan, 0)
     value = float(reduce(ordered))
-    if count == 1:
-        return Estimate(value, np.nan, np.nan, 1)
-    low, high = percentiles(reduce(ordered[resampled(count, draws, seed)], axis=1), level)
-    return Estimate(value, low, high, count)
+    if count == 1 or not draws:
+        return Estimate(value, np.nan, np.nan, count)
+    low, high = np.percentile(resampled(ordered, reduce, draws, seed), [50 * (1 - level), 50 * (1 + level)])
+    return Estimate(value, float(low), float(high), count)
 
 
 def paired(first: npt.ArrayLike, second: npt.ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> Paired:
@@ -179,15 +180,10 @@ def wilson(successes: int, count: int, *, level: float = LEVEL) -> Estimate:
         raise InputError(ErrorCode.USAGE, f"{successes} successes of {count} trials: give 0 <= successes <= trials")
     if not count:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    from scipy.special import ndtri
+    from scipy.stats import binomtest
 
-    z = float(ndtri(0.5 + level / 2))
-    share = successes / count
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    low = 0.0 if successes == 0 else float(centre - half)
-    high = 1.0 if successes == count else float(centre + half)
-    return Estimate(share, low, high, count)
+    interval = binomtest(successes, count).proportion_ci(level, method="wilson")
+    return Estimate(successes / count, float(interval.low), float(interval.high), count)
 
 
 def mcnemar(first: npt.ArrayLike, second: npt.ArrayLike) -> McNemar:
@@ -227,16 +223,29 @@ def _signed_rank(difference: Float64) -> float:
     return float(wilcoxon(difference, zero_method="pratt").pvalue)
 
 
-@lru_cache(maxsize=32)
-def resampled(count: int, draws: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return (draws, count) indices with replacement."""
-    return np.random.default_rng((seed, count)).integers(count, size=(draws, count))
+def resampled(
+    sample: npt.NDArray[np.generic], statistic: Callable[..., npt.NDArray[np.float64]], draws: int, seed: int
+) -> Float64:
+    """Return a statistic of `draws` samples drawn from one, with replacement; the same seed gives the same ones.
 
+    Parameters
+    ----------
+    sample : (K,) values, or indices of what is drawn together.
+    statistic : takes (..., K) values and `axis=-1`, returns (...) or (B, ...).
 
-def percentiles(samples: Float64, level: float) -> tuple[float, float]:
-    """Return the ends of the middle `level` of samples, NaN aside."""
-    low, high = np.nanpercentile(samples, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
+    Returns
+    -------
+    (draws,) or (B, draws).
+    """
+    from scipy.stats import DegenerateDataWarning, bootstrap
+
+    generator = np.random.default_rng((seed, len(sample)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # of intervals where some draws are NaN
+        found = bootstrap(
+            (sample,), statistic, n_resamples=draws, vectorized=True, method="percentile", random_state=generator
+        )
+    return np.asarray(found.bootstrap_distribution, np.float64)
 
 
 def _values(values: npt.ArrayLike) -> Float64:

@@ -143,7 +143,7 @@ def _cell(scores: Sequence[Score], q: Quantity, block: Block, draws: int) -> str
     values = by_object(scores, q.name)
     if not values:
         return "-"
-    found = bootstrap(list(values.values()), statistic=q.statistic, draws=draws if block.interval else 1)
+    found = bootstrap(list(values.values()), statistic=q.statistic, draws=draws if block.interval else 0)
     text = interval(q, found) if block.interval else q.text(found.value)
     answered = len({score.object for score in scores if score.answered})
     return text if found.count == answered else f"{text} ({found.count})"

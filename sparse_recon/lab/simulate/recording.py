@@ -19,11 +19,10 @@ PERIOD_NS = 500_000_000
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """Frames as a camera delivered them, the scene that they show, and the true camera poses `T_world_cam`."""
+    """Frames as a camera delivered them, and the scene that they show."""
 
     scene: Scene
     frames: tuple[Frame, ...]
-    true_poses: tuple[Float64, ...]
 
 
 def record(
@@ -54,7 +53,7 @@ def record(
         rng = np.random.default_rng((seed, i))
         stamp_ns = FIRST_STAMP_NS + i * PERIOD_NS
         frames.append(sense(view, sensor, rng, stamp_ns=stamp_ns, with_labels=with_labels))
-    return Recording(scene, tuple(frames), tuple(poses))
+    return Recording(scene, tuple(frames))
 
 
 def tabletop_recording(

@@ -16,9 +16,6 @@ from sparse_recon.types import Float32, Float64, UInt8
 
 ZOOM = 3
 _LIGHT = np.array([-0.45, -0.6, 0.66])
-TILES = (
-    "truth from the side and above; carve likewise; slices through the middle: truth, carve, measured, state, bounds"
-)
 
 
 def write_sheet(path: Path, samples: Sequence[Sample], per_row: int = 2) -> None:

@@ -18,12 +18,12 @@ from typing import Any
 
 from sparse_recon.bags.topics import CameraTopics
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.ros.play.live_client import PATIENCE_S, Arrival, Client, GoalOutcome
+from sparse_recon.ros.play.live_client import PATIENCE_S, START_S, Arrival, Client, GoalOutcome
 from sparse_recon.ros.play.player import make_room_for_images, ros_node
 
 _RATE = 2.0
 _FIRST_DOMAIN, _DOMAINS = 215, 18  # the upper end of what Linux can use, where hardly any robot is
-_END_S = 6.0
+_END_S = 20.0
 _KILL_ON_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG
 
 
@@ -71,7 +71,7 @@ def run_live(
     ----------
     config : parameters of the node.
     newest_ns : stamp of the last frame of the recording; no goal is sent before the node has it.
-    patience_s : how long each step may take.
+    patience_s : how long nothing may change during a step; the node may take two minutes to start.
 
     Raises
     ------
@@ -85,13 +85,14 @@ def run_live(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparse_recon_live_")))
         node = stack.enter_context(_process(_node_command(camera, config, folder), domain_id, folder / "node.log"))
-        words = ["play", str(bag), "--clock", "--rate", str(_RATE), "--wait-for-subscribers", str(patience_s)]
+        words = ["play", str(bag), "--clock", "--rate", str(_RATE), "--wait-for-subscribers", str(START_S)]
         player = stack.enter_context(_process(["sparse_recon.cli.main", *words], domain_id, folder / "player.log"))
         client = Client(
             stack.enter_context(ros_node("sparse_recon_client", domain_id)),
             {"node": node, "player": player},
             patience_s,
         )
+        client.wait_for_node()
         client.wait_for_frame(newest_ns)
         goals = [client.complete(object_id) for object_id in object_ids]
         done = [goal.object_id for goal in goals if not goal.code]

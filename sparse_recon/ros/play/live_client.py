@@ -14,9 +14,10 @@ from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.ros.output_topics import NODE_TOPICS
 from sparse_recon.ros.play.publisher_qos import PublisherQos, message_class, qos_profile
 
+START_S = 120.0  # a busy machine loads the libraries in a minute
 PATIENCE_S = 40.0
 _ASK_AGAIN_S = 0.2
-_LOST_S = 3.0  # best-effort images that have not come so long after the recording do not come any more
+_LOST_S = 3.0  # best-effort images do not come any more when nothing has changed so long after the recording
 _QUIET_S = 0.5  # the topics of one pass come one after the other
 
 
@@ -50,7 +51,8 @@ class Client:
     node : rclpy node of this client.
     processes : "player" and others by name; waiting ends with an error where one of them fails. `log` of each is the
         file of its words.
-    patience_s : how long anything may take.
+    patience_s : how long nothing may change in what the node says of its frames and of the goal; a slow machine may
+        take longer, as long as it gets on.
     """
 
     node: Any
@@ -69,7 +71,8 @@ class Client:
 
         self._executor = SingleThreadedExecutor(context=self.node.context)
         self._executor.add_node(self.node)
-        self._last_s = time.monotonic()
+        self._last_s = self._changed_s = time.monotonic()
+        self._figures: tuple[str | None, ...] = ()
         self._actions = ActionClient(self.node, CompleteObject, f"{NODE}/complete")
         self._objects = self.node.create_client(GetObjects, f"{NODE}/get_objects")
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._note_health, 10)
@@ -81,6 +84,12 @@ class Client:
     def frames(self) -> int:
         """Frames that the node keeps."""
         return int(self.health.get("memory", {}).get("frames", 0))
+
+    def wait_for_node(self) -> None:
+        """Wait until the node is active."""
+        self._spin_until(
+            lambda: self.health.get("node", {}).get("") == "active", "the active node", max(self.patience_s, START_S)
+        )
 
     def wait_for_frame(self, stamp_ns: int) -> None:
         """Wait until the node sees objects, and keeps the frame of this stamp or has lost it."""
@@ -95,7 +104,8 @@ class Client:
             self._spin_until(future.done, "an answer of get_objects")
             stamp = future.result().header.stamp
             newest = stamp.sec * 10**9 + stamp.nanosec == stamp_ns
-            if future.result().candidates and (newest or (played_s and time.monotonic() > played_s[0] + _LOST_S)):
+            lost = played_s and time.monotonic() > max(played_s[0], self._changed_s) + _LOST_S
+            if future.result().candidates and (newest or lost):
                 return True
             self._spin_for(_ASK_AGAIN_S)
             return False
@@ -110,7 +120,7 @@ class Client:
         goal = CompleteObject.Goal(select_by=CompleteObject.Goal.SELECT_BY_ID, object_id=object_id)
         self._spin_until(self._actions.server_is_ready, "the node's action server")
         began = time.monotonic()
-        sent = self._actions.send_goal_async(goal)
+        sent = self._actions.send_goal_async(goal, self._note_progress)
         self._spin_until(sent.done, f"acceptance of the goal {object_id}")
         ended = sent.result().get_result_async()
         self._spin_until(ended.done, f"the result of {object_id}")
@@ -164,14 +174,22 @@ class Client:
             owner, _, part = status.name.partition(": ")
             if owner == NODE.lstrip("/"):
                 self.health[part] = {"": status.message, **{item.key: item.value for item in status.values}}
+        ingest = self.health.get("ingest", {})
+        figures = tuple(ingest.get(name) for name in ("keyframes_kept", "frames_unneeded", "rejected"))
+        if figures != self._figures:
+            self._figures, self._changed_s = figures, time.monotonic()
+
+    def _note_progress(self, feedback: Any) -> None:
+        self._changed_s = time.monotonic()
 
     def _spin_for(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left_s)
 
-    def _spin_until(self, done: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + self.patience_s
+    def _spin_until(self, done: Callable[[], bool], what: str, patience_s: float | None = None) -> None:
+        patience_s = self.patience_s if patience_s is None else patience_s
+        began = time.monotonic()
         while not done():
             for name, process in self.processes.items():
                 if process.poll():
@@ -179,10 +197,11 @@ class Client:
                         ErrorCode.INTERNAL,
                         f"the {name} ended with {process.returncode}, waiting for {what}{_tail(process)}",
                     )
-            if time.monotonic() > deadline:
+            if time.monotonic() > max(began, self._changed_s) + patience_s:
                 says = "; ".join(f"{part}: {values['']}" for part, values in self.health.items()) or "nothing"
                 raise SparseReconError(
-                    ErrorCode.DEADLINE, f"{what} has not come within {self.patience_s:g} s; the node says {says}"
+                    ErrorCode.DEADLINE,
+                    f"{what} has not come, and nothing has changed for {patience_s:g} s; the node says {says}",
                 )
             self._executor.spin_once(timeout_sec=0.05)
 

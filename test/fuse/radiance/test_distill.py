@@ -24,7 +24,7 @@ from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
 
 # Weights for pictures of colours; `benchmarks/distillation.py` says why.
 COLORS = DistillConfig(
-    iterations=130,
+    iterations=60,
     learning_rate=0.15,
     grid=32,
     near_view_weight=10.0,
@@ -33,7 +33,7 @@ COLORS = DistillConfig(
     emptiness_growth=2.0,
     solidity_weight=600.0,
 )
-SHORT = replace(COLORS, iterations=6, grid=16)
+SHORT = replace(COLORS, iterations=4, grid=16)
 
 
 def test_weights_are_the_published_ones():
@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_field():
 def test_steps_are_told_and_a_cancel_ends_it():
     told = []
     distil(OracleScore(studio()), SHORT, 0, lambda step, steps: told.append((step, steps)))
-    assert told == [(n, 6) for n in range(1, 7)]
+    assert told == [(n, 4) for n in range(1, 5)]
 
     def stop() -> None:
         raise CancelledError(ErrorCode.CANCELLED, "cancelled")

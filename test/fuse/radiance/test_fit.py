@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from sparse_recon.errors import CancelledError, ConfigError, ErrorCode, ModelErr
 from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.imagined import imagined_field, is_cut
 from sparse_recon.fuse.mesh import isosurface
+from sparse_recon.fuse.radiance import depth as radiance_depth
+from sparse_recon.fuse.radiance import fit as radiance_fit
 from sparse_recon.fuse.radiance.agreement import NAMES, WITH_PICTURES, WITHOUT_PICTURES, Doubt, confidence_of
 from sparse_recon.fuse.radiance.depth import Placed, depth_views
 from sparse_recon.fuse.radiance.field import RadianceField
@@ -24,6 +27,7 @@ from sparse_recon.fuse.radiance.fit import fit
 from sparse_recon.fuse.radiance.pixels import pixels_of
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
+from sparse_recon.types import GeneratedView, SurfaceField
 
 CONFIG = SessionConfig(fit=FitConfig(iterations=100, grid=48, rays=1200, views=8))
 SHORT = FitConfig(iterations=4, grid=24, rays=200)
@@ -34,16 +38,28 @@ def evidence(cells: int = 48) -> Evidence:
     return Evidence.of(shown.observed(), VoxelGrid.cube(cells, shown.object_frame.half_side_m), CONFIG.evidence)
 
 
-@lru_cache(maxsize=1)
-def fitted():
-    return fit(studio().generated(), studio().observed(), evidence(), CONFIG.fit, 0)
+@dataclass
+class Imagination:
+    """What imagined_field made of the pictures, on the way and at the end."""
+
+    told: list[tuple[int, int]]
+    field: RadianceField
+    views: tuple[GeneratedView, ...]
+    surface: SurfaceField
 
 
 @lru_cache(maxsize=1)
-def read():
-    shown = studio()
-    placed = Placed(fitted(), shown.object_frame.half_side_m, np.zeros(3))
-    return depth_views(placed, shown.object_frame, 8, "oracle", 0, shown.generated())
+def imagination() -> Imagination:
+    """Imagine once for all tests that look at the result; field and depth views are kept on their way."""
+    kept, told = {}, []
+
+    def keeping(module, name):
+        made = getattr(module, name)
+        return mock.patch.object(module, name, lambda *given, **more: kept.setdefault(name, made(*given, **more)))
+
+    with keeping(radiance_fit, "fit"), keeping(radiance_depth, "depth_views"):
+        surface = imagined(on_step=lambda step, steps: told.append((step, steps)))
+    return Imagination(told, kept["fit"], kept["depth_views"], surface)
 
 
 def f_score_2pct(surface) -> float:
@@ -62,10 +78,10 @@ def imagined(config=CONFIG, views=None, **more):
 
 
 def test_pictures_without_depth_become_geometry_far_beyond_their_outlines():
-    told = []
-    surface = imagined(on_step=lambda step, steps: told.append((step, steps)))
+    surface = imagination().surface
     outlines = imagined(replace(CONFIG, fit=replace(CONFIG.fit, iterations=0)))
-    assert told[-1] == (100, 100)
+    steps = CONFIG.fit.iterations
+    assert imagination().told == [(k + 1, steps) for k in range(steps)]
     assert f_score_2pct(surface) > 0.9
     assert f_score_2pct(surface) > f_score_2pct(outlines) + 0.2
     assert not is_cut(surface, studio().object_frame)
@@ -73,7 +89,7 @@ def test_pictures_without_depth_become_geometry_far_beyond_their_outlines():
 
 def test_depth_is_metric_and_right():
     right, total = 0, 0
-    for view in read():
+    for view in imagination().views:
         _, mask, depth_m = studio().shot(view.frame.intrinsics, view.frame.T_world_cam)
         both = view.mask & mask
         assert (view.mask & mask).sum() > 0.8 * (view.mask | mask).sum()
@@ -84,7 +100,7 @@ def test_depth_is_metric_and_right():
 
 def test_confidence_tells_right_from_wrong():
     confidence, error = [], []
-    for view in read():
+    for view in imagination().views:
         _, _, depth_m = studio().shot(view.frame.intrinsics, view.frame.T_world_cam)
         confidence.append(view.confidence[view.mask])
         error.append(np.nan_to_num(np.abs(view.frame.depth_m - depth_m)[view.mask], nan=0.1))
@@ -104,8 +120,13 @@ def test_confidence_falls_with_every_reason_for_doubt():
         assert 0.0 < float(confidence_of(worse, with_pictures)[0, 0]) < best < 1.0
 
 
+def with_views(count: int) -> SessionConfig:
+    return replace(CONFIG, fit=replace(CONFIG.fit, views=count))
+
+
 def test_views_of_one_field_do_not_make_each_other_surer():
-    few, many = (imagined(replace(CONFIG, fit=replace(CONFIG.fit, iterations=15, views=n))) for n in (2, 16))
+    with mock.patch.object(radiance_fit, "fit", lambda *given, **more: imagination().field):
+        few, many = (imagined(with_views(n), studio().generated()[:4]) for n in (2, 16))
     near = (np.abs(few.sdf_m) < 0.004) & (np.abs(many.sdf_m) < 0.004)
     assert np.median(many.sigma_m[near]) > 0.7 * np.median(few.sigma_m[near])
 
@@ -148,8 +169,8 @@ def test_a_cancel_ends_it():
 
 
 def test_being_late_ends_it_with_what_there_is():
-    told = []
-    imagined(on_step=lambda step, steps: told.append(step), late=lambda: len(told) >= 3)
+    told, config = [], replace(CONFIG, fit=replace(SHORT, iterations=100, views=0))
+    imagined(config, on_step=lambda step, steps: told.append(step), late=lambda: len(told) >= 3)
     assert told == [1, 2, 3]
 
 
@@ -191,12 +212,12 @@ def test_a_device_that_is_not_there_is_told():
 
 def test_depth_is_no_surer_than_the_pictures_it_comes_from():
     shown = studio()
-    unsure = tuple(replace(v, confidence=np.full(v.mask.shape, 0.3, np.float32)) for v in shown.generated())
-    placed = Placed(fitted(), shown.object_frame.half_side_m, np.zeros(3))
+    unsure = tuple(replace(v, confidence=np.full(v.mask.shape, 0.3, np.float32)) for v in shown.generated()[:2])
+    placed = Placed(imagination().field, shown.object_frame.half_side_m, np.zeros(3))
     views = depth_views(placed, shown.object_frame, 0, "oracle", 0, unsure)
     assert len(views) == len(unsure)
     assert max(float(v.confidence.max()) for v in views) == pytest.approx(0.3)
-    assert max(float(v.confidence.max()) for v in read()) > 0.6
+    assert max(float(v.confidence.max()) for v in imagination().views) > 0.6
 
 
 def test_an_empty_field_is_a_failure_of_the_model():

@@ -25,7 +25,7 @@ from sparse_recon.types import CameraIntrinsics, Frame
 pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
 pytest.importorskip("tf2_msgs.msg", reason="the workspace is not built or not sourced: make test")
 
-from listening import Listener, command
+from listening import PATIENCE_S, Listener, command
 from rclpy.qos import LivelinessPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from rosgraph_msgs.msg import Clock
@@ -103,7 +103,7 @@ def padded(data: bytes) -> bytes:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, json.loads(out) if out else {}, err
 
 
@@ -288,7 +288,7 @@ def test_signals_end_it_quickly_with_a_summary(bag: Path, listener: Listener, nu
     with command(["play", str(bag), "--loop", "0", "--topics", IMAGE, "--json"], DOMAIN) as player:
         listener.spin_until(lambda: len(listener.received[IMAGE]) > FRAMES)
         os.killpg(player.pid, number)
-        out, err = player.communicate(timeout=5)
+        out, err = player.communicate(timeout=PATIENCE_S)
     assert player.returncode == expected
     assert "Traceback" not in err and "whole pass" in err
     report = json.loads(out)

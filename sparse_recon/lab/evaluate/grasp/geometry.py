@@ -120,12 +120,12 @@ def _check_finite(*arrays: Float32) -> None:
 
 def _volume_centre(corner: Float64) -> Float64:
     """Return the centre of mass (3,) of the solid inside closed triangles (F, 3, 3)."""
+    from trimesh.triangles import mass_properties
+
     origin = corner.reshape(-1, 3).mean(axis=0)
-    local = corner - origin
-    volume = np.einsum("fi,fi->f", local[:, 0], np.cross(local[:, 1], local[:, 2])) / 6.0
-    if abs(volume.sum()) < 1e-12:
-        return np.asarray(origin)
-    return np.asarray(origin + (volume[:, None] * local.sum(axis=1) / 4.0).sum(axis=0) / volume.sum())
+    with np.errstate(divide="ignore", invalid="ignore"):  # the centre of no volume, which is not used
+        found = mass_properties(corner - origin, skip_inertia=True)
+    return np.asarray(origin if abs(found.volume) < 1e-12 else origin + found.center_mass)
 
 
 def _first_in_cell(points: Float32) -> np.ndarray:

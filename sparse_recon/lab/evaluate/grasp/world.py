@@ -216,17 +216,16 @@ def _triangles(part: Part) -> Float64:
 def _mass_properties(corner: Float64) -> tuple[float, Float64, Float64]:
     """Return volume, centre of mass and inertia about it, at density 1, of the solid inside triangles (F, 3, 3).
 
-    Sums over the tetrahedra between each triangle and one point (Tonon 2004).
+    Each triangle stands for its tetrahedron with the mean corner, so that a hole is closed towards it.
     """
+    from trimesh.triangles import mass_properties
+
     origin = corner.reshape(-1, 3).mean(axis=0)
-    local = corner - origin
-    volume = np.einsum("fi,fi->f", local[:, 0], np.cross(local[:, 1], local[:, 2])) / 6.0
-    total = float(volume.sum())
-    if total <= 0:
-        return total, origin, np.zeros((3, 3))
-    sums = local.sum(axis=1)
-    centre = (volume[:, None] * sums).sum(axis=0) / 4.0 / total
-    # Second moments: integral of x x^T over a tetrahedron with one corner in the origin.
-    second = np.einsum("f,fki,fkj->ij", volume, local, local) + np.einsum("f,fi,fj->ij", volume, sums, sums)
-    second = second / 20.0 - total * np.outer(centre, centre)
-    return total, origin + centre, np.trace(second) * np.eye(3) - second
+    a, b, c = (corner - origin).transpose(1, 0, 2)
+    o = np.zeros_like(a)
+    sides = [np.stack(side, axis=1) for side in ((a, b, c), (o, b, a), (o, c, b), (o, a, c))]
+    with np.errstate(divide="ignore", invalid="ignore"):  # the centre of no volume, which is not used
+        found = mass_properties(np.concatenate(sides), density=1.0)
+    if found.volume <= 0:
+        return float(found.volume), origin, np.zeros((3, 3))
+    return float(found.volume), origin + found.center_mass, np.asarray(found.inertia, np.float64)

@@ -76,14 +76,12 @@ def spearman(confidence: Float32, error_m: Float32) -> float:
     InputError
         USAGE if lengths differ, or a confidence is not in [0, 1].
     """
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     _check(confidence, error_m)
-    if len(error_m) < 2:
+    if len(error_m) < 2 or np.ptp(confidence) == 0 or np.ptp(error_m) == 0:
         return float("nan")
-    uncertainty, wrong = (rankdata(values) - 0.5 * (len(error_m) + 1) for values in (-confidence, error_m))
-    scale = float(np.sqrt((uncertainty @ uncertainty) * (wrong @ wrong)))
-    return float(uncertainty @ wrong) / scale if scale > 0 else float("nan")
+    return float(spearmanr(-confidence, error_m).statistic)
 
 
 def _remaining(sorted_error: Float64) -> Float64:

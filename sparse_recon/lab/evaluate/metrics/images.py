@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from sparse_recon.errors import ErrorCode, InputError
@@ -30,11 +28,14 @@ def psnr(predicted: UInt8, true: UInt8, mask: Bool) -> float:
     InputError
         SIZE_MISMATCH if sizes differ, ENCODING_UNSUPPORTED if colours are not uint8.
     """
+    from skimage.metrics import peak_signal_noise_ratio
+
     _check(predicted, true, mask)
     if not mask.any():
         return float("nan")
-    error = float(np.mean((predicted[mask].astype(np.float64) - true[mask].astype(np.float64)) ** 2))
-    return min(10.0 * math.log10(DATA_RANGE**2 / error), MOST_PSNR_DB) if error > 0 else MOST_PSNR_DB
+    with np.errstate(divide="ignore"):
+        ratio = peak_signal_noise_ratio(true[mask], predicted[mask], data_range=DATA_RANGE)
+    return min(float(ratio), MOST_PSNR_DB)
 
 
 def ssim(predicted: UInt8, true: UInt8, mask: Bool) -> float:

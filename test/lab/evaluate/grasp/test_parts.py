@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import trimesh
-from evaluate.grasp import rig
+from lab.evaluate.grasp import rig
 
 from sparse_recon.lab.evaluate.grasp.parts import object_parts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import solids
-from evaluate.grasp import rig
+from lab.evaluate.grasp import rig
 
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.geometry.poses import transform_points

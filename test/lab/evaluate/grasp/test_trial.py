@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from evaluate.grasp import rig
+from lab.evaluate.grasp import rig
 
 from sparse_recon.errors import DependencyError, ErrorCode
 from sparse_recon.geometry.poses import pose, transform_points
