@@ -134,6 +134,17 @@ def test_covers_tells_whether_waiting_helps():
     assert tree.covers("base", "cam", EPOCH + 100 * S)
 
 
+def test_newest_stamp_is_that_of_the_last_sample_and_of_the_slowest_link():
+    tree = moving_tree()
+    for k in range(4):
+        tree.add("cam", "lens", EPOCH + k * S // 10, np.eye(4))
+    assert tree.newest_ns("/base") == EPOCH + S and tree.newest_ns("lens") == EPOCH + 3 * S // 10
+    assert tree.newest_ns("cam") is None and tree.newest_ns("nothing") is None
+    assert tree.newest_common_ns("odom", "lens") == EPOCH + 3 * S // 10
+    assert tree.newest_common_ns("odom", "cam") == EPOCH + S
+    assert tree.newest_common_ns("base", "cam") == 0  # nothing moves between them
+
+
 def test_refuses_a_loop_of_frames():
     with pytest.raises(InputError, match="loop"):
         moving_tree().add("cam", "odom", EPOCH, np.eye(4))
