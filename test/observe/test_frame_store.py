@@ -164,6 +164,13 @@ def test_clearing_tells_how_many_there_were():
     assert store.wants("camera", HERE, T0)
 
 
+@pytest.mark.parametrize("other", ["a", "zebra"])
+def test_a_stamp_may_be_that_of_another_camera_s_frame_whatever_their_names(other):
+    store = store_of(frame(0))
+    assert store.add(frame(0, camera=other)).accepted
+    assert store.add(frame(0)).code == store.add(frame(0, camera=other)).code == ErrorCode.STAMP_ORDER
+
+
 def test_memory_that_runs_out_while_depth_is_filtered_costs_that_frame():
     height, width = 10**7, 10**8
     huge = Frame(

@@ -8,7 +8,8 @@ import numpy as np
 from scenes import two_objects
 
 from sparse_recon.config.session_config import SegmentConfig
-from sparse_recon.geometry.poses import look_at
+from sparse_recon.geometry.cameras import project_points
+from sparse_recon.geometry.poses import inverse, look_at, transform_points
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, associate_labels, window_of_box
 from sparse_recon.observe.segment import cluster_scene, survey
 
@@ -137,6 +138,15 @@ def test_window_of_a_box_holds_its_pixels():
     outside[window] = False
     assert not outside.any()
     assert frame.labels[window].size < 0.3 * frame.labels.size
+
+
+def test_window_of_a_box_is_no_larger_than_its_projection():
+    frame = two_objects(with_labels=True).frames[0]
+    low, high = np.float32([-0.12, -0.04, 0.0]), np.float32([-0.04, 0.04, 0.08])
+    corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    uv = project_points(transform_points(inverse(frame.T_world_cam), corners.astype(float)), frame.intrinsics)
+    (left, top), (right, bottom) = np.floor(uv.min(axis=0)), np.ceil(uv.max(axis=0)) + 1
+    assert window_of_box(frame, low, high) == (slice(top, bottom), slice(left, right))
 
 
 def test_window_of_a_box_around_the_camera_is_the_whole_image():
