@@ -21,7 +21,7 @@ from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.run import STAGES
 from sparse_recon.session.session import CompletionSession
-from sparse_recon.types import CameraIntrinsics, Completion, ObjectFrame, SurfaceField
+from sparse_recon.types import CameraIntrinsics, Completion, GeneratedView, ObjectFrame, SurfaceField
 
 RADIUS_M = 0.04
 CAMERA = CameraIntrinsics(192, 144, np.array([[200.0, 0, 92.0], [0, 220.0, 74.0], [0, 0, 1]]))
@@ -158,6 +158,23 @@ def test_the_last_step_no_deadline_and_one_that_is_far_end_nothing(stepper, cloc
     stepper.before = lambda step: setattr(clock, "s", 100.0 if step >= late_at else 0.0)
     result = session_of().complete(CompletionRequest(label=1, deadline_s=deadline_s))
     assert stepper.taken == [1, 2, 3, 4] and result.quality.warnings == ()
+
+
+def test_past_the_deadline_a_fit_to_pictures_ends_with_what_it_has_and_says_so_once(stepper, clock):
+    pictures = [ball_view(eye, object_frame=ObjectFrame(WORLD, 1.0), table_z_m=None, camera=CAMERA) for eye in EYES]
+    sure = np.ones((CAMERA.height, CAMERA.width), np.float32)
+    views = tuple(GeneratedView(replace(p.frame, depth_m=None), p.mask, sure, "stepper", 0) for p in pictures)
+
+    def complete(task):
+        clock.s = 100.0
+        return Completion("stepper", 0, views=views)
+
+    stepper.complete = complete
+    config = load_config({"fit.iterations": 6, "fit.grid": 24, "fit.rays": 200, "fit.views": 2}, CONFIG)
+    told, session = [], session_of(config=config)
+    result = session.complete(CompletionRequest(label=1, deadline_s=50.0), on_progress=told.append)
+    assert [(p.step, p.steps) for p in told if p.stage == "complete" and p.step > 0] == [(1, 6)]
+    assert sum("geometry as far as it was made" in text for text in result.quality.warnings) == 1
 
 
 def test_timings_are_what_the_clock_says_of_each_stage(stepper, clock):
