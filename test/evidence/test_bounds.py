@@ -47,6 +47,13 @@ def test_the_border_of_the_cube_is_free_so_that_every_surface_is_closed():
     np.testing.assert_array_equal(free, border)
 
 
+def test_a_voxel_is_free_only_where_it_was_seen_before_the_end_of_free_space():
+    evidence = evidence_of([])
+    evidence.free_margin_m[:20], evidence.free_margin_m[20:] = 0.0, 1e-6
+    free = Bounds.of(evidence).free[INNER]
+    assert not free[:19].any() and free[19:].all()
+
+
 def test_distance_of_carved_space_is_that_to_the_face_of_the_free_voxels_and_the_margin_refines_it():
     free = np.zeros((12, 6, 6), bool)
     free[:5] = True
