@@ -74,6 +74,8 @@ def test_what_lies_a_truncation_behind_the_wall_is_hidden_by_the_object_or_by_so
     near = np.broadcast_to(np.abs(X - WALL_X_M) < 3.0 * GRID.voxel_m, GRID.shape)
     expected = behind * int(flag) + free * int(VoxelState.FREE) + (near & mask) * int(VoxelState.SURFACE)
     np.testing.assert_array_equal(evidence.state, expected)
+    for other in set(VoxelState) - {flag}:  # what is hidden is nothing else
+        assert not (evidence.state[behind] & other).any()
 
 
 def test_measured_points_of_the_object_are_kept_with_their_colours_and_sigmas():
