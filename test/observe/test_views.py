@@ -230,3 +230,30 @@ def test_crop_is_the_rectangle_of_the_cube_with_eight_pixels_around(count):
         camera = view.frame.intrinsics
         assert (whole.cx - camera.cx, whole.cy - camera.cy) == pytest.approx((left, top))
         assert (camera.width, camera.height) == (right - left, bottom - top)
+
+
+def test_a_frame_that_sees_other_surface_from_the_same_place_is_used_and_one_that_sees_the_same_is_not():
+    frame = recording("block", 1).frames[0]
+    frame = replace(frame, T_world_cam=pose(np.eye(3), (0.5, 0.5, 0.5)) @ frame.T_world_cam)
+    # Stripes of 8 pixels, 16 mm: both have their middle in the same direction, and few voxels in common.
+    odd = (np.arange(frame.labels.shape[1]) // 8) % 2 == 1
+    left, right = (np.where(part, frame.labels, 0).astype(np.int32) for part in (odd, ~odd))
+    later = replace(frame, stamp_ns=frame.stamp_ns + 1)
+    assert len(views_of([replace(frame, labels=left), replace(later, labels=right)], plane=None).views) == 2
+    assert len(views_of([replace(frame, labels=left), replace(later, labels=left)], plane=None).views) == 1
+
+
+@pytest.mark.parametrize(("table_m", "stands"), [(0.0, True), (-0.02, False)])
+@pytest.mark.parametrize("blind_first", [False, True])
+def test_the_upper_half_of_a_ball_stands_where_the_bare_plane_is_seen_around_it(table_m, stands, blind_first):
+    frame = recording("ball", 1).frames[0]
+    mask, direction = frame.labels == 1, np.array([0.0, 0.0, 1.0])
+    measured, blind = (
+        SeenObject(f, mask, np.zeros(0, np.int64), direction, 1.0) for f in (frame, replace(frame, depth_m=None))
+    )
+    sphere = np.random.default_rng(0).normal(size=(4000, 3))
+    points = 0.04 * sphere / np.linalg.norm(sphere, axis=1, keepdims=True) + (0, 0, 0.04)
+    upper = points[points[:, 2] > 0.04].astype(np.float32)  # 4 cm above the table, of an extent of 8 cm
+    seen = [blind, measured] if blind_first else [measured, blind]
+    cube = object_cube("ball", upper, seen, SupportPlane(UP, table_m), UP, SessionConfig())
+    assert (cube.support_z_m is not None) == stands
