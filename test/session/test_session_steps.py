@@ -106,6 +106,16 @@ def test_steps_of_the_model_share_its_stage_evenly(stepper):
     assert [p.fraction for p in steps] == pytest.approx([0.25, 0.35, 0.45, 0.55])
 
 
+def test_a_model_that_does_not_know_its_steps_yet_is_at_the_beginning_of_its_stage(stepper):
+    def complete(task):
+        task.on_step(0, 0, None)
+        return Completion("stepper", 0, surface=ball_field(task))
+
+    stepper.complete = complete
+    (unknown,) = (p for p in told_by(session_of()) if p.steps == 0)
+    assert (unknown.stage, unknown.fraction) == ("complete", 0.15)
+
+
 def test_every_stage_is_told_once_as_it_begins_with_its_share_of_the_whole(stepper):
     begun = [p for p in told_by(session_of()) if p.step == 0]
     assert [p.stage for p in begun] == [stage for stage in STAGES if stage != "convex_parts"]
