@@ -7,22 +7,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scenes import recording
+from scipy.spatial.transform import Rotation
+from solids import turn
 
 from sparse_recon.config.session_config import DepthConfig, EvidenceConfig
 from sparse_recon.evidence import Bounds, Evidence, VoxelState, without_outliers
 from sparse_recon.geometry.grids import VoxelGrid
-from sparse_recon.geometry.poses import pose
+from sparse_recon.geometry.poses import inverse, pose, transform_points
 from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import Frame, ObjectFrame, ObjectView, ObjectViews
 
 HALF_M = 0.07
-OBJECT_FRAME = ObjectFrame(pose(np.eye(3), (0, 0, 0.04)), HALF_M, -0.04)
+# The recorded scene is turned and shifted as a whole, and the object's frame once more about its vertical and off the
+# ball's centre: an axis or an origin that is mistaken for another one shows.
+T_WORLD_SCENE = turn(5)
+OBJECT_IN_SCENE = pose(Rotation.from_rotvec([0, 0, 0.7]).as_matrix(), (0.004, -0.006, 0.038))
+OBJECT_FRAME = ObjectFrame(T_WORLD_SCENE @ OBJECT_IN_SCENE, HALF_M, -0.038)
+CENTRE_OBJ = transform_points(inverse(OBJECT_IN_SCENE), np.array([0, 0, 0.04]))
 GRID = VoxelGrid.cube(64, HALF_M)
 RADIUS_M = 0.04
 
 
 def view_of(frame: Frame) -> ObjectView:
     assert frame.depth_m is not None and frame.labels is not None
+    frame = replace(frame, T_world_cam=T_WORLD_SCENE @ frame.T_world_cam)
     mask = frame.labels == 1
     return ObjectView(frame, mask, ~mask & (frame.depth_m > 0), depth_sigma(frame.depth_m, DepthConfig()))
 
@@ -39,7 +47,7 @@ def evidence_of(views, grid: VoxelGrid = GRID) -> Evidence:
 
 
 def true_sdf(grid: VoxelGrid = GRID) -> np.ndarray:
-    return np.linalg.norm(grid.centres(), axis=-1) - RADIUS_M
+    return np.linalg.norm(grid.centres() - CENTRE_OBJ, axis=-1) - RADIUS_M
 
 
 @pytest.mark.parametrize(("count", "sensor"), [(1, "clean"), (3, "clean"), (1, "kinect"), (4, "realsense")])
@@ -98,7 +106,7 @@ def test_hidden_space_is_told_apart():
 
 def test_space_behind_an_occluder_is_not_free():
     view = views_of(1)[0]
-    frame = view.frame
+    frame = recording("ball", 1).frames[0]
     rows, columns = np.nonzero(view.mask)
     left = np.zeros_like(view.mask)
     left[:, : int(np.median(columns))] = True

@@ -236,6 +236,21 @@ def test_depth_of_another_frame_is_registered():
     assert np.isnan(frame.depth_m[:, :2]).all() and np.isfinite(frame.depth_m[:, 2:]).all()  # 0.1 m * 10 px / 0.5 m
 
 
+def test_depth_of_a_camera_that_moves_is_registered_from_where_it_was_when_the_depth_was_taken():
+    rig = Rig(CameraStreams("cam", depth_info=True))
+    rig.info()
+    rig.info(stream="depth")
+    rig.tf(0)
+    rig.tf(1000)
+    for ms, x_m in ((90, 0.0), (130, 0.4)):  # 0.1 m at the colour's stamp, 0.2 m at the depth's
+        rig.assembler.push_transform("cam_optical", "depth_optical", T0 + ms * MS, pose(np.eye(3), (x_m, 0.0, 0.0)))
+    rig.color(100)
+    rig.assembler.push_image("depth", "cam", T0 + 110 * MS, "depth_optical", depth())
+    (frame,) = rig.assembler.poll(settle=True)
+    assert frame.depth_m is not None
+    assert np.isnan(frame.depth_m[:, :4]).all() and np.isfinite(frame.depth_m[:, 4:]).all()  # 0.2 m * 10 px / 0.5 m
+
+
 def test_labels_reach_the_frame():
     rig = Rig(CameraStreams("cam", labels=True))
     rig.info()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scenes import around, ball, recording
 from scipy.spatial import Delaunay, cKDTree
+from scipy.spatial.transform import Rotation
+from solids import turn
 
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
@@ -27,8 +29,14 @@ from sparse_recon.types import Frame, GeneratedView, ObjectFrame, ObjectView, Ob
 
 CONFIG = load_config({"evidence.grid": 48, "evidence.fine_voxel_m": 0.002})
 RADIUS_M = 0.04
-CENTRE_WORLD = np.array([0.0, 0.0, 0.04])
-OBJECT_FRAME = ObjectFrame(pose(np.eye(3), CENTRE_WORLD), 0.06, -0.04)
+# The recorded scene is turned and shifted as a whole, and the object's frame once more about its vertical and off the
+# ball's centre: an axis or an origin that is mistaken for another one shows.
+T_WORLD_SCENE = turn(7)
+CENTRE_SCENE = np.array([0.0, 0.0, 0.04])
+OBJECT_IN_SCENE = pose(Rotation.from_rotvec([0, 0, 0.7]).as_matrix(), (0.004, -0.006, 0.038))
+OBJECT_FRAME = ObjectFrame(T_WORLD_SCENE @ OBJECT_IN_SCENE, 0.065, -0.038)
+CENTRE_WORLD = transform_points(T_WORLD_SCENE, CENTRE_SCENE)
+CENTRE_OBJ = transform_points(inverse(OBJECT_IN_SCENE), CENTRE_SCENE)
 COARSE = VoxelGrid.cube(CONFIG.evidence.grid, OBJECT_FRAME.half_side_m)
 
 
@@ -36,6 +44,7 @@ COARSE = VoxelGrid.cube(CONFIG.evidence.grid, OBJECT_FRAME.half_side_m)
 def views(count: int, sensor: str = "clean") -> ObjectViews:
     made = []
     for frame in recording("ball", count, sensor).frames:
+        frame = replace(frame, T_world_cam=T_WORLD_SCENE @ frame.T_world_cam)
         mask = frame.labels == 1
         made.append(ObjectView(frame, mask, ~mask & (frame.depth_m > 0), depth_sigma(frame.depth_m, DepthConfig())))
     return ObjectViews("ball", tuple(made), OBJECT_FRAME)
@@ -49,7 +58,7 @@ def evidence_of(observed: ObjectViews) -> Evidence:
 
 
 def sphere_field(radius_m: float = RADIUS_M, error_m: float = 0.002) -> SurfaceField:
-    sdf = (np.linalg.norm(COARSE.centres(), axis=-1) - radius_m).astype(np.float32)
+    sdf = (np.linalg.norm(COARSE.centres() - CENTRE_OBJ, axis=-1) - radius_m).astype(np.float32)
     return SurfaceField(sdf, np.full(COARSE.shape, error_m, np.float32))
 
 
@@ -67,7 +76,7 @@ def off_surface(points_world) -> np.ndarray:
 
 
 def chamfer(points_world) -> float:
-    truth = ball().vertices_obj
+    truth = transform_points(T_WORLD_SCENE, ball().vertices_obj)
     return 0.5 * (cKDTree(truth).query(points_world)[0].mean() + cKDTree(points_world).query(truth)[0].mean())
 
 
@@ -106,6 +115,13 @@ def test_confidence_is_a_probability_and_higher_where_it_was_measured():
     assert len(result.vertex_confidence) == len(result.nominal.vertices_world)
 
 
+def test_tail_stretches_radius90_and_nothing_of_the_best_estimate():
+    surface = sphere_field(error_m=0.004)
+    one, three = (fused(views(1), replace(surface, tail=tail)) for tail in (1.0, 3.0))
+    assert three.radius90_m == pytest.approx(3.0 * one.radius90_m, rel=1e-4)  # found by bisection
+    assert np.array_equal(three.points_world, one.points_world) and np.array_equal(three.confidence, one.confidence)
+
+
 def test_less_certain_imagination_is_told():
     sure, unsure = fused_sphere(1, error_m=0.002), fused_sphere(1, error_m=0.01)
     assert unsure.confidence.mean() < sure.confidence.mean()
@@ -129,7 +145,7 @@ def test_observed_surface_moves_less_than_half_a_sigma(count, sensor):
     result = fused(observed, sphere_field(RADIUS_M + 0.006))
     seen = result.points_world[result.provenance == Provenance.OBSERVED]
     sigma = float(np.median(np.concatenate([v.sigma_m[v.mask & (v.frame.depth_m > 0)] for v in observed.views])))
-    measured = evidence_of(observed).all_points_obj().astype(np.float64) + CENTRE_WORLD
+    measured = transform_points(OBJECT_FRAME.T_world_obj, evidence_of(observed).all_points_obj().astype(np.float64))
     # The surface against the measured points nearest to it, along the normal: noise averages out, a shift does not.
     distance, nearest = cKDTree(measured).query(seen, k=9)
     along = np.linalg.norm(measured[nearest] - CENTRE_WORLD, axis=-1).mean(axis=1)
@@ -142,16 +158,18 @@ def test_observed_surface_moves_less_than_half_a_sigma(count, sensor):
 def test_imagination_cannot_stand_in_space_that_was_seen_to_be_empty():
     result = fused_sphere(4, radius_m=0.055)
     assert result.free_space_violation == 0.0
-    upper = result.points_world[:, 2] > 0.05  # no camera looks under the ball
+    points_scene = transform_points(inverse(T_WORLD_SCENE), result.points_world)
+    upper = points_scene[:, 2] > 0.05  # no camera looks under the ball
     assert off_surface(result.points_world[upper]).max() < 0.005
 
 
 def test_surface_in_free_space_is_counted():
     bounds = Bounds.of(evidence_of(views(4)))
     mesh = ball(0.05)
-    vertices = (mesh.vertices_obj - (0, 0, 0.05)).astype(np.float32)
-    assert free_space_violation(vertices, mesh.faces, bounds) > 0.5
-    inner = (0.7 * vertices).astype(np.float32)
+    vertices = mesh.vertices_obj - (0, 0, 0.05)
+    outer = (CENTRE_OBJ + vertices).astype(np.float32)
+    assert free_space_violation(outer, mesh.faces, bounds) > 0.5
+    inner = (CENTRE_OBJ + 0.7 * vertices).astype(np.float32)
     assert free_space_violation(inner, mesh.faces, bounds) == 0.0
 
 
@@ -224,7 +242,7 @@ def rendered_views() -> tuple[GeneratedView, ...]:
             view = _alone(T_world_cam)
             mask = view.depth_m > 0
         depth = np.where(mask, view.depth_m, np.float32(np.nan))
-        frame = Frame(view.rgb, depth, view.intrinsics, T_world_cam, i)
+        frame = Frame(view.rgb, depth, view.intrinsics, T_WORLD_SCENE @ T_world_cam, i)
         generated.append(GeneratedView(frame, mask, np.full(mask.shape, 0.9, np.float32), "truth", 0))
     return tuple(generated)
 
@@ -253,7 +271,7 @@ def test_generated_views_complete_a_ball_seen_from_one_side():
 
 def test_generated_outlines_carve_though_their_background_has_no_depth():
     surface = imagined(Completion("truth", 0, views=rendered_views()))
-    distance = np.linalg.norm(COARSE.centres(), axis=-1) - RADIUS_M
+    distance = np.linalg.norm(COARSE.centres() - CENTRE_OBJ, axis=-1) - RADIUS_M
     assert np.mean(surface.sdf_m[distance > 0.006] > 0) > 0.97
     assert np.mean(surface.sdf_m[distance < -0.006] < 0) > 0.999
 
@@ -261,7 +279,7 @@ def test_generated_outlines_carve_though_their_background_has_no_depth():
 def test_unsure_views_give_an_unsure_field():
     unsure = tuple(replace(v, confidence=np.full(v.mask.shape, 0.4, np.float32)) for v in rendered_views())
     sure_field, unsure_field = (imagined(Completion("truth", 0, views=v)) for v in (rendered_views(), unsure))
-    near = np.abs(np.linalg.norm(COARSE.centres(), axis=-1) - RADIUS_M) < 0.003
+    near = np.abs(np.linalg.norm(COARSE.centres() - CENTRE_OBJ, axis=-1) - RADIUS_M) < 0.003
     assert np.median(unsure_field.sigma_m[near]) > 2 * np.median(sure_field.sigma_m[near])
 
 
@@ -269,7 +287,7 @@ def test_an_unsure_view_still_carves_what_it_sees_through():
     # The slack of an unsure depth must not reach from behind the cube into it.
     unsure = tuple(replace(v, confidence=np.where(v.mask, 0.3, 0.0).astype(np.float32)) for v in rendered_views())
     surface = imagined(Completion("truth", 0, views=unsure))
-    distance = np.linalg.norm(COARSE.centres(), axis=-1) - RADIUS_M
+    distance = np.linalg.norm(COARSE.centres() - CENTRE_OBJ, axis=-1) - RADIUS_M
     assert np.mean(surface.sdf_m[distance > 0.02] > 0) > 0.97
 
 

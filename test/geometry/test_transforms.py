@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
 from sparse_recon.errors import ErrorCode, InputError, TransformError
+from sparse_recon.geometry import transforms
 from sparse_recon.geometry.poses import inverse, pose
 from sparse_recon.geometry.transforms import TransformTree, interpolated, pose_from_quaternion
 
@@ -132,6 +133,49 @@ def test_covers_tells_whether_waiting_helps():
     assert tree.covers("odom", "cam", EPOCH + S)
     assert not tree.covers("odom", "cam", EPOCH + S + 1)
     assert tree.covers("base", "cam", EPOCH + 100 * S)
+
+
+def test_newest_stamp_is_that_of_the_last_sample_and_of_the_slowest_link():
+    tree = moving_tree()
+    for k in range(4):
+        tree.add("cam", "lens", EPOCH + k * S // 10, np.eye(4))
+    assert tree.newest_ns("/base") == EPOCH + S and tree.newest_ns("lens") == EPOCH + 3 * S // 10
+    assert tree.newest_ns("cam") is None and tree.newest_ns("nothing") is None
+    assert tree.newest_common_ns("odom", "lens") == EPOCH + 3 * S // 10
+    assert tree.newest_common_ns("odom", "cam") == EPOCH + S
+    assert tree.newest_common_ns("base", "cam") == 0  # nothing moves between them
+
+
+def test_of_too_many_frames_the_tenth_that_was_silent_for_longest_is_forgotten(monkeypatch):
+    monkeypatch.setattr(transforms, "MAX_FRAMES", 50)
+    tree = TransformTree()
+    for k in [*range(50), 0, 1]:  # the first two speak again
+        tree.add("odom", f"f{k}", EPOCH + S, np.eye(4))
+    tree.add("odom", "last", EPOCH + S, np.eye(4))
+    assert {f"f{k}" for k in range(50)} - tree.frames() == {f"f{k}" for k in range(2, 7)}
+
+
+def test_of_too_many_static_frames_the_first_two_fifths_of_the_limit_stay(monkeypatch):
+    monkeypatch.setattr(transforms, "MAX_FRAMES", 50)
+    tree = TransformTree()
+    for k in range(25):
+        tree.add("odom", f"m{k}", EPOCH, np.eye(4))
+    for k in range(26):
+        tree.add("odom", f"s{k}", 0, np.eye(4), static=True)
+    assert tree.frames() == {"odom"} | {f"m{k}" for k in range(25)} | {f"s{k}" for k in range(20)}
+
+
+def test_of_too_many_samples_the_older_half_of_the_frame_with_most_is_forgotten(monkeypatch):
+    monkeypatch.setattr(transforms, "MAX_SAMPLES", 40)
+    tree = TransformTree()
+    for k in range(31):
+        tree.add("odom", "busy", EPOCH + k * S // 10, turned(0.0, (float(k), 0.0, 0.0)))
+    for k in range(10):
+        tree.add("odom", "calm", EPOCH + k * S // 10, np.eye(4))
+    with pytest.raises(TransformError, match="before the oldest"):
+        tree.lookup("odom", "busy", EPOCH + 14 * S // 10)
+    assert tree.lookup("odom", "busy", EPOCH + 15 * S // 10)[0, 3] == 15.0
+    assert np.array_equal(tree.lookup("odom", "calm", EPOCH), np.eye(4))
 
 
 def test_refuses_a_loop_of_frames():

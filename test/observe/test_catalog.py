@@ -124,6 +124,33 @@ def test_nothing_named_is_the_only_object_there_is():
     assert found.candidate.label == 1
 
 
+@pytest.mark.parametrize(("request_", "word"), [({"object_id": "object_9"}, "object_9"), ({"label": 5}, "label 5")])
+def test_a_refusal_names_what_was_asked_for(request_, word):
+    with pytest.raises(EvidenceError, match=word):
+        resolve(with_labels=True, **request_)
+
+
+def test_suggested_boxes_are_the_objects_but_labels_and_earlier_names_can_still_be_asked_for():
+    frames, catalog = two_objects(with_labels=True).frames, ObjectCatalog(SessionConfig())
+    names = {f.candidate.label: f.candidate.object_id for f in catalog.objects(frames)}
+    catalog.suggest([OrientedBox(pose(np.eye(3), (-0.08, 0, 0.05)), np.array([0.12, 0.12, 0.12]))])
+    assert catalog.resolve(CompletionRequest(), frames).candidate.object_id == "box_0"
+    assert catalog.resolve(CompletionRequest(object_id="box_0"), frames).candidate.label is None
+    assert catalog.resolve(CompletionRequest(label=2), frames).candidate.object_id == names[2]
+    assert catalog.resolve(CompletionRequest(object_id=names[1]), frames).candidate.label == 1
+
+
+def test_objects_of_label_images_without_depth_lie_where_the_masks_meet():
+    blind = [replace(f, depth_m=None) for f in two_objects(with_labels=True).frames]
+    found = {f.candidate.label: f for f in ObjectCatalog(SessionConfig()).objects(blind)}
+    assert set(found) == {1, 2}
+    for label, x in ((1, -0.08), (2, 0.08)):
+        # Four cones leave corners: a hull is up to half as large again as what it holds.
+        np.testing.assert_allclose(found[label].candidate.box.T_world_box[:3, 3], (x, 0, 0.04), atol=0.02)
+        assert found[label].candidate.points == sum(int((f.labels == label).sum()) for f in blind)
+        assert len(found[label].hull_world) > 100
+
+
 def test_box_finds_its_object():
     box = OrientedBox(pose(np.eye(3), (-0.08, 0, 0.05)), np.array([0.12, 0.12, 0.12]))
     found = resolve(box=box)

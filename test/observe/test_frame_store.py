@@ -133,6 +133,24 @@ def test_shrinking_drops_the_least_useful_and_never_the_newest():
     assert store.shrink(0) == 0 and store.nbytes == each
 
 
+def test_the_newest_stays_though_it_adds_least_of_all():
+    # A colour image from where depth was measured: of frames that may go it would be the first.
+    newest = replace(frame(3), depth_m=None, labels=np.ones((H, W), np.int32))
+    many = store_of(frame(0), frame(1, moved(0.5)), frame(2, moved(1.0)), max_frames=3)
+    assert many.add(newest).accepted and 3 in ages_s(many) and len(ages_s(many)) == 3
+    large = store_of(frame(0), frame(1, moved(0.5)), frame(2, moved(1.0)), newest)
+    assert large.shrink(frame().nbytes) == 3 and ages_s(large) == [3]
+
+
+def test_a_colour_image_goes_before_the_depth_that_was_measured_there():
+    color = replace(frame(1, moved(0.03)), depth_m=None, labels=np.ones((H, W), np.int32))
+    store = store_of(frame(0), color, frame(2, moved(0.5)), frame(3, moved(0.51)), max_frames=4)
+    store.shrink(store.nbytes - 1)
+    assert ages_s(store) == [0, 1, 3]  # the pair with depth is nearer
+    store.shrink(store.nbytes - 1)
+    assert ages_s(store) == [0, 3]
+
+
 def test_smaller_limits_hold_at_once():
     store = store_of(*(frame(i, moved(0.2 * i)) for i in range(6)))
     store.configure(load_config({"keyframes.max_frames": 2}))
@@ -144,6 +162,13 @@ def test_clearing_tells_how_many_there_were():
     taken = store.frames()
     assert store.clear() == 2 and store.frames() == () and len(taken) == 2
     assert store.wants("camera", HERE, T0)
+
+
+@pytest.mark.parametrize("other", ["a", "zebra"])
+def test_a_stamp_may_be_that_of_another_camera_s_frame_whatever_their_names(other):
+    store = store_of(frame(0))
+    assert store.add(frame(0, camera=other)).accepted
+    assert store.add(frame(0)).code == store.add(frame(0, camera=other)).code == ErrorCode.STAMP_ORDER
 
 
 def test_memory_that_runs_out_while_depth_is_filtered_costs_that_frame():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
 from scenes import around, recording
 
 from sparse_recon.config.session_config import KeyframeConfig, SessionConfig
@@ -67,6 +68,35 @@ def test_sharpness_is_that_of_the_object_alone():
     noisy[far] = np.random.default_rng(0).integers(0, 255, noisy[far].shape)
     assert sharpness(noisy, mask) == sharpness(FRAME.rgb, mask)
     assert sharpness(FRAME.rgb, np.zeros_like(mask)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [((0, 9), (0, 7)), ((1, 9), (1, 7)), ((21, 30), (33, 40)), ((20, 29), (32, 39)), ((10, 11), (12, 13))],
+)
+def test_sharpness_is_the_variance_of_the_laplacian_of_the_whole_image_over_the_mask(rows, columns):
+    rgb = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    mask = np.zeros((30, 40), bool)
+    mask[slice(*rows), slice(*columns)] = True
+    laplacian = cv2.Laplacian(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.CV_32F)
+    assert sharpness(rgb, mask) == pytest.approx(float(laplacian[mask].var()), rel=1e-5)
+
+
+def test_a_direction_thirty_degrees_away_is_as_new_as_any_and_a_nearer_one_less():
+    for nearer, farther, chosen in ((10, 20, 2), (31, 90, 1), (29, 90, 2), (60, 180, 1)):
+        assert select_keyframes([seen(0), seen(nearer), seen(farther)], 2, CONFIG) == [
+            0,
+            chosen,
+        ]
+
+
+@pytest.mark.parametrize(
+    ("new_cells", "sharp", "chosen"), [(10, 1.0, [0, 1]), (1, 1.0, [0]), (3, 0.0, [0]), (5, 0.0, [0, 1])]
+)
+def test_a_frame_must_add_its_share_of_the_surface_weighted_by_sharpness(new_cells, sharp, chosen):
+    # From the same side: of 200 voxels two are min_gain = 0.01, of a blurred frame four.
+    rest = [seen(0, range(200 - new_cells)), seen(0, range(200 - new_cells, 200), sharp)]
+    assert select_keyframes(rest, 8, CONFIG) == chosen
 
 
 def test_blurred_duplicate_is_not_chosen_from_real_frames():

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from scenes import two_objects
 
 from sparse_recon.config.session_config import SegmentConfig
-from sparse_recon.geometry.poses import look_at
+from sparse_recon.geometry.cameras import project_points
+from sparse_recon.geometry.poses import inverse, look_at, pose, transform_points
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, associate_labels, window_of_box
 from sparse_recon.observe.segment import cluster_scene, survey
 
@@ -50,6 +52,15 @@ def test_labels_are_associated_though_every_frame_numbers_anew():
     assert len(objects) == 2
     balls = next(o for o in objects if o[key(frames[0])] == {1})
     assert balls == {key(f): {n[1]} for f, n in zip(frames, numbers, strict=True)}
+
+
+@pytest.mark.parametrize("shift_m", [(0, 0, 0), (0.3, 0, 0), (-0.3, -0.4, -0.5)])
+def test_two_sides_are_one_object_by_the_space_that_they_share(shift_m):
+    there = pose(np.eye(3), shift_m)  # space on either side of the world's axes
+    frames = [replace(f, T_world_cam=there @ f.T_world_cam) for f in two_objects(with_labels=True).frames[:2]]
+    sides = [frames[0], renumbered(frames[1], {1: 7, 2: 5})]
+    objects = associate_labels(sides, 0.0005)  # so fine that no voxel is seen twice, not even on top
+    assert [tuple(o[key(f)] for f in frames) for o in objects] in ([({2}, {5}), ({1}, {7})], [({1}, {7}), ({2}, {5})])
 
 
 def test_two_labels_of_one_frame_never_become_one_object():
@@ -137,6 +148,15 @@ def test_window_of_a_box_holds_its_pixels():
     outside[window] = False
     assert not outside.any()
     assert frame.labels[window].size < 0.3 * frame.labels.size
+
+
+def test_window_of_a_box_is_no_larger_than_its_projection():
+    frame = two_objects(with_labels=True).frames[0]
+    low, high = np.float32([-0.12, -0.04, 0.0]), np.float32([-0.04, 0.04, 0.08])
+    corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    uv = project_points(transform_points(inverse(frame.T_world_cam), corners.astype(float)), frame.intrinsics)
+    (left, top), (right, bottom) = np.floor(uv.min(axis=0)), np.ceil(uv.max(axis=0)) + 1
+    assert window_of_box(frame, low, high) == (slice(top, bottom), slice(left, right))
 
 
 def test_window_of_a_box_around_the_camera_is_the_whole_image():

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from scenes import recording
 from scipy.spatial.transform import Rotation
+from solids import turn
 
 from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ErrorCode, EvidenceError
-from sparse_recon.geometry.cameras import unproject_depth
+from sparse_recon.geometry.cameras import project_points, unproject_depth
 from sparse_recon.geometry.poses import inverse, pose, transform_points
+from sparse_recon.observe.keyframes import ObjectObservation
 from sparse_recon.observe.regions import LabelRegion
 from sparse_recon.observe.segment import SupportPlane
-from sparse_recon.observe.views import collect_views, depth_sigma
+from sparse_recon.observe.views import collect_views, depth_sigma, object_cube
 
 UP = np.array([0.0, 0.0, 1.0])
 TABLE = SupportPlane(UP, 0.0)
@@ -161,3 +163,97 @@ def test_support_of_a_tilted_plane_is_measured_under_the_object():
     assert object_frame.support_z_m is not None
     foot_world = transform_points(object_frame.T_world_obj, np.array([[0.0, 0.0, object_frame.support_z_m]]))[0]
     assert abs(float(plane.heights(foot_world.astype(np.float32)))) < 0.002
+
+
+WORLD = turn(11)
+ABOVE = np.array([-1e-3, 0, 1.0])  # but for so little that x of the cube leads along x
+MARGIN, FRAME = SessionConfig().evidence.cube_margin, recording("ball", 1).frames[0]
+
+
+def cube_of(size_m, direction, *, lifted_m: float | None = None):
+    """Return the cube of the corners and faces of a cuboid about WORLD's origin, seen from a direction of its frame."""
+    grid = np.stack(np.meshgrid(*(np.linspace(-0.5, 0.5, 21) * side for side in size_m)), axis=-1).reshape(-1, 3)
+    nothing = replace(FRAME, depth_m=None)
+    seen = ObjectObservation(nothing, FRAME.labels == 1, np.zeros(0, np.int64), WORLD[:3, :3] @ direction, 1.0)
+    up = WORLD[:3, 2]
+    plane = None
+    if lifted_m is not None:
+        foot = WORLD[:3, 3] - up * (0.5 * size_m[2] + lifted_m)
+        plane = SupportPlane(up, float(up @ foot))
+    points = transform_points(WORLD, grid).astype(np.float32)
+    return object_cube("thing", points, [seen], plane, up, SessionConfig())
+
+
+def test_cube_of_an_object_seen_from_above_is_its_longest_edge_with_the_margin():
+    cube = cube_of((0.2, 0.1, 0.12), ABOVE)
+    assert cube.half_side_m == pytest.approx(0.5 * MARGIN * 0.2, rel=1e-3)
+    np.testing.assert_allclose(cube.T_world_obj[:3, 3], WORLD[:3, 3], atol=1e-4)
+    np.testing.assert_allclose(cube.T_world_obj[:3, 2], WORLD[:3, 2], atol=1e-9)
+
+
+@pytest.mark.parametrize(("deep_m", "back_m"), [(0.02, 0.2), (0.26, 0.26)])
+def test_what_is_seen_from_one_side_is_taken_for_as_deep_as_wide_but_never_for_less_deep(deep_m, back_m):
+    cube = cube_of((deep_m, 0.2, 0.1), np.array([-1.0, 0, 0]))  # the camera is at -x
+    assert cube.half_side_m == pytest.approx(0.5 * MARGIN * max(0.2, back_m), rel=1e-3)
+    expected = WORLD @ pose(np.eye(3), (0.5 * (back_m - deep_m), 0, 0))
+    np.testing.assert_allclose(cube.T_world_obj[:3, 3], expected[:3, 3], atol=1e-3)
+    np.testing.assert_allclose(cube.T_world_obj[:3, 0], WORLD[:3, 0], atol=1e-9)  # x leads away from the camera
+
+
+def test_cube_of_a_small_object_has_a_centimetre_around_it():
+    assert cube_of((0.03, 0.03, 0.02), ABOVE).half_side_m == pytest.approx(0.025, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("lifted_m", "stands"), [(0.0, True), (0.019, True), (0.021, False), (-0.019, True), (-0.021, False)]
+)
+def test_an_object_stands_on_a_plane_two_centimetres_below_it_and_the_cube_reaches_down_to_it(lifted_m, stands):
+    cube = cube_of((0.2, 0.2, 0.2), ABOVE, lifted_m=lifted_m)
+    assert (cube.support_z_m is not None) == stands
+    if stands:
+        foot = transform_points(cube.T_world_obj, np.array([0, 0, cube.support_z_m]))
+        expected = transform_points(WORLD, np.array([0, 0, -0.1 - lifted_m]))
+        np.testing.assert_allclose(foot, expected, atol=1e-4)
+        assert cube.half_side_m == pytest.approx(0.5 * MARGIN * (0.2 + max(lifted_m, 0.0)), rel=2e-3)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_crop_is_the_rectangle_of_the_cube_with_eight_pixels_around(count):
+    views = views_of(recording("block", count).frames)
+    cube = views.object_frame
+    corners = cube.half_side_m * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    for view in views.views:
+        whole = next(f for f in recording("block", count).frames if f.stamp_ns == view.frame.stamp_ns).intrinsics
+        uv = project_points(transform_points(inverse(view.frame.T_world_cam) @ cube.T_world_obj, corners), whole)
+        left, top = np.maximum(np.floor(uv.min(axis=0)) - 8, 0)
+        right, bottom = np.minimum(np.ceil(uv.max(axis=0)) + 8, (whole.width, whole.height))
+        camera = view.frame.intrinsics
+        assert (whole.cx - camera.cx, whole.cy - camera.cy) == pytest.approx((left, top))
+        assert (camera.width, camera.height) == (right - left, bottom - top)
+
+
+def test_a_frame_that_sees_other_surface_from_the_same_place_is_used_and_one_that_sees_the_same_is_not():
+    frame = recording("block", 1).frames[0]
+    frame = replace(frame, T_world_cam=pose(np.eye(3), (0.5, 0.5, 0.5)) @ frame.T_world_cam)
+    # Stripes of 8 pixels, 16 mm: both have their middle in the same direction, and few voxels in common.
+    odd = (np.arange(frame.labels.shape[1]) // 8) % 2 == 1
+    left, right = (np.where(part, frame.labels, 0).astype(np.int32) for part in (odd, ~odd))
+    later = replace(frame, stamp_ns=frame.stamp_ns + 1)
+    assert len(views_of([replace(frame, labels=left), replace(later, labels=right)], plane=None).views) == 2
+    assert len(views_of([replace(frame, labels=left), replace(later, labels=left)], plane=None).views) == 1
+
+
+@pytest.mark.parametrize(("table_m", "stands"), [(0.0, True), (-0.02, False)])
+@pytest.mark.parametrize("blind_first", [False, True])
+def test_the_upper_half_of_a_ball_stands_where_the_bare_plane_is_seen_around_it(table_m, stands, blind_first):
+    frame = recording("ball", 1).frames[0]
+    mask, direction = frame.labels == 1, np.array([0.0, 0.0, 1.0])
+    measured, blind = (
+        ObjectObservation(f, mask, np.zeros(0, np.int64), direction, 1.0) for f in (frame, replace(frame, depth_m=None))
+    )
+    sphere = np.random.default_rng(0).normal(size=(4000, 3))
+    points = 0.04 * sphere / np.linalg.norm(sphere, axis=1, keepdims=True) + (0, 0, 0.04)
+    upper = points[points[:, 2] > 0.04].astype(np.float32)  # 4 cm above the table, of an extent of 8 cm
+    seen = [blind, measured] if blind_first else [measured, blind]
+    cube = object_cube("ball", upper, seen, SupportPlane(UP, table_m), UP, SessionConfig())
+    assert (cube.support_z_m is not None) == stands

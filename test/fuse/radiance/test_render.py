@@ -133,4 +133,10 @@ def test_gradients_of_density_are_those_of_differences():
 def test_rays_beside_the_cube_see_nothing():
     aside = Rays(torch.tensor([[0.0, 5.0, -3.0]]), torch.tensor([[0.0, 0.0, 1.0]]))
     rendered = render(RadianceField(3, 16), aside)
-    assert float(rendered.opacity) == 0.0 and len(rendered.weights) == 0
+    assert float(rendered.opacity) == 0.0 and len(rendered.weights) == 0 and rendered.max_samples == 0
+
+
+def test_most_samples_is_the_number_on_the_longest_ray():
+    rendered = render(RadianceField(1, 16), RAYS)
+    longest = int(torch.bincount(rendered.ray).max())
+    assert longest <= rendered.max_samples <= longest + 1  # the last one may lie beyond the cube
