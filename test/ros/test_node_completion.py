@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from domains import new_domain
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
-from rig import ABORTED, ANSWER_S, BEST_EFFORT, CANCELED, LOST_S, SUCCEEDED, Robot, new_domain
+from rig import ABORTED, ANSWER_S, BEST_EFFORT, CANCELED, LOST_S, SUCCEEDED, Robot
 from sparse_recon.action import CompleteObject
 from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
 from visualization_msgs.msg import Marker
