@@ -57,7 +57,6 @@ def big_object() -> CompletedObject:
         free_space_violation=0.25,
         mean_confidence=0.75,
         radius90_m=0.5,
-        scale_residual=0.0,
         nominal_watertight=True,
         conservative_watertight=False,
         evidence_soft=True,

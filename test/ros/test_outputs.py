@@ -96,7 +96,7 @@ rclpy.shutdown()
 def balls(count: int = 2, frame_id: str = "map") -> list[CompletedObject]:
     """Return balls 0.2 m apart, of which cameras saw the upper half."""
     shape = trimesh.creation.icosphere(subdivisions=2, radius=0.05)
-    quality = QualityRecord(2, 0.5, 0.0, 0.7, 0.004, 0.0, True, True, False, {"fuse": 0.5}, 10**8, "hash", ("a note",))
+    quality = QualityRecord(2, 0.5, 0.0, 0.7, 0.004, True, True, False, {"fuse": 0.5}, 10**8, "hash", ("a note",))
     objects = []
     for k in range(count):
         points = (shape.vertices + np.array([0.2 * k, 0.0, 0.05])).astype(np.float32)
