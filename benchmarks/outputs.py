@@ -43,7 +43,7 @@ def big_object() -> CompletedObject:
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     points = normals * np.float32(0.05)
     provenance = np.where(points[:, 2] > 0, 1, 2).astype(np.uint8)
-    quality = QualityRecord(3, 0.5, 0.0, 0.8, 0.004, 0.0, True, True, False, {"fuse": 0.5}, 10**9, "hash")
+    quality = QualityRecord(3, 0.5, 0.0, 0.8, 0.004, True, True, False, {"fuse": 0.5}, 10**9, "hash")
     return CompletedObject(
         *("object_0", "world", 5, "carve", 0, points, normals, rng.integers(0, 255, (POINTS, 3), dtype=np.uint8)),
         *(rng.random(POINTS, dtype=np.float32), provenance, points[provenance == 1], mesh, mesh),

@@ -260,7 +260,6 @@ class QualityRecord:
     free_space_violation : share of surface voxels that stand in space seen to be empty.
     mean_confidence : mean of the per-point confidence.
     radius90_m : 90 % of the inferred surface is expected within this distance of the truth.
-    scale_residual : relative misfit of the imagined scale against observed depth; 0 where scale is measured.
     nominal_watertight, conservative_watertight : closed, manifold and consistently wound.
     evidence_soft : observations contradicted each other (bad masks, poses, a moved object); bounds were softened.
     timings_s : seconds by stage.
@@ -274,7 +273,6 @@ class QualityRecord:
     free_space_violation: float
     mean_confidence: float
     radius90_m: float
-    scale_residual: float
     nominal_watertight: bool
     conservative_watertight: bool
     evidence_soft: bool

@@ -18,7 +18,7 @@ def make_object(points: int = 7, *, frame_id: str = "world") -> CompletedObject:
     T = np.eye(4)
     T[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
     T[:3, 3] = [0.1, 0.2, 0.3]
-    quality = QualityRecord(3, 0.5, 0.0, 0.8, 0.004, 0.0, True, True, False, {"fuse": 0.5}, 10**9, "ab" * 32, ("note",))
+    quality = QualityRecord(3, 0.5, 0.0, 0.8, 0.004, True, True, False, {"fuse": 0.5}, 10**9, "ab" * 32, ("note",))
     return CompletedObject(
         object_id="object_0",
         frame_id=frame_id,
@@ -70,7 +70,6 @@ def completed_box() -> CompletedObject:
             free_space_violation=0.0,
             mean_confidence=0.7,
             radius90_m=0.004,
-            scale_residual=0.0,
             nominal_watertight=True,
             conservative_watertight=True,
             evidence_soft=False,

@@ -18,6 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 120.0
+QUIET_S = 0.5
 
 
 class Listener:
@@ -56,6 +57,16 @@ class Listener:
         while not done():
             assert time.monotonic() < deadline, {topic: len(got) for topic, got in self.received.items()}
             self._executor.spin_once(timeout_sec=0.05)
+
+    def spin_until_ended(self, process: subprocess.Popen[str]) -> None:
+        """Take messages until a process has ended, and those that it left on their way."""
+        self.spin_until(lambda: process.poll() is not None)
+        quiet_since = time.monotonic()
+        while time.monotonic() < quiet_since + QUIET_S:
+            before = sum(map(len, self.received.values()))
+            self._executor.spin_once(timeout_sec=0.05)
+            if sum(map(len, self.received.values())) > before:
+                quiet_since = time.monotonic()
 
     def close(self) -> None:
         self._executor.shutdown()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import subprocess
@@ -41,12 +40,6 @@ BEST_EFFORT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 # Without it Fast DDS loses most best-effort images; both names, for its versions before and after 2.14.
 for _name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
     os.environ.setdefault(_name, str(Path(__file__).parents[1] / "config" / "dds" / "fastdds_large_images.xml"))
-_domains = itertools.count(int(os.environ.get("ROS_DOMAIN_ID", "0")) + os.getpid() % 50)
-
-
-def new_domain() -> int:
-    """Return a domain that no other test of this run uses."""
-    return 1 + next(_domains) % 100
 
 
 class NodeProcess:

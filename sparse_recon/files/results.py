@@ -71,7 +71,6 @@ def quality_record(completed: CompletedObject) -> dict[str, Any]:
         "free_space_violation": float(q.free_space_violation),
         "mean_confidence": float(q.mean_confidence),
         "radius90_m": float(q.radius90_m),
-        "scale_residual": float(q.scale_residual),
         "nominal_watertight": q.nominal_watertight,
         "conservative_watertight": q.conservative_watertight,
         "evidence_soft": q.evidence_soft,

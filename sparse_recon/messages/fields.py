@@ -117,7 +117,6 @@ def quality_fields(quality: QualityRecord) -> Fields:
         "free_space_violation_fraction": float(quality.free_space_violation),
         "mean_confidence": float(quality.mean_confidence),
         "radius90_m": float(quality.radius90_m),
-        "scale_residual": float(quality.scale_residual),
         "nominal_watertight": bool(quality.nominal_watertight),
         "conservative_watertight": bool(quality.conservative_watertight),
         "evidence_soft": bool(quality.evidence_soft),

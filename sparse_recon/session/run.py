@@ -195,7 +195,6 @@ class CompletionRun:
             free_space_violation=fused.free_space_violation,
             mean_confidence=float(fused.confidence.mean()),
             radius90_m=fused.radius90_m,
-            scale_residual=0.0,
             nominal_watertight=fused.nominal.watertight,
             conservative_watertight=fused.conservative.watertight,
             evidence_soft=soft,

@@ -77,7 +77,7 @@ def _object(folder: Path) -> CompletedObject:
 
 def _quality(record: Mapping[str, Any]) -> QualityRecord:
     names = ("views_used", "observed_fraction", "free_space_violation", "mean_confidence", "radius90_m")
-    more = ("scale_residual", "nominal_watertight", "conservative_watertight", "evidence_soft", "input_hash")
+    more = ("nominal_watertight", "conservative_watertight", "evidence_soft", "input_hash")
     return QualityRecord(
         **{name: record[name] for name in (*names, *more)},
         timings_s=record["run"]["timings_s"],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from domains import new_domain
 
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.cli.demo_node import run_node
@@ -111,7 +112,7 @@ def test_a_step_may_take_long_while_the_node_gets_on():
     def never_done() -> bool:
         return False
 
-    with ros_node("a_client", 214) as node:
+    with ros_node("a_client", new_domain()) as node:
         client = Client(node, {}, patience_s=1.0)
         client._spin_until(done_after_three_times_the_patience, "the last of many frames")
         with pytest.raises(SparseReconError, match="nothing has changed for 1 s; the node says ingest"):

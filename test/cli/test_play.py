@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from domains import new_domain
 
 from sparse_recon.cli.main import main
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
@@ -25,7 +26,7 @@ sys.exit(main(["play", sys.argv[1], "--json"]))
 def ros(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
     pytest.importorskip("tf2_msgs.msg", reason="the workspace is not built or not sourced: make test")
-    monkeypatch.setenv("ROS_DOMAIN_ID", "52")
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(new_domain()))
 
 
 def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ pytest.importorskip(
     "sparse_recon.msg", reason="the interfaces are not built, or the workspace is not sourced: make test"
 )
 
-from rig import NodeProcess, Robot, new_domain, parameter_arguments
+from domains import new_domain
+from rig import NodeProcess, Robot, parameter_arguments
 from sparse_recon.srv import Reset, SetRegion
 
 from sparse_recon.lab.simulate.recording import tabletop_recording

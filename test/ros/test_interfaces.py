@@ -57,7 +57,6 @@ def big_object() -> CompletedObject:
         free_space_violation=0.25,
         mean_confidence=0.75,
         radius90_m=0.5,
-        scale_residual=0.0,
         nominal_watertight=True,
         conservative_watertight=False,
         evidence_soft=True,
@@ -105,12 +104,16 @@ def assert_same(sent, received, path=""):
 
 
 def test_completed_object_crosses_two_processes_unchanged():
+    from domains import new_domain
     from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
+    domain = new_domain()
     publisher = subprocess.Popen(
-        [sys.executable, "-c", PUBLISHER.format(folder=os.path.dirname(__file__))], stdin=subprocess.PIPE
+        [sys.executable, "-c", PUBLISHER.format(folder=os.path.dirname(__file__))],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "ROS_DOMAIN_ID": str(domain)},
     )
-    rclpy.init()
+    rclpy.init(domain_id=domain)
     node = rclpy.create_node("subscriber")
     received = []
     qos = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from domains import new_domain
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
-from rig import ABORTED, ANSWER_S, BEST_EFFORT, CANCELED, LOST_S, SUCCEEDED, Robot, new_domain
+from rig import ABORTED, ANSWER_S, BEST_EFFORT, CANCELED, LOST_S, SUCCEEDED, Robot
 from sparse_recon.action import CompleteObject
 from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
 from visualization_msgs.msg import Marker
@@ -178,11 +179,14 @@ def test_goal_policies(started, recording, policy):
     robot = started(goal_policy=policy, **{"evidence.grid": 64, "evidence.fine_grid": 144})
     robot.wait_for_node()
     robot.send_until_kept(recording.frames)
-    first = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").accepted()
-    robot.spin_until(lambda: robot.feedback)
-    second = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_2")
     expected = (ErrorCode.CANCELLED, ErrorCode.OK) if policy == "preempt" else (ErrorCode.OK, ErrorCode.BUSY)
-    assert (first.result().code, second.result().code) == expected
+    for _ in range(10):
+        first = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").accepted()
+        second = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_2")
+        found = (first.result().code, second.result().code)
+        if found != (ErrorCode.OK, ErrorCode.OK):  # else the first was over before a busy machine sent the second
+            break
+    assert found == expected
 
 
 def test_goals_that_contradict_themselves_are_refused_with_a_sentence(robot, recording):
@@ -247,14 +251,15 @@ def test_frames_give_way_before_the_memory_budget_is_spent(started, recording):
     robot.wait_for_node()
     frame = recording.frames[0]
     step = np.eye(4)
-    for k in range(60):
+    for k in range(600):  # 60 or so, more where a busy machine loses some
         step[0, 3] = 0.05 * k  # each from somewhere else, so that all of them are wanted
         robot.send(replace(frame, T_world_cam=step @ frame.T_world_cam), stamp_ns=frame.stamp_ns + k * 100_000_000)
         robot.spin_for(0.06)
-        robot.spin_while(
-            lambda k=k: robot.figure("ingest", "keyframes_kept") < k - 8, LOST_S
-        )  # the camera waits for it
-    robot.spin_until(lambda: robot.figure("memory", "frames_evicted") > 0, what="eviction")
+        # The camera waits for the node.
+        robot.spin_while(lambda k=k: robot.figure("ingest", "keyframes_kept") < k - 8, LOST_S)
+        if robot.figure("memory", "frames_evicted") > 0 and robot.figure("ingest", "keyframes_kept") > 40:
+            break
+    assert robot.figure("memory", "frames_evicted") > 0
     assert robot.figure("ingest", "keyframes_kept") > 40
     assert robot.figure("memory", "rss_bytes") < robot.figure("memory", "memory_budget_bytes") == 300_000_000
     assert robot.figure("memory", "frames") >= 1

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rig import NodeProcess, Robot, image_of, messages_of, new_domain, parameter_arguments
+from domains import new_domain
+from rig import NodeProcess, Robot, image_of, messages_of, parameter_arguments
 from sparse_recon.action import CompleteObject
 from sparse_recon.srv import GetObjects, SaveObjects
 

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from domains import new_domain
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters, SetParametersAtomically
-from rig import ABORTED, ANSWER_S, NodeProcess, Robot, new_domain
+from rig import ABORTED, ANSWER_S, NodeProcess, Robot
 from sparse_recon.action import CompleteObject
 
 from sparse_recon.errors import ErrorCode

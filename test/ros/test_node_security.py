@@ -10,12 +10,13 @@ import time
 from array import array
 from pathlib import Path
 
+from domains import new_domain
 from policy import POLICY, read_policy
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import get_action_server_names_and_types_by_node
 from rclpy.serialization import serialize_message
-from rig import MATCH_S, NodeProcess, Robot, messages_of, new_domain, parameter_arguments, transform_of
+from rig import MATCH_S, NodeProcess, Robot, messages_of, parameter_arguments, transform_of
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sparse_recon.action import CompleteObject
 from sparse_recon.srv import GetObjects, SaveObjects, SetRegion

@@ -43,7 +43,6 @@ from visualization_msgs.msg import Marker, MarkerArray
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.outputs import Outputs, completed_object_message
 
-DOMAIN = 41
 DISCOVERY_S = 120.0
 SILENCE_S = 0.5
 STAMP_NS = 12_000_000_034
@@ -97,7 +96,7 @@ rclpy.shutdown()
 def balls(count: int = 2, frame_id: str = "map") -> list[CompletedObject]:
     """Return balls 0.2 m apart, of which cameras saw the upper half."""
     shape = trimesh.creation.icosphere(subdivisions=2, radius=0.05)
-    quality = QualityRecord(2, 0.5, 0.0, 0.7, 0.004, 0.0, True, True, False, {"fuse": 0.5}, 10**8, "hash", ("a note",))
+    quality = QualityRecord(2, 0.5, 0.0, 0.7, 0.004, True, True, False, {"fuse": 0.5}, 10**8, "hash", ("a note",))
     objects = []
     for k in range(count):
         points = (shape.vertices + np.array([0.2 * k, 0.0, 0.05])).astype(np.float32)
@@ -117,14 +116,15 @@ def balls(count: int = 2, frame_id: str = "map") -> list[CompletedObject]:
 class Publisher:
     """Outputs of node /robot/completion_node in a process of its own."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, domain: int, *arguments: str) -> None:
+        self.domain = domain
         code = PUBLISHER.format(folder=str(Path(__file__).parent))
         self._process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
+            env={**os.environ, "ROS_DOMAIN_ID": str(self.domain)},
         )
         self._expect("ready")
 
@@ -146,9 +146,9 @@ class Publisher:
 class Subscriber:
     """Keeps what arrives on the topics it was told to listen to."""
 
-    def __init__(self) -> None:
+    def __init__(self, domain: int) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
+        rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("subscriber", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -191,24 +191,31 @@ def topic(name: str) -> str:
 
 
 @pytest.fixture
-def publisher() -> Iterator[Publisher]:
-    process = Publisher()
+def domain() -> int:
+    from domains import new_domain
+
+    return new_domain()
+
+
+@pytest.fixture
+def publisher(domain: int) -> Iterator[Publisher]:
+    process = Publisher(domain)
     yield process
     assert process.end() == 0
 
 
 @pytest.fixture
-def subscriber() -> Iterator[Subscriber]:
-    listening = Subscriber()
+def subscriber(domain: int) -> Iterator[Subscriber]:
+    listening = Subscriber(domain)
     yield listening
     listening.close()
 
 
 @pytest.fixture
-def node() -> Iterator[Any]:
+def node(domain: int) -> Iterator[Any]:
     """A node of this process, alone in its domain."""
     context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN + 1)
+    rclpy.init(context=context, domain_id=domain)
     alone = rclpy.create_node("completion_node", context=context)
     yield alone
     alone.destroy_node()
@@ -290,9 +297,9 @@ def test_preview_is_shown_until_the_objects_come(publisher, subscriber):
     assert (end.ns, end.id, end.action) == (expected.ns, expected.id, DELETE)
 
 
-def test_topics_are_named_after_the_node_and_its_remappings():
+def test_topics_are_named_after_the_node_and_its_remappings(domain):
     context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN + 2, args=["--ros-args", "-r", "~/cloud:=/everything"])
+    rclpy.init(context=context, domain_id=domain, args=["--ros-args", "-r", "~/cloud:=/everything"])
     node = rclpy.create_node("completion_node", context=context, namespace="arm")
     topics = Outputs(node).topics
     rclpy.shutdown(context=context)
@@ -341,12 +348,12 @@ def test_publishers_may_go_while_a_thread_publishes(node, caplog):
     assert caplog.text == ""
 
 
-def test_quality_of_service_is_overridden_each_time_publishers_are_made():
+def test_quality_of_service_is_overridden_each_time_publishers_are_made(domain):
     arguments = ["--ros-args"]
     for policy, value in (("durability", "volatile"), ("reliability", "best_effort"), ("depth", "7")):
         arguments += ["-p", f"qos_overrides./completion_node/cloud.publisher.{policy}:={value}"]
     context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN + 2, args=arguments)
+    rclpy.init(context=context, domain_id=domain, args=arguments)
     node = rclpy.create_node("completion_node", context=context)
     for _ in range(2):
         outputs = Outputs(node)
@@ -392,9 +399,9 @@ def test_what_cannot_be_published_leaves_out_its_own_topic_alone(node, caplog):
     assert len(received_here(node, outputs, "markers").markers) == 4
 
 
-def test_publishing_after_shutdown_is_silent(caplog):
+def test_publishing_after_shutdown_is_silent(caplog, domain):
     context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN + 2)
+    rclpy.init(context=context, domain_id=domain)
     outputs = Outputs(rclpy.create_node("completion_node", context=context))
     rclpy.shutdown(context=context)
     outputs.publish(balls(1), "map", STAMP_NS)

@@ -18,7 +18,7 @@ def ball(name: str = "object_0", observed_side: float = 1.0) -> CompletedObject:
     points, normals = shape.vertices.astype(np.float32), shape.vertex_normals.astype(np.float32)
     provenance = np.where(observed_side * points[:, 0] > 0, 1, 2).astype(np.uint8)
     mesh = TriangleMesh(points, shape.faces.astype(np.int32), True)
-    quality = QualityRecord(2, 0.5, 0.0, 0.7, 0.004, 0.0, True, True, False, {}, 0, "")
+    quality = QualityRecord(2, 0.5, 0.0, 0.7, 0.004, True, True, False, {}, 0, "")
     return CompletedObject(
         *(name, "world", 5, "carve", 0, points, normals, np.full((len(points), 3), (20, 40, 200), np.uint8)),
         *(np.ones(len(points), np.float32), provenance, points[provenance == 1], mesh, mesh),

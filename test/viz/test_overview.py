@@ -26,7 +26,7 @@ def completed(name: str = "object_0", x_m: float = 0.0, warnings: tuple[str, ...
     mesh = TriangleMesh(points, ball.faces.astype(np.int32), watertight=True)
     provenance = np.where(ball.vertices[:, 0] > 0, 1, 2).astype(np.uint8)
     quality = QualityRecord(
-        *(1, 0.5, 0.0, 0.7, 0.004, 0.0, True, True, False), {"fuse": 0.5}, 10**8, "hash", warnings=warnings
+        *(1, 0.5, 0.0, 0.7, 0.004, True, True, False), {"fuse": 0.5}, 10**8, "hash", warnings=warnings
     )
     return CompletedObject(
         *(name, "map", 10**9, "carve", 0, points, ball.vertices.astype(np.float32)),

@@ -16,7 +16,7 @@ def completed(name: str) -> CompletedObject:
     ball = trimesh.creation.icosphere(subdivisions=2, radius=0.05)
     points, count = ball.vertices.astype(np.float32), len(ball.vertices)
     mesh = TriangleMesh(points, ball.faces.astype(np.int32), watertight=True)
-    quality = QualityRecord(2, 0.4, 0.0, 0.8, 0.003, 0.0, True, True, False, {"fuse": 1.5}, 77, "hash", ("look",))
+    quality = QualityRecord(2, 0.4, 0.0, 0.8, 0.003, True, True, False, {"fuse": 1.5}, 77, "hash", ("look",))
     return CompletedObject(
         object_id=name,
         frame_id="map",

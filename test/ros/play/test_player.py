@@ -25,6 +25,7 @@ from sparse_recon.types import CameraIntrinsics, Frame
 pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
 pytest.importorskip("tf2_msgs.msg", reason="the workspace is not built or not sourced: make test")
 
+from domains import new_domain
 from listening import PATIENCE_S, Listener, command
 from rclpy.qos import LivelinessPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
@@ -35,7 +36,7 @@ from tf2_msgs.msg import TFMessage
 
 from sparse_recon.ros.play.publisher_qos import PublisherQos, chosen_qos, is_cdr, message_class, qos_profile
 
-DOMAIN = 51
+DOMAIN = new_domain()
 IMAGE, DEPTH, INFO = "/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw", "/camera/color/camera_info"
 MOVING = {IMAGE: Image, DEPTH: Image, INFO: CameraInfo, "/tf": TFMessage}
 FRAMES = 6
@@ -118,7 +119,7 @@ def three_passes(bag: Path) -> Iterator[tuple[dict[str, Any], dict[str, list[byt
     listener.subscribe("/tf_static", TFMessage)
     words = ["--loop", "3", "--rate", "2", "--clock", "50", "--pause-between", "0.1", "--json"]
     with command(["play", str(bag), *words], DOMAIN) as player:
-        listener.spin_until(lambda: player.poll() is not None)
+        listener.spin_until_ended(player)
         code, report, err = ended(player)
     listener.close()
     assert code == 0, err
@@ -187,7 +188,7 @@ def test_large_images_arrive_at_best_effort_subscribers_without_any_configuratio
         listener.subscribe(topic, Image, reliable=False)
     profiles = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
     with command(["play", str(bag), "--loop", "4"], DOMAIN, without=profiles) as player:
-        listener.spin_until(lambda: player.poll() is not None)
+        listener.spin_until_ended(player)
         assert ended(player)[0] == 0
     assert {topic: len(got) for topic, got in listener.received.items()} == {IMAGE: 16, DEPTH: 16}
 
@@ -197,7 +198,7 @@ def test_remapped_topics_alone_are_played(bag: Path, listener: Listener):
     listener.subscribe("/tf", TFMessage)
     words = ["--topics", IMAGE, INFO, "--remap", f"{IMAGE}:=/image", "--rate", "5", "--json"]
     with command(["play", str(bag), *words], DOMAIN) as player:
-        listener.spin_until(lambda: player.poll() is not None)
+        listener.spin_until_ended(player)
         _, report, _ = ended(player)
     assert report["messages"] == {"/image": FRAMES, INFO: FRAMES}
     assert listener.received == {"/image": [padded(data) for data in recorded(bag)[IMAGE]], "/tf": []}
@@ -207,7 +208,7 @@ def test_part_of_a_recording(bag: Path, listener: Listener):
     listener.subscribe(IMAGE, Image)
     words = ["--topics", IMAGE, "--start-offset", "0.15", "--duration", "0.2"]
     with command(["play", str(bag), *words], DOMAIN) as player:
-        listener.spin_until(lambda: player.poll() is not None)
+        listener.spin_until_ended(player)
         assert ended(player)[0] == 0
     assert listener.received[IMAGE] == [padded(data) for data in recorded(bag)[IMAGE][2:4]]
 
@@ -216,7 +217,7 @@ def test_unknown_types_are_named_and_left_out(tmp_path: Path, listener: Listener
     bag = write_texts(tmp_path / "bag", {"/known": "std_msgs/msg/String", "/alien": "no_such_msgs/msg/Thing"})
     listener.subscribe("/known", String)
     with command(["play", str(bag), "--json"], DOMAIN) as player:
-        listener.spin_until(lambda: player.poll() is not None)
+        listener.spin_until_ended(player)
         code, report, err = ended(player)
     assert code == 0
     assert len(listener.received["/known"]) == 3
@@ -238,7 +239,7 @@ def test_damaged_recording_is_played_as_far_as_it_goes(bag: Path, tmp_path: Path
     cut.write_bytes(whole[: len(whole) // 2])
     listener.subscribe(IMAGE, Image)
     with command(["play", str(cut), "--topics", IMAGE, "--json"], DOMAIN) as player:
-        listener.spin_until(lambda: player.poll() is not None)
+        listener.spin_until_ended(player)
         code, report, err = ended(player)
     truth = [padded(data) for data in recorded(cut)[IMAGE]]
     assert 0 < len(truth) < FRAMES
@@ -252,7 +253,7 @@ def test_both_byte_orders_are_passed_on(tmp_path: Path, listener: Listener):
     bag = write_texts(tmp_path / "bag", {"/text": "std_msgs/msg/String"}, texts=texts)
     listener.subscribe("/text", String)
     with command(["play", str(bag), "--json"], DOMAIN) as player:
-        listener.spin_until(lambda: player.poll() is not None)
+        listener.spin_until_ended(player)
         code, report, err = ended(player)
     assert code == 0, err
     assert [deserialize_message(data, String).data for data in listener.received["/text"]] == ["big", "little"]
@@ -276,7 +277,7 @@ def test_subscriber_that_wants_more_than_was_recorded_is_told(tmp_path: Path, li
     bag = write_texts(tmp_path / "bag", {"/text": "std_msgs/msg/String"}, qos=[lossy])
     listener.subscribe("/text", String, reliable=True)
     with command(["play", str(bag), "--json"], DOMAIN) as player:
-        listener.spin_until(lambda: player.poll() is not None)
+        listener.spin_until_ended(player)
         code, report, err = ended(player)
     assert code == 0 and report["without_subscribers"] == ["/text"]
     assert "quality of service does not match: offered are best_effort and volatile" in err
