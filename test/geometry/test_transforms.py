@@ -146,13 +146,21 @@ def test_newest_stamp_is_that_of_the_last_sample_and_of_the_slowest_link():
     assert tree.newest_common_ns("base", "cam") == 0  # nothing moves between them
 
 
+@pytest.mark.parametrize(("parent", "child"), [("p" * 256, "c"), ("p", "c" * 256)])
+def test_names_longer_than_255_characters_are_refused(parent, child):
+    with pytest.raises(InputError, match="256 characters") as caught:
+        TransformTree().add(parent, child, EPOCH, np.eye(4))
+    assert caught.value.code is ErrorCode.FRAME_INVALID
+    TransformTree().add(parent[:255], child[:255], EPOCH, np.eye(4))
+
+
 def test_of_too_many_frames_the_tenth_that_was_silent_for_longest_is_forgotten(monkeypatch):
-    monkeypatch.setattr(transforms, "MAX_FRAMES", 50)
+    monkeypatch.setattr(transforms, "MAX_FRAMES", 90)
     tree = TransformTree()
-    for k in [*range(50), 0, 1]:  # the first two speak again
+    for k in [*range(90), 0, 1]:  # the first two speak again
         tree.add("odom", f"f{k}", EPOCH + S, np.eye(4))
     tree.add("odom", "last", EPOCH + S, np.eye(4))
-    assert {f"f{k}" for k in range(50)} - tree.frames() == {f"f{k}" for k in range(2, 7)}
+    assert {f"f{k}" for k in range(90)} - tree.frames() == {f"f{k}" for k in range(2, 11)}
 
 
 def test_of_too_many_static_frames_the_first_two_fifths_of_the_limit_stay(monkeypatch):

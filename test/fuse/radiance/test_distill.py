@@ -69,6 +69,29 @@ def test_the_gradient_of_the_score_is_what_is_published():
     assert distillation.field.raw.grad.abs().max() > 0
 
 
+def test_what_is_empty_is_skipped_from_every_tenth_iteration_on():
+    score = OracleScore(studio())
+    distillation = Distillation(score, replace(SHORT, iterations=12), 0)
+    with torch.no_grad():
+        distillation.field.raw.fill_(-30.0)
+        distillation.field.raw[0, 0, 6:10, 6:10, 6:10] = 5.0
+
+    def share_looked_at() -> float:
+        _, rendered = distillation.picture(score.T_obj_input)
+        return len(rendered.weights) / (len(rendered.opacity) * rendered.most_samples)
+
+    whole = share_looked_at()
+    distillation.iterate(0)
+    assert share_looked_at() < 0.25 * whole  # the box around six of sixteen voxels an edge, or less of it
+    with torch.no_grad():
+        distillation.field.raw.fill_(-3.0)
+    for iteration in (1, 2):
+        distillation.iterate(iteration)
+        assert share_looked_at() < 0.25 * whole
+    distillation.iterate(10)
+    assert share_looked_at() == whole
+
+
 def test_smoothness_is_the_mean_of_differences_both_ways():
     ramp = torch.arange(5.0)[:, None].expand(5, 5) * 2
     assert float(smoothness(ramp)) == pytest.approx(1.0)
