@@ -371,7 +371,10 @@ def check_link(parent: str, child: str, T_parent_child: Float64) -> None:
     check_pose(T_parent_child, f"transform {parent} -> {child}")
     distance_m = float(np.abs(T_parent_child[:3, 3]).max())
     if distance_m > MAX_TRANSLATION_M:
-        text = f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are up to {MAX_TRANSLATION_M:g} m: check units"
+        text = (
+            f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are up to {MAX_TRANSLATION_M:g} m: "
+            "check units"
+        )
         raise InputError(ErrorCode.FRAME_INVALID, text)
 
 
