@@ -86,7 +86,9 @@ class Services:
         completions, _ = self._active()
         if completions is not None:
             response.frames_dropped = self._forget_frames()
-            completions.worker.cancel_all(ErrorCode.CANCELLED, "cancelled: a reset discarded all frames and objects; send the goal again")
+            completions.worker.cancel_all(
+                ErrorCode.CANCELLED, "cancelled: a reset discarded all frames and objects; send the goal again"
+            )
         return await self._answer("reset", run, response, sure=True)
 
     async def _answer(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from sparse_recon.complete.carve import carve
-from sparse_recon.complete.compact.volumes import GRID, quantised_distance, evidence_volumes
+from sparse_recon.complete.compact.volumes import GRID, evidence_volumes, quantised_distance
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EvidenceError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers

@@ -68,7 +68,6 @@ def evidence_input():
     return evidence_volumes(task().evidence, task().bounds, task().prior)
 
 
-
 def condition_of(evidence_input, count: int = 1, with_prior: bool = True):
     volumes = torch.from_numpy(evidence_input.volumes)[None].expand(count, -1, -1, -1, -1)
     scalars = torch.from_numpy(evidence_input.scalars)[None].expand(count, -1)
