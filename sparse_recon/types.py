@@ -80,6 +80,21 @@ class CameraIntrinsics:
 
 
 @dataclass(frozen=True, eq=False)
+class Superseded:
+    """What newer frames contradict in a frame.
+
+    Attributes
+    ----------
+    gone_m : (H, W) float32, metres along optical z, depth of surface that is no longer there; NaN elsewhere.
+    filled_m : (H, W) float32, metres along optical z, where surface stands now in front of what was measured; inf where
+        nothing does. None: nowhere.
+    """
+
+    gone_m: Float32
+    filled_m: Float32 | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One camera image of the world.
 
@@ -92,6 +107,7 @@ class Frame:
     T_world_cam : (4, 4) float64, maps points of the optical frame (x right, y down, z forward) into the world frame.
     stamp_ns : source stamp in nanoseconds.
     camera : name of the camera, for messages and diagnostics.
+    superseded : what newer frames contradict in it; depth and labels are without that already.
     """
 
     rgb: UInt8
@@ -101,6 +117,7 @@ class Frame:
     stamp_ns: int
     labels: Int32 | None = None
     camera: str = "camera"
+    superseded: Superseded | None = None
 
     def __post_init__(self) -> None:
         size = (self.intrinsics.height, self.intrinsics.width)

@@ -155,6 +155,9 @@ class Evidence:
         slack = np.float32(self.slack_m) + np.float32(self.config.slack_sigma) * _window_max(sigma)
         limit = carving_depth(depth_m, valid) - slack
         limit = np.fmax(limit, self._depth_of_support(view, depth_m, T_obj_cam))
+        superseded = view.frame.superseded
+        if superseded is not None and superseded.filled_m is not None:  # newer surface beats older emptiness
+            limit = np.minimum(limit, superseded.filled_m - slack)
         margin = np.where(z > 0, _nearest(limit, uv) - z, np.float32(-np.inf))
         shape = self.state.shape
         np.fmax(self.free_margin_m, margin.reshape(shape), out=self.free_margin_m)

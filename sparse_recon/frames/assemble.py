@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from sparse_recon.frames.undistort import CameraInfo, PinholeCamera, registered_
 from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, TransformTree
 from sparse_recon.types import Float32, Float64, Frame, Int32
 
+MAX_LATE = 1000  # transforms of one link that wait for a jump back in time
 _MAX_MESSAGE_LENGTH = 1000  # of a rejection: messages quote what they were given
 _RETRYABLE_CODES = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
 
@@ -41,6 +43,15 @@ class Rejection:
     message: str
     camera: str
     stamp_ns: int
+
+
+class LateTransform(NamedTuple):
+    """A transform that came long after newer ones of its link."""
+
+    parent: str
+    child: str
+    stamp_ns: int
+    T_parent_child: Float64
 
 
 @dataclass(frozen=True, order=True)
@@ -106,6 +117,7 @@ class FrameAssembler:
         self.frames_made = 0
         self.unneeded = 0
         self.restarts = 0
+        self._late: dict[str, deque[LateTransform]] = {}  # by child
         self._waiting: list[_Candidate] = []
         self._newest_ns = 0
         self._last_emitted_ns = 0
@@ -136,6 +148,7 @@ class FrameAssembler:
                 return self._reject(ErrorCode.STAMP_ORDER, text, camera, stamp_ns)
             self.restart()
         self._newest_ns = max(self._newest_ns, stamp_ns)
+        self._cameras[camera].frame_id = frame_id if stream == "color" else self._cameras[camera].frame_id
         self._cameras[camera].matcher.push(stream, Stamped(stamp_ns, frame_id, image))
         return None
 
@@ -161,14 +174,38 @@ class FrameAssembler:
         self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool = False
     ) -> Rejection | None:
         """Take one transform of /tf or, with `static`, of /tf_static."""
-        newest_ns = self.transforms.newest_ns(child)
-        if not static and newest_ns is not None and newest_ns - stamp_ns > self._config.jump_back_s * 1e9:
-            self.restart()
         try:
-            self.transforms.add(parent, child, stamp_ns, T_parent_child, static)
+            newest_ns = self.transforms.newest_ns(child)
+            if static or newest_ns is None or newest_ns - stamp_ns <= self._config.jump_back_s * 1e9:
+                self.transforms.add(parent, child, stamp_ns, T_parent_child, static)
+                self._late.pop(child, None)
+                return None
         except SparseReconError as error:
             return self._reject(error.code, error.message, "", stamp_ns)
-        return None
+        return self._push_late(LateTransform(parent, child, stamp_ns, T_parent_child), newest_ns)
+
+    def _push_late(self, late: LateTransform, newest_ns: int) -> Rejection | None:
+        """Set a transform from long ago aside: a stray of its link, unless time jumps back.
+
+        Time jumps back where images say so, or where all moving links between the world and a camera, two at least, do.
+        What was set aside then belongs to the new pass.
+        """
+        self._late.setdefault(late.child, deque(maxlen=MAX_LATE)).append(late)
+        if any(len(links) > 1 and links <= self._late.keys() for links in self._moving_links()):
+            self.restart()
+            return None
+        lag_s = (newest_ns - late.stamp_ns) * 1e-9
+        text = (
+            f"transform {late.parent} -> {late.child} is {lag_s:.3f} s older than the newest one of this link and is "
+            "ignored; check the clock of its publisher"
+        )
+        return self._reject(ErrorCode.STAMP_ORDER, text, "", late.stamp_ns)
+
+    def _moving_links(self) -> Iterator[frozenset[str]]:
+        """Yield, for each camera whose frame is known, the moving links between it and the world."""
+        for camera in self._cameras.values():
+            if self.world_frame and camera.frame_id:
+                yield self.transforms.moving_links(self.world_frame, camera.frame_id)
 
     def poll(self, settle: bool = False) -> list[Frame]:
         """Return frames that are complete now.
@@ -196,6 +233,10 @@ class FrameAssembler:
         self._waiting.clear()
         self._newest_ns = self._last_emitted_ns = 0
         self.transforms.clear()
+        late, self._late = self._late, {}
+        for item in sorted((item for items in late.values() for item in items), key=lambda item: item.stamp_ns):
+            with suppress(SparseReconError):  # it was counted when it came
+                self.transforms.add(item.parent, item.child, item.stamp_ns, item.T_parent_child)
         for camera in self._cameras.values():
             camera.restart()
 

@@ -72,6 +72,7 @@ class CameraInput:
         self._config = config
         self.color = Calibration(streams.rectified)
         self.depth = Calibration(streams.depth_rectified) if streams.depth_info else self.color
+        self.frame_id = ""  # of the newest colour image
         self.restart()
 
     @property

@@ -43,6 +43,8 @@ class TransformSource(Protocol):
 
     def newest_common_ns(self, target: str, source: str) -> int: ...
 
+    def moving_links(self, target: str, source: str) -> frozenset[str]: ...
+
     def frames(self) -> frozenset[str]: ...
 
     def clear(self) -> None: ...
@@ -209,12 +211,16 @@ class TransformTree:
         TransformError
             TF_FRAME_UNKNOWN if a frame never appeared.
         """
-        target, source = without_slash(target), without_slash(source)
         for name in (source, target):
-            self._require(name)
-        moving = set(self._chain(source)) ^ set(self._chain(target))
-        links = [self._links[name] for name in moving if name in self._links]
-        return min((link.samples[-1].stamp_ns for link in links if not link.static), default=0)
+            self._require(without_slash(name))
+        moving = self.moving_links(target, source)
+        return min((self._links[name].samples[-1].stamp_ns for name in moving), default=0)
+
+    def moving_links(self, target: str, source: str) -> frozenset[str]:
+        """Return the children of all moving links between two frames; none where they are not connected."""
+        up_source, up_target = self._chain(without_slash(source)), self._chain(without_slash(target))
+        between = set(up_source) ^ set(up_target)
+        return frozenset(name for name in between if name in self._links and not self._links[name].static)
 
     def clear(self) -> None:
         """Forget all moving transforms; static ones stay."""

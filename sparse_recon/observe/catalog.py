@@ -48,7 +48,7 @@ class FoundObject:
 
 
 Checkpoint = Callable[[], None]
-FrameKey = tuple[tuple[str, int], ...]
+FrameKey = tuple[tuple[str, int, int], ...]
 
 
 class ObjectCatalog:
@@ -169,7 +169,7 @@ class ObjectCatalog:
 
     def _update_scene(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> FrameKey:
         """Survey the scene anew when the frames have changed; return what identifies them."""
-        key = tuple((f.camera, f.stamp_ns) for f in frames)
+        key = tuple((f.camera, f.stamp_ns, id(f.superseded)) for f in frames)
         if key != self._scene_key:
             configured = np.asarray(self._config.up_world, np.float64)
             norm = float(np.linalg.norm(configured))

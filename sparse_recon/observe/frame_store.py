@@ -61,7 +61,10 @@ class FrameStore:
         return not is_near_stored_pose(T_world_cam, fresh, keyframes)
 
     def add(self, frame: Frame) -> FrameReport:
-        """Keep a frame if it can tell anything; others go for it where the bounds say so."""
+        """Keep a copy of a frame if it can tell anything; others go for it where the bounds say so.
+
+        Camera drivers fill the same buffers again: nothing of the caller's arrays is kept.
+        """
         try:
             frame, refusal = _usable(frame, self._config.depth)
         except Exception as error:
@@ -131,7 +134,7 @@ def _usable(frame: Frame, config: DepthConfig) -> tuple[Frame, Refusal | None]:
         if frame.labels is None:
             what = f"{frame.camera}: a frame with neither depth nor labels shows no object"
             return frame, (ErrorCode.FRAME_INVALID, what)
-        return frame, None
+        return replace(frame, rgb=frame.rgb.copy(), labels=frame.labels.copy()), None
     with np.errstate(invalid="ignore"):
         usable = (frame.depth_m >= config.near_m) & (frame.depth_m <= config.far_m)
     if not usable.any():
@@ -143,4 +146,5 @@ def _usable(frame: Frame, config: DepthConfig) -> tuple[Frame, Refusal | None]:
     depth_m: Float32 = np.where(usable, frame.depth_m, np.float32(np.nan))
     if config.edge_jump_m > 0:
         depth_m = without_flying_pixels(depth_m, config.edge_jump_m)
-    return replace(frame, depth_m=depth_m), None
+    labels = None if frame.labels is None else frame.labels.copy()
+    return replace(frame, rgb=frame.rgb.copy(), depth_m=depth_m, labels=labels), None

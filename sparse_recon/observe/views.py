@@ -15,7 +15,7 @@ from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform
 from sparse_recon.observe.keyframes import ObjectObservation, select_keyframes, sharpness
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.segment import SupportPlane, half_resolution
-from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews
+from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews, Superseded
 
 MIN_PIXELS = 30
 # An object whose lowest seen point is farther above the plane than this hangs in the air.
@@ -218,6 +218,7 @@ def _cropped_view(s: ObjectObservation, object_frame: ObjectFrame, config: Depth
         T_world_cam=frame.T_world_cam,
         stamp_ns=frame.stamp_ns,
         camera=frame.camera,
+        superseded=_cropped_superseded(frame, window),
     )
     mask = s.mask[window]
     shape = mask.shape
@@ -226,3 +227,10 @@ def _cropped_view(s: ObjectObservation, object_frame: ObjectFrame, config: Depth
         occluder = ~mask & (frame.labels[window] != 0)  # other things may hide it
     sigma = np.zeros(shape, np.float32) if depth is None else depth_sigma(depth, config)
     return ObjectView(crop, mask, occluder, sigma)
+
+
+def _cropped_superseded(frame: Frame, window: tuple[slice, slice]) -> Superseded | None:
+    if frame.superseded is None:
+        return None
+    filled = frame.superseded.filled_m
+    return Superseded(frame.superseded.gone_m[window], None if filled is None else filled[window])

@@ -198,6 +198,12 @@ class Tf2Transforms:
         with self._translated_errors():
             return int(self._buffer.get_latest_common_time(target, source).nanoseconds)
 
+    def moving_links(self, target: str, source: str) -> frozenset[str]:
+        """Return the children of all moving links between two frames; none where they are not connected."""
+        parents = self._parents()
+        between = set(chain(without_slash(source), parents.get)) ^ set(chain(without_slash(target), parents.get))
+        return frozenset(name for name in between if name in parents and self.newest_ns(name) is not None)
+
     def clear(self) -> None:
         """Forget all moving transforms; static ones stay."""
         static, self._static = self._static, {}

@@ -27,6 +27,7 @@ class Job:
     goal : asked for by a goal of the action, so that goal policies apply to it.
     yields : goals need not wait for it: it is ended for them, and other jobs go before it.
     sure : runs whatever else is cancelled.
+    urgent, number : goes before jobs that are not; which one it was of all that were submitted. Set by `Worker.submit`.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Job:
     goal: bool = False
     yields: bool = False
     sure: bool = False
+    urgent: bool = False
+    number: int = 0
     reason: SparseReconError | None = None
     _cancel: threading.Event = field(default_factory=threading.Event)
 
@@ -52,6 +55,8 @@ class Job:
 class Worker:
     """Runs jobs in the order in which they came, urgent ones first.
 
+    Of two urgent jobs that came later than a waiting goal, the goal goes between: who polls does not starve it.
+
     Whatever a job raises becomes its error; nothing ends the thread but `stop`.
     """
 
@@ -61,6 +66,7 @@ class Worker:
         self._changed = threading.Condition()
         self._stopping = False
         self.finished = 0
+        self._submitted = 0
         self._thread = threading.Thread(target=self._work, name="completion", daemon=True)
         self._thread.start()
 
@@ -83,10 +89,12 @@ class Worker:
     def submit(self, job: Job, *, urgent: bool = False) -> None:
         """Take a job."""
         with self._changed:
+            self._submitted += 1
+            job.number, job.urgent = self._submitted, urgent
             if self._stopping:
                 job.cancel(ErrorCode.NOT_ACTIVE, "the node is stopping")
             elif urgent:
-                self._jobs.appendleft(job)
+                self._jobs.insert(sum(other.urgent for other in self._jobs), job)
             else:
                 first = next((i for i, other in enumerate(self._jobs) if other.yields), len(self._jobs))
                 self._jobs.insert(len(self._jobs) if job.yields else first, job)
@@ -124,18 +132,29 @@ class Worker:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def _taken(self, after_urgent: bool) -> Job:
+        index = 0
+        if after_urgent and self._jobs[0].urgent:
+            since = self._jobs[0].number
+            index = next((i for i, job in enumerate(self._jobs) if job.goal and job.number < since), 0)
+        job = self._jobs[index]
+        del self._jobs[index]
+        return job
+
     def _work(self) -> None:
+        after_urgent = False
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._jobs or self._stopping)
                 if not self._jobs:
                     return
-                job = self._current = self._jobs.popleft()
+                job = self._current = self._taken(after_urgent)
             result, error = self._outcome(job)
             with self._changed:
                 self._current = None
                 self.finished += 1
             self._finish(job, result, error)
+            after_urgent = job.urgent
             del job, result, error  # a large result must not live until the next job
 
     def _outcome(self, job: Job) -> tuple[Any, SparseReconError | None]:

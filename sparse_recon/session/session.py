@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
 
@@ -19,6 +19,7 @@ from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine.memory_shortage import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.catalog import ObjectCatalog
 from sparse_recon.observe.frame_store import FrameStore
+from sparse_recon.observe.present import PresentFrames
 from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
@@ -61,6 +62,7 @@ class CompletionSession:
         self._frames = FrameStore(self._config, self._lock)
         self._region: OrientedBox | None = None
         self._catalog = ObjectCatalog(self._config)
+        self._present = PresentFrames()
         self._completers: dict[str, ViewCompleter] = {}
 
     @property
@@ -281,7 +283,7 @@ class CompletionSession:
             config = replace(config, evidence=replace(config.evidence, cube_margin=margin))
 
         # 1. Which pixels, which frames.
-        frames, catalog = self._snapshot()
+        frames, catalog = self._snapshot(run.checkpoint)
         if not frames:
             raise EvidenceError(ErrorCode.NO_FRAMES, "the session has no frames; add at least one frame with depth")
         found = catalog.resolve(request, frames, run.checkpoint)
@@ -307,6 +309,12 @@ class CompletionSession:
         evidence = Evidence.of(views, grid, config.evidence, run.checkpoint)
         return Observation(views, evidence, Bounds.of(evidence, run.checkpoint), outliers)
 
-    def _snapshot(self) -> tuple[tuple[Frame, ...], ObjectCatalog]:
+    def _snapshot(self, checkpoint: Callable[[], None] = lambda: None) -> tuple[tuple[Frame, ...], ObjectCatalog]:
         with self._lock:
-            return self._frames.frames(), self._catalog
+            kept, catalog = self._frames.frames(), self._catalog
+        frames = self._present.of(kept, self._config.depth, checkpoint)
+        if any(f.superseded is not None for f in frames):
+            regions = [found.region for found in catalog.objects(frames, checkpoint)]
+            if self._present.drop_moved(regions, checkpoint):
+                frames = self._present.of(kept, self._config.depth, checkpoint)
+        return frames, catalog

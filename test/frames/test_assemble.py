@@ -137,10 +137,44 @@ def test_frames_that_wait_when_time_jumps_back_are_counted():
     rig.tf(4000)
     rig.both(5000)
     rig.color(5100)
-    rig.tf(0)
+    rig.color(100)
     assert rig.assembler.restarts == 1 and rig.assembler.pending == 0
     assert rig.assembler.counts == {ErrorCode.STAMP_ORDER: 1, ErrorCode.STAMP_UNMATCHED: 1}
     assert "time jumped back" in rig.last().message
+
+
+def test_a_late_transform_of_any_link_is_ignored_and_told_with_link_and_lag():
+    rig = Rig()
+    rig.info()
+    for ms in range(0, 3000, 100):
+        rig.tf(ms)
+        rig.tf(ms, child="gripper_goal")
+    rig.both(100)
+    for child in ("gripper_goal", "cam_optical"):
+        rejection = rig.tf(0, child=child)
+        assert rejection is not None and rejection.code is ErrorCode.STAMP_ORDER
+        assert f"world -> {child} is 2.900 s older" in rejection.message
+    rig.both(200)
+    assert rig.stamps_ms() == [100, 200] and rig.assembler.restarts == 0
+
+
+def test_all_moving_links_of_a_camera_together_are_a_jump_back():
+    rig = Rig()
+    rig.info()
+    T = pose(np.eye(3), (0, 0, 1))
+    for ms in range(0, 3000, 100):
+        rig.assembler.push_transform("map", "world", T0 + ms * MS, T)
+        rig.tf(ms)
+    rig.both(100)
+    rig.assembler.push_transform("map", "world", T0, T)
+    assert rig.assembler.restarts == 0
+    rig.tf(1)
+    assert rig.assembler.restarts == 1
+    for ms in range(100, 400, 100):
+        rig.assembler.push_transform("map", "world", T0 + ms * MS, T)
+        rig.tf(ms)
+    rig.both(200)
+    assert rig.stamps_ms() == [100, 200]
 
 
 def test_no_transform_at_all_names_the_frame():

@@ -1,0 +1,151 @@
+"""The frames as the world is now: what newer frames contradict is taken out of older ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.evidence.changes import SAME_MOMENT_NS, CoarseFrame, change
+from sparse_recon.observe.regions import ObjectRegion
+from sparse_recon.observe.views import depth_sigma
+from sparse_recon.types import Bool, Float32, Frame, Superseded
+
+FrameName = tuple[str, int]
+
+# A frame in which so large a share of an object's pixels has changed shows the object where it no longer is.
+MOVED_SHARE = 0.1
+
+
+@dataclass(eq=False)
+class _Known:
+    """A frame, what newer ones said of it, and the frame without that."""
+
+    frame: Frame
+    coarse: CoarseFrame | None
+    vanished: Bool | None = None
+    filled_m: Float32 | None = None
+    dropped: Bool | None = None
+    present: Frame | None = None
+    compared: set[FrameName] = field(default_factory=set)
+
+
+class PresentFrames:
+    """Compares each new frame once with those kept, and gives the older ones without what is no longer true.
+
+    A frame that nothing contradicts is given as it is. Not thread-safe: it belongs to the worker.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[FrameName, _Known] = {}
+
+    def of(
+        self, frames: Sequence[Frame], config: DepthConfig, checkpoint: Callable[[], None] = lambda: None
+    ) -> tuple[Frame, ...]:
+        """Return the frames, in their order, as the newest ones leave them; `checkpoint` may raise to cancel."""
+        self._known = {name: self._entry(name, frame, config) for frame in frames for name in [_name(frame)]}
+        entries = sorted((e for e in self._known.values() if e.coarse is not None), key=lambda e: e.frame.stamp_ns)
+        for number, newer in enumerate(entries):
+            for older in entries[:number]:
+                name = _name(newer.frame)
+                if name not in older.compared and newer.frame.stamp_ns - older.frame.stamp_ns > SAME_MOMENT_NS:
+                    checkpoint()
+                    _supersede(older, newer)
+                    older.compared.add(name)
+        return tuple(_present(self._known[_name(frame)]) for frame in frames)
+
+    def drop_moved(self, regions: Sequence[ObjectRegion], checkpoint: Callable[[], None] = lambda: None) -> bool:
+        """Take out of older frames what they show of an object that has moved since; return whether there was any.
+
+        An object is rigid: where a part of what a frame shows of it has gone, or stands now in front of where it was,
+        the rest of what that frame shows is out of date too, however little it differs.
+        """
+        dropped = False
+        for known in self._known.values():
+            frame = _present(known)
+            for region in regions if frame.superseded is not None else ():
+                checkpoint()
+                mask = _moved(frame, region)
+                if mask is not None:
+                    _drop(known, mask)
+                    dropped = True
+        return dropped
+
+    def _entry(self, name: FrameName, frame: Frame, config: DepthConfig) -> _Known:
+        known = self._known.get(name)
+        if known is not None and known.frame is frame:
+            return known
+        coarse = None if frame.depth_m is None else CoarseFrame.of(frame, depth_sigma(frame.depth_m, config))
+        return _Known(frame, coarse)
+
+
+def _supersede(older: _Known, newer: _Known) -> None:
+    assert older.coarse is not None and newer.coarse is not None
+    found = change(older.coarse, newer.coarse)
+    if found.vanished.any():
+        older.vanished = found.vanished if older.vanished is None else older.vanished | found.vanished
+        older.present = None
+    if np.isfinite(found.filled_m).any():
+        older.filled_m = found.filled_m if older.filled_m is None else np.minimum(older.filled_m, found.filled_m)
+        older.present = None
+
+
+def _moved(frame: Frame, region: ObjectRegion) -> Bool | None:
+    """Return the pixels of an object, (H, W) bool, if a frame shows it as it no longer is."""
+    assert frame.superseded is not None
+    mask = region.mask(frame)
+    if not mask.any():
+        return None
+    changed = region.mask(replace(frame, depth_m=frame.superseded.gone_m))
+    if frame.superseded.filled_m is not None:
+        filled_m = np.where(np.isfinite(frame.superseded.filled_m), frame.superseded.filled_m, np.float32(np.nan))
+        changed |= mask & region.mask(replace(frame, depth_m=filled_m))
+    return mask if changed.sum() > MOVED_SHARE * (mask | changed).sum() else None
+
+
+def _drop(known: _Known, mask: Bool) -> None:
+    known.dropped = mask if known.dropped is None else known.dropped | mask
+    known.present = None
+
+
+def _present(known: _Known) -> Frame:
+    if known.vanished is None and known.filled_m is None and known.dropped is None:
+        return known.frame
+    if known.present is None:
+        known.present = _without(known)
+    return known.present
+
+
+def _without(known: _Known) -> Frame:
+    frame, coarse = known.frame, known.coarse
+    assert frame.depth_m is not None and coarse is not None
+    shape = frame.depth_m.shape
+    vanished = np.zeros(shape, bool) if known.vanished is None else _whole(known.vanished, coarse.stride, shape)
+    if known.dropped is not None:
+        vanished |= known.dropped
+    limit_m = None
+    if known.filled_m is not None:
+        limit_m = _whole(known.filled_m, coarse.stride, shape)
+    depth_m = np.where(vanished, np.float32(np.nan), frame.depth_m)
+    labels = None if frame.labels is None else np.where(vanished, np.int32(0), frame.labels)
+    gone_m = np.where(vanished, frame.depth_m, np.float32(np.nan))
+    return replace(frame, depth_m=depth_m, labels=labels, superseded=Superseded(gone_m, limit_m))
+
+
+def _whole(coarse: np.ndarray, stride: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an image of every n-th pixel at full size, each value at the pixels nearest to it."""
+    import cv2
+
+    small = coarse.astype(np.float32) if coarse.dtype == bool else coarse
+    rows = np.minimum(np.rint(np.arange(shape[0]) / stride).astype(int), coarse.shape[0] - 1)
+    columns = np.minimum(np.rint(np.arange(shape[1]) / stride).astype(int), coarse.shape[1] - 1)
+    whole = small[rows][:, columns]
+    if coarse.dtype == bool:  # a coarse pixel stands for all around it
+        return np.asarray(cv2.dilate(whole, np.ones((stride, stride), np.uint8)) > 0)
+    return np.ascontiguousarray(whole)
+
+
+def _name(frame: Frame) -> FrameName:
+    return frame.camera, frame.stamp_ns
