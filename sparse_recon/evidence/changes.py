@@ -155,7 +155,8 @@ def _splatted(points_world: Float32, onto: CoarseFrame) -> Float32:
         return depth
     points_cam = transform_points(onto.T_cam_world, points_world)
     u, v = np.rint(np.nan_to_num(project_points(points_cam, onto.intrinsics), nan=-1.0)).astype(np.int64).T
-    inside = (u >= 0) & (u < depth.shape[1]) & (v >= 0) & (v < depth.shape[0])
+    height, width = onto.depth_m.shape
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     np.minimum.at(depth, (v[inside], u[inside]), points_cam[inside, 2].astype(np.float32))
     return np.asarray(cv2.erode(depth, np.ones((3, 3), np.uint8)), np.float32)
 

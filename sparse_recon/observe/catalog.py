@@ -69,8 +69,9 @@ class ObjectCatalog:
         self._scene: SceneClusters | None = None
         self._found_key: FrameKey | None = None
         self._found: list[FoundObject] = []
-        self._suggested: dict[str, OrientedBox] = {}
+        self._suggested: dict[str, OrientedBox] | None = None
         self._known = NamedBoxes("object")
+        self._detections = NamedBoxes("detection")
         self._boxes = NamedBoxes("box")
         self._camera_up: Float64 = np.array([0.0, 0.0, 1.0])
 
@@ -79,13 +80,15 @@ class ObjectCatalog:
         self._config, self._region = config, region
         self._scene_key = self._found_key = None
 
-    def suggest(self, boxes: Sequence[OrientedBox]) -> None:
-        """Take the boxes of a detector for the objects there are, until other boxes come; none: find objects again."""
-        self._suggested = dict(zip(self._boxes.names(boxes), boxes, strict=True))
+    def suggest(self, boxes: Sequence[OrientedBox] | None) -> None:
+        """Take the boxes of a detector for the objects there are, until others come; None: find objects again."""
+        self._suggested = None
+        if boxes is not None:
+            self._suggested = dict(zip(self._detections.names(boxes), boxes, strict=True))
 
     def objects(self, frames: Sequence[Frame], checkpoint: Checkpoint = lambda: None) -> list[FoundObject]:
         """Return the objects: what is in suggested boxes, else those of the label images, else clusters."""
-        if not self._suggested:
+        if self._suggested is None:
             return self._detected(frames, checkpoint)
         self._update_scene(frames, checkpoint)
         boxes = {name: box for name, box in self._suggested.items() if self._in_region(box)}
@@ -123,7 +126,7 @@ class ObjectCatalog:
         """
         if request.box is not None:
             return self._boxed(request.box, "", frames, checkpoint)
-        named = self._suggested.get(request.object_id) or self._boxes.get(request.object_id)
+        named = self._detections.get(request.object_id) or self._boxes.get(request.object_id)
         if named is not None:
             return self._boxed(named, request.object_id, frames, checkpoint)
         find = self._detected if request.label is not None or request.object_id else self.objects

@@ -12,6 +12,12 @@ from sparse_recon.types import OrientedBox
 MAX_NAMES = 256
 
 
+def same_place(a: OrientedBox, b: OrientedBox) -> bool:
+    """Return whether two boxes may be of one object: centres closer than half of the smaller one's longest edge."""
+    distance = float(np.linalg.norm(a.T_world_box[:3, 3] - b.T_world_box[:3, 3]))
+    return distance < 0.5 * float(min(a.size_m.max(), b.size_m.max()))
+
+
 class NamedBoxes:
     """Boxes under the names `prefix`_0, `prefix`_1 and so on; no name is ever given twice."""
 
@@ -42,9 +48,8 @@ class NamedBoxes:
             for name, known in self._boxes.items()
             for i, box in enumerate(boxes)
         ]
-        for distance, name, i in sorted(pairs):
-            reach = 0.5 * min(boxes[i].size_m.max(), self._boxes[name].size_m.max())
-            if distance < reach and i not in found and name not in found.values():
+        for _, name, i in sorted(pairs):
+            if same_place(boxes[i], self._boxes[name]) and i not in found and name not in found.values():
                 found[i] = name
         return [self._put(found.get(i) or self._new_name(), box) for i, box in enumerate(boxes)]
 

@@ -23,6 +23,7 @@ from sparse_recon.errors import (
 from sparse_recon.files.results import write_results
 from sparse_recon.frames.incoming import boxes_of, stamp_ns_of
 from sparse_recon.machine.resident_memory import give_back, resident_bytes
+from sparse_recon.observe.named_boxes import same_place
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
 from sparse_recon.ros.completed_objects import CompletedObjects
 from sparse_recon.ros.continuous import ContinuousPasses
@@ -83,7 +84,9 @@ class Completions:
         self._events: deque[Event] = deque()
         self._handling_posted = False
         self._detections: dict[str, Any] = {}  # by camera, the newest Detection3DArray that is not used yet
-        self._boxes: dict[str, list[OrientedBox]] = {}  # by camera, in the world frame
+        # By camera, in the world frame, each with the time of its last report; None before a detector spoke.
+        self._boxes: dict[str, list[tuple[OrientedBox, float]]] | None = None
+        self._now_s = now_s
         self.passes = ContinuousPasses(
             self.worker,
             found=lambda job: [item.object_id for item in self.objects(job)[: self.config.max_objects]],
@@ -230,7 +233,7 @@ class Completions:
     def _forget_objects(self) -> int:
         objects = self.completed.forget()
         self._detections.clear()
-        self._boxes.clear()
+        self._boxes = None
         self.passes.forget()
         self.completed.publish(self.world_frame)
         return objects
@@ -281,9 +284,13 @@ class Completions:
             except SparseReconError as error:
                 log.warning("detections_3d are skipped: [%d %s] %s", error.code, error.code.name, error.message)
             else:
-                self._boxes[camera] = boxes
-        if arrived:
-            self.session.suggest([box for boxes in self._boxes.values() for box in boxes])
+                known = self._boxes = self._boxes or {}
+                missed = [item for item in known.get(camera, ()) if not any(same_place(item[0], b) for b in boxes)]
+                known[camera] = [*missed, *((box, self._now_s()) for box in boxes)]
+        if self._boxes is not None:
+            oldest_s = self._now_s() - self.config.detections.timeout_s
+            self._boxes = {c: [item for item in items if item[1] >= oldest_s] for c, items in self._boxes.items()}
+            self.session.suggest([box for items in self._boxes.values() for box, _ in items])
 
     def _prepared(self, job: Job) -> None:
         """Catch up with the input and give the session its parameters."""

@@ -8,12 +8,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sparse_recon.config.parameters import doc, nested, replaced
+from sparse_recon.config.parameters import Checked, doc, nested, replaced
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ConfigError, clipped, quoted
 from sparse_recon.messages.footprints import FootprintConfig
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class DetectionsConfig(Checked):
+    """How long a detector is believed."""
+
+    timeout_s: float = field(
+        default=1.0,
+        metadata=doc(
+            "Time for which a box of detections_3d is kept after the detector last reported it. 0 drops a box as soon "
+            "as a message without it arrives.",
+            unit="s",
+            low=0.0,
+            high=3600.0,
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -148,6 +164,7 @@ class NodeConfig(SessionConfig):
             "Time without messages after which an input is reported as missing.", unit="s", low=0.5, high=60.0
         ),
     )
+    detections: DetectionsConfig = field(default_factory=DetectionsConfig)
     footprints: FootprintConfig = field(default_factory=FootprintConfig)
 
     def __post_init__(self) -> None:

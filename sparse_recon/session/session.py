@@ -135,11 +135,12 @@ class CompletionSession:
             self._region = box
             self._catalog.configure(self._config, box)
 
-    def suggest(self, boxes: Sequence[OrientedBox]) -> None:
-        """Take the boxes of a detector, world frame, for the objects there are; none: find objects again.
+    def suggest(self, boxes: Sequence[OrientedBox] | None) -> None:
+        """Take the boxes of a detector, world frame, for the objects there are.
 
-        `objects` then lists nothing but the boxes that hold points. A box whose centre is nearer to an earlier one than
-        half of the smaller one's longest edge keeps its name, box_0 and so on.
+        `objects` then lists nothing but the boxes that hold points, none where there are no boxes; None: objects are
+        searched for again. A box whose centre is nearer to an earlier one than half of the smaller one's longest edge
+        keeps its name, detection_0 and so on.
         """
         self._catalog.suggest(boxes)
 

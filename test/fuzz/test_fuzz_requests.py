@@ -154,4 +154,4 @@ def test_any_boxes_of_a_detector_are_used_or_left_out(completions, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_TRANSFORM_WAIT_S", 0.0)
         outcome(completions, completions.objects)
-    completions.session.suggest([])
+    completions.session.suggest(None)

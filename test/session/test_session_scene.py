@@ -103,37 +103,50 @@ def test_refusals_mention_the_region(with_labels):
 # Suggestions
 
 
-def test_suggested_boxes_are_the_objects_until_there_are_none():
+def test_suggested_boxes_are_the_objects_until_they_are_taken_back():
     session = table_of()
     session.suggest([BLOCK, BALL])
-    assert places(session) == {"box_0": 0.08, "box_1": -0.08}
-    result = session.complete(CompletionRequest(object_id="box_1"))
-    assert result.object_id == "box_1" and abs(result.box.T_world_box[0, 3] + 0.08) < 0.01
-    session.suggest([])
+    assert places(session) == {"detection_0": 0.08, "detection_1": -0.08}
+    result = session.complete(CompletionRequest(object_id="detection_1"))
+    assert result.object_id == "detection_1" and abs(result.box.T_world_box[0, 3] + 0.08) < 0.01
+    session.suggest(None)
     assert set(places(session)) == {"object_0", "object_1"}
+
+
+def test_no_suggested_box_means_that_nothing_is_there():
+    session = table_of()
+    session.suggest([])
+    assert places(session) == {}
+
+
+def test_suggested_boxes_and_those_of_requests_never_share_a_name():
+    session = table_of()
+    session.suggest([BALL])
+    assert session.complete(CompletionRequest(box=BALL)).object_id == "box_0"
+    assert places(session) == {"detection_0": -0.08}
 
 
 def test_suggested_box_without_points_is_left_out():
     session = table_of()
     session.suggest([NOWHERE, BALL])
-    assert places(session) == {"box_1": -0.08}
-    assert session.complete(CompletionRequest()).object_id == "box_1"
+    assert places(session) == {"detection_1": -0.08}
+    assert session.complete(CompletionRequest()).object_id == "detection_1"
 
 
 def test_suggested_boxes_keep_their_names_while_they_move_a_little():
     session = table_of()
     session.suggest([BALL, BLOCK])
     session.suggest([box(0.09), box(-0.07)])
-    assert places(session) == {"box_1": 0.09, "box_0": -0.07}
+    assert places(session) == {"detection_1": 0.09, "detection_0": -0.07}
     session.suggest([box(-0.08)])
-    assert places(session) == {"box_0": -0.08}
+    assert places(session) == {"detection_0": -0.08}
 
 
 def test_suggestions_outside_the_region_are_left_out():
     session = table_of()
     session.set_region(BALL)
     session.suggest([BALL, BLOCK])
-    assert places(session) == {"box_0": -0.08}
+    assert places(session) == {"detection_0": -0.08}
 
 
 def test_label_can_be_named_while_boxes_are_suggested():
@@ -150,7 +163,7 @@ def test_suggestions_and_names_are_forgotten_at_a_reset():
         session.add_frame(frame)
     assert set(places(session)) == {"object_0", "object_1"}
     session.suggest([BALL])
-    assert places(session) == {"box_0": -0.08}
+    assert places(session) == {"detection_0": -0.08}
 
 
 # Parameters
