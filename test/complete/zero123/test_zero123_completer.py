@@ -174,7 +174,7 @@ def test_pictures_that_hold_no_numbers(model, monkeypatch):
 
 def test_nothing_but_white_is_told(session, monkeypatch):
     monkeypatch.setattr(
-        ViewSampler, "draw", lambda self, picture, cameras, *_: np.full((3, 256, 256, 3), 255, np.uint8)
+        ViewSampler, "generate", lambda self, picture, cameras, *_: np.full((3, 256, 256, 3), 255, np.uint8)
     )
 
     with pytest.raises(ModelError, match="shows an object"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sparse_recon.complete.compact.parameter_names import file_name
 from sparse_recon.errors import ConfigError, ErrorCode, FileError, ModelError
 from sparse_recon.lab.training.checkpoints import MODEL_FILE, STATE_FILE, read_state
 from sparse_recon.lab.training.loop import HELD_OUT_FILE, METRICS_FILE, Run, learning_rate_factor
@@ -67,7 +68,7 @@ def test_begins_with_the_weights_of_an_earlier_run(data, config, whole, tmp_path
     run = Run(config, data, tmp_path / "next", resume=False, initial_weights=whole / MODEL_FILE)
 
     tensors, _ = read_state(whole / MODEL_FILE)
-    assert all(torch.equal(w, tensors[name].float()) for name, w in run.net.state_dict().items())
+    assert all(torch.equal(w, tensors[file_name(name)].float()) for name, w in run.net.state_dict().items())
     assert all(torch.equal(run.ema_weights[name], w) for name, w in run.net.state_dict().items())
     run.train()
     assert len(curve(tmp_path / "next")) == config.steps
@@ -109,7 +110,7 @@ def test_loss_that_is_no_number_stops_the_run(data, config, tmp_path):
     run = Run(config, data, tmp_path, resume=False)
     with torch.no_grad():
         run.net.out.bias[0] = torch.nan
-    with pytest.raises(ModelError, match="no number"):
+    with pytest.raises(ModelError, match="NaN or infinite"):
         run.train()
 
 
