@@ -30,7 +30,12 @@ def depth(millimetres: int = 500, width: int = W, height: int = H) -> RawImage:
 
 
 class Rig:
-    """Pushes what a small robot sends, one helper a message."""
+    """Pushes what a small robot sends, one helper a message.
+
+    `new_transforms` makes the source of poses where none is given; None leaves that to the assembler.
+    """
+
+    new_transforms: Callable[[AssemblyConfig], TransformSource] | None = None
 
     def __init__(
         self,
@@ -39,8 +44,11 @@ class Rig:
         transforms: TransformSource | None = None,
         **config: float,
     ) -> None:
+        assembly = AssemblyConfig(**config)
+        if transforms is None and self.new_transforms is not None:
+            transforms = self.new_transforms(assembly)
         self.assembler = FrameAssembler(
-            cameras or [CameraStreams("cam")], config=AssemblyConfig(**config), wanted=wanted, transforms=transforms
+            cameras or [CameraStreams("cam")], config=assembly, wanted=wanted, transforms=transforms
         )
         self.frames: list[Frame] = []
 

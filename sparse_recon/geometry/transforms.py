@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -106,16 +106,8 @@ class TransformTree:
             If the matrix is not rigid or moves too far, a name is empty or too long, or the frame would be its own
             ancestor or would have too many.
         """
-        parent, child = _without_slash(parent), _without_slash(child)
-        _check_names(parent, child)
-        check_pose(T_parent_child, f"transform {parent} -> {child}")
-        distance_m = float(np.abs(T_parent_child[:3, 3]).max())
-        if distance_m > MAX_TRANSLATION_M:
-            text = (
-                f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are up to {MAX_TRANSLATION_M:g} "
-                "m: check units"
-            )
-            raise InputError(ErrorCode.FRAME_INVALID, text)
+        parent, child = without_slash(parent), without_slash(child)
+        check_link(parent, child, T_parent_child)
         self._check_ancestors(parent, child, stamp_ns, static)
         link = self._links.pop(child, None)
         before = 0 if link is None else len(link.samples)
@@ -130,20 +122,14 @@ class TransformTree:
         """Refuse a loop, unless a moving part of it was silent for longer than the history: then that is forgotten."""
         ancestors = self._chain(parent)
         if child not in ancestors:
-            if len(ancestors) > MAX_DEPTH:
-                depth = f"{parent} has {len(ancestors) - 1} ancestors, accepted are up to {MAX_DEPTH}"
-                raise InputError(ErrorCode.FRAME_INVALID, f"transform {parent} -> {child}: {depth}")
+            check_depth(parent, child, ancestors)
             return
         for name in ancestors[: ancestors.index(child)]:
             link = self._links[name]
             if not (static or link.static) and abs(link.samples[-1].stamp_ns - stamp_ns) > self._history_ns:
                 self._forget(name)
                 return
-        raise InputError(
-            ErrorCode.FRAME_INVALID,
-            f"transform {parent} -> {child} closes a loop: {parent} is already a descendant of {child}; "
-            "two nodes publish opposite transforms, stop one of them",
-        )
+        raise loop(parent, child)
 
     def _make_room(self) -> None:
         if len(self._links) > MAX_FRAMES:
@@ -170,7 +156,7 @@ class TransformTree:
             TF_FRAME_UNKNOWN if a frame never appeared, TF_NOT_CONNECTED if the two have no common ancestor,
             TF_EXTRAPOLATION if the stamp lies outside the samples of a link, TF_GAP if they are too far apart there.
         """
-        target, source = _without_slash(target), _without_slash(source)
+        target, source = without_slash(target), without_slash(source)
         if target == source:
             return np.eye(4)
         up_source, up_target = self._chain(source), self._chain(target)
@@ -196,21 +182,9 @@ class TransformTree:
             TF_FRAME_UNKNOWN if there are no transforms or `frame` is unknown; TF_NOT_CONNECTED if roots are several.
         """
         if frame is not None:
-            self._require(_without_slash(frame))
-            return self._chain(_without_slash(frame))[-1]
-        roots = sorted({link.parent for link in self._links.values()} - self._links.keys())
-        if not roots:
-            raise TransformError(
-                ErrorCode.TF_FRAME_UNKNOWN,
-                "no transforms have arrived, so there is no root frame; publish /tf or name world_frame",
-            )
-        if len(roots) > 1:
-            raise TransformError(
-                ErrorCode.TF_NOT_CONNECTED,
-                f"the transforms form {len(roots)} trees with roots {', '.join(roots[:_LISTED_FRAMES])}; name one as "
-                "world_frame",
-            )
-        return roots[0]
+            self._require(without_slash(frame))
+            return self._chain(without_slash(frame))[-1]
+        return only_root({child: link.parent for child, link in self._links.items()})
 
     def frames(self) -> frozenset[str]:
         """Return the names of all frames seen."""
@@ -218,12 +192,12 @@ class TransformTree:
 
     def newest_ns(self, child: str) -> int | None:
         """Return the stamp of the newest sample that moves `child`; None for static and unknown frames."""
-        link = self._links.get(_without_slash(child))
+        link = self._links.get(without_slash(child))
         return None if link is None or link.static else link.samples[-1].stamp_ns
 
     def covers(self, target: str, source: str, stamp_ns: int) -> bool:
         """Return False while a later sample may still answer `lookup`: the newest one of some link is too old."""
-        up_source, up_target = self._chain(_without_slash(source)), self._chain(_without_slash(target))
+        up_source, up_target = self._chain(without_slash(source)), self._chain(without_slash(target))
         moving = [self._links[name] for name in set(up_source) ^ set(up_target) if name in self._links]
         return all(link.static or link.samples[-1].stamp_ns >= stamp_ns for link in moving)
 
@@ -235,7 +209,7 @@ class TransformTree:
         TransformError
             TF_FRAME_UNKNOWN if a frame never appeared.
         """
-        target, source = _without_slash(target), _without_slash(source)
+        target, source = without_slash(target), without_slash(source)
         for name in (source, target):
             self._require(name)
         moving = set(self._chain(source)) ^ set(self._chain(target))
@@ -249,19 +223,10 @@ class TransformTree:
 
     def _require(self, name: str) -> None:
         if name not in self.frames():
-            frames = sorted(self.frames())
-            more = f" and {len(frames) - _LISTED_FRAMES} more" * (len(frames) > _LISTED_FRAMES)
-            known = ", ".join(frames[:_LISTED_FRAMES]) + more or "none"
-            raise TransformError(
-                ErrorCode.TF_FRAME_UNKNOWN,
-                f"frame {name!r} does not appear in any transform; known frames: {known}; check frame_id and /tf",
-            )
+            raise unknown_frame(name, self.frames())
 
     def _chain(self, name: str) -> list[str]:
-        chain = [name]
-        while chain[-1] in self._links:
-            chain.append(self._links[chain[-1]].parent)
-        return chain
+        return chain(name, lambda child: self._links[child].parent if child in self._links else None)
 
     def _product(self, children: list[str], stamp_ns: int) -> Float64:
         T = np.eye(4)
@@ -339,7 +304,60 @@ def pose_from_quaternion(quat_xyzw: Sequence[float], translation_m: Sequence[flo
     return pose(R, translation_m)
 
 
-def _check_names(parent: str, child: str) -> None:
+def without_slash(frame: str) -> str:
+    """Return the name of a frame without the slashes that tf of ROS 1 put before it."""
+    return frame.lstrip("/")
+
+
+def chain(frame: str, parent_of: Callable[[str], str | None]) -> list[str]:
+    """Return a frame, its parent, and so on up to the root."""
+    names = [frame]
+    while (parent := parent_of(names[-1])) is not None:
+        names.append(parent)
+    return names
+
+
+def only_root(parents: Mapping[str, str]) -> str:
+    """Return the only frame without a parent, of parents by child.
+
+    Raises
+    ------
+    TransformError
+        TF_FRAME_UNKNOWN if there are no transforms; TF_NOT_CONNECTED if roots are several.
+    """
+    roots = sorted(set(parents.values()) - parents.keys())
+    if not roots:
+        raise TransformError(
+            ErrorCode.TF_FRAME_UNKNOWN,
+            "no transforms have arrived, so there is no root frame; publish /tf or name world_frame",
+        )
+    if len(roots) > 1:
+        raise TransformError(
+            ErrorCode.TF_NOT_CONNECTED,
+            f"the transforms form {len(roots)} trees with roots {', '.join(roots[:_LISTED_FRAMES])}; name one as "
+            "world_frame",
+        )
+    return roots[0]
+
+
+def unknown_frame(name: str, frames: Collection[str]) -> TransformError:
+    """Return the error that tells which frames there are instead."""
+    more = f" and {len(frames) - _LISTED_FRAMES} more" * (len(frames) > _LISTED_FRAMES)
+    known = ", ".join(sorted(frames)[:_LISTED_FRAMES]) + more or "none"
+    return TransformError(
+        ErrorCode.TF_FRAME_UNKNOWN,
+        f"frame {name!r} does not appear in any transform; known frames: {known}; check frame_id and /tf",
+    )
+
+
+def check_link(parent: str, child: str, T_parent_child: Float64) -> None:
+    """Refuse names and movements that no robot has.
+
+    Raises
+    ------
+    InputError
+        FRAME_INVALID if the matrix is not rigid or moves too far, or a name is empty or too long.
+    """
     if not parent or not child:
         raise InputError(
             ErrorCode.FRAME_INVALID, f"a transform needs two frame names, got parent {parent!r} and child {child!r}"
@@ -350,11 +368,31 @@ def _check_names(parent: str, child: str) -> None:
                 ErrorCode.FRAME_INVALID,
                 f"the frame name {name[:20]!r}... has {len(name)} characters, accepted are {MAX_NAME_LENGTH}",
             )
+    check_pose(T_parent_child, f"transform {parent} -> {child}")
+    distance_m = float(np.abs(T_parent_child[:3, 3]).max())
+    if distance_m > MAX_TRANSLATION_M:
+        text = (
+            f"transform {parent} -> {child} moves by {distance_m:g} m, accepted are up to {MAX_TRANSLATION_M:g} m: "
+            "check units"
+        )
+        raise InputError(ErrorCode.FRAME_INVALID, text)
+
+
+def check_depth(parent: str, child: str, ancestors: Sequence[str]) -> None:
+    """Refuse a link below a `chain` that is longer than any robot's, with an InputError."""
+    if len(ancestors) > MAX_DEPTH:
+        depth = f"{parent} has {len(ancestors) - 1} ancestors, accepted are up to {MAX_DEPTH}"
+        raise InputError(ErrorCode.FRAME_INVALID, f"transform {parent} -> {child}: {depth}")
+
+
+def loop(parent: str, child: str) -> InputError:
+    """Return the error about a frame that would be its own ancestor."""
+    return InputError(
+        ErrorCode.FRAME_INVALID,
+        f"transform {parent} -> {child} closes a loop: {parent} is already a descendant of {child}; "
+        "two nodes publish opposite transforms, stop one of them",
+    )
 
 
 def _stamp(sample: _Sample) -> int:
     return sample.stamp_ns
-
-
-def _without_slash(frame: str) -> str:
-    return frame.lstrip("/")

@@ -39,7 +39,8 @@ from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.node_parameters import NodeParameters
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.services import Services
-from sparse_recon.ros.transforms import Tf2Transforms, TransformSubscriptions, transform_source
+from sparse_recon.ros.tf2_transforms import Tf2Transforms
+from sparse_recon.ros.transforms import TransformSubscriptions, transform_source
 from sparse_recon.ros.worker import Job
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -85,7 +85,7 @@ class NodeConfig(SessionConfig):
         default="tree",
         metadata=doc(
             "Source of interpolated transforms. tree is the transform tree of this package, as in replay; "
-            "tf2_ros is the buffer of tf2_ros.",
+            "tf2_ros is the buffer of tf2_ros, which interpolates over gaps of any length.",
             choices=("tree", "tf2_ros"),
             live=False,
         ),

@@ -14,6 +14,7 @@ from sparse_recon.geometry.poses import pose
 from sparse_recon.geometry.transforms import TransformTree
 from sparse_recon.session.session import CompletionSession
 
+pytestmark = pytest.mark.usefixtures("transform_source")
 UNDECODABLE = RawImage("weird", W, H, W, False, b"")
 
 

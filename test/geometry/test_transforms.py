@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
 from sparse_recon.errors import ErrorCode, InputError, TransformError
-from sparse_recon.geometry.poses import inverse, pose
+from sparse_recon.geometry.poses import inverse, pose, quat_xyzw
 from sparse_recon.geometry.transforms import TransformTree, interpolated, pose_from_quaternion
 
 S = 1_000_000_000
@@ -153,6 +155,14 @@ def test_quaternion_makes_the_same_rotation_as_scipy():
     quat_xyzw = Rotation.from_euler("xyz", [0.3, -0.7, 2.0]).as_quat()
     T = pose_from_quaternion(tuple(quat_xyzw), (1.0, 2.0, 3.0))
     assert T[:3, :3] == pytest.approx(Rotation.from_quat(quat_xyzw).as_matrix(), abs=1e-12)
+
+
+@given(st.integers(0, 2**31 - 1), st.sampled_from([0.0, 1e-9, 1e-3, 1.0, math.pi - 1e-9, math.pi]))
+def test_quaternion_of_a_rotation_equals_scipy(seed: int, angle_rad: float):
+    axis = np.random.default_rng(seed).normal(size=3)
+    rotation = Rotation.from_rotvec(angle_rad * axis / np.linalg.norm(axis))
+    found, truth = np.array(quat_xyzw(rotation.as_matrix())), rotation.as_quat()
+    assert found * np.sign(found @ truth) == pytest.approx(truth, abs=1e-12)
 
 
 def test_empty_quaternion_is_refused():
