@@ -72,7 +72,7 @@ def test_cmake_finds_what_package_xml_declares():
 
 
 def test_package_xml_names_the_libraries_of_a_robot():
-    needed = {"rclpy", "cv_bridge", "tf2_ros", "tf_transformations", "python3-numpy", "rosidl_default_runtime"}
+    needed = {"rclpy", "cv_bridge", "tf2_ros", "tf2_msgs", "python3-numpy", "rosidl_default_runtime"}
     assert needed <= dependencies("depend", "exec_depend")
 
 

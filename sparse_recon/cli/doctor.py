@@ -60,9 +60,7 @@ _ROS = {
     **dict.fromkeys(_MESSAGE_PACKAGES, "the nodes"),
     "tf2_msgs": "transforms from /tf",
     "tf2_ros": "the robot's own transform buffer",
-    "cv_bridge": "the robot's own image conversion",
-    "tf_transformations": "ROS programs around the nodes",
-    "transforms3d": "tf_transformations",
+    "cv_bridge": "image encodings that the package does not read",
 }
 _CHECKOUT = "in a checkout: make setup && source ws/env.sh"
 _ROS_CURES = {
@@ -72,8 +70,6 @@ _ROS_CURES = {
     "tf2_msgs": f"sudo apt install ros-<distro>-tf2-msgs, or {_CHECKOUT}",
     "tf2_ros": "sudo apt install ros-<distro>-tf2-ros-py",
     "cv_bridge": "sudo apt install ros-<distro>-cv-bridge",
-    "tf_transformations": "sudo apt install ros-<distro>-tf-transformations",
-    "transforms3d": "pip install transforms3d",
 }
 
 

@@ -7,20 +7,28 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from sparse_recon.config.session_config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError, quoted
 from sparse_recon.frames.camera_streams import CameraInput, CameraStreams
-from sparse_recon.frames.images import Image, LabelBoxes, color_image, depth_image, label_image
+from sparse_recon.frames.images import (
+    RAW_ENCODINGS,
+    Image,
+    LabelBoxes,
+    RawImage,
+    Stream,
+    color_image,
+    depth_image,
+    label_image,
+)
 from sparse_recon.frames.matching import Stamped, Unmatched
 from sparse_recon.frames.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
 from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, TransformTree
 from sparse_recon.types import Float32, Float64, Frame, Int32
 
-Stream = Literal["color", "depth", "labels"]
 _MAX_MESSAGE_LENGTH = 1000  # of a rejection: messages quote what they were given
 _RETRYABLE_CODES = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
 
@@ -69,6 +77,7 @@ class FrameAssembler:
     transforms : where poses come from; a tree of its own by default.
     wanted : asked with camera, `T_world_cam` and stamp in ns before anything of a frame is decoded; a frame that is not
         wanted is dropped and counted in `unneeded`, which is no rejection.
+    convert : makes a raw image of an encoding that `images` does not read into one that it reads, or raises InputError.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class FrameAssembler:
         config: AssemblyConfig | None = None,
         transforms: TransformSource | None = None,
         wanted: Callable[[str, Float64, int], bool] | None = None,
+        convert: Callable[[Stream, RawImage], RawImage] | None = None,
     ) -> None:
         self._config = config or AssemblyConfig()
         self.depth = depth or DepthConfig()
@@ -89,6 +99,7 @@ class FrameAssembler:
             history_s=self._config.history_s, max_gap_s=self._config.max_gap_s
         )
         self._wanted = wanted
+        self._convert = convert
         self.world_frame = world_frame
         self.rejections: deque[Rejection] = deque(maxlen=256)
         self.counts: Counter[ErrorCode] = Counter()
@@ -289,14 +300,20 @@ class FrameAssembler:
     def _decoded(self, candidate: _Candidate, posed: _PosedCandidate) -> Frame:
         color, depth = candidate.parts["color"], candidate.parts.get("depth")
         size = posed.color.size
-        rgb = posed.color.undistorted(color_image(color.content, size), smooth=True)
+        rgb = posed.color.undistorted(color_image(self._readable("color", color.content), size), smooth=True)
         labels: Int32 | None = None
         if "labels" in candidate.parts:
-            labels = posed.color.undistorted(label_image(candidate.parts["labels"].content, size), smooth=False)
+            content = self._readable("labels", candidate.parts["labels"].content)
+            labels = posed.color.undistorted(label_image(content, size), smooth=False)
         depth_m = None
         if depth is not None:
             depth_m = self._depth_on_color(depth, posed.depth, posed.color, posed.T_color_depth)
         return Frame(rgb, depth_m, posed.color.intrinsics, posed.T_world_cam, color.stamp_ns, labels, candidate.camera)
+
+    def _readable(self, stream: Stream, image: Any) -> Any:
+        if self._convert is None or not isinstance(image, RawImage) or image.encoding in RAW_ENCODINGS[stream]:
+            return image
+        return self._convert(stream, image)
 
     def _find_world(self, color: Stamped, late: bool, settle: bool) -> None:
         """Find the root of the transforms where nobody named a world frame, and notice when it gets a parent.
@@ -336,7 +353,8 @@ class FrameAssembler:
     def _depth_on_color(
         self, depth: Stamped, camera: PinholeCamera, color: PinholeCamera, T_color_depth: Float64
     ) -> Float32:
-        decoded_m = depth_image(depth.content, self.depth.near_m, self.depth.far_m, camera.size)
+        content = self._readable("depth", depth.content)
+        decoded_m = depth_image(content, self.depth.near_m, self.depth.far_m, camera.size)
         depth_m = camera.undistorted(decoded_m, smooth=False)
         if not np.any(np.isfinite(depth_m)):
             raise InputError(

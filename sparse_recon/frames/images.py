@@ -1,6 +1,7 @@
 """Image messages into arrays: colour, depth in metres, labels. Everything is decided by the encoding (REP 118).
 
-cv_bridge and rosbags-image are not used: the one does not import beside NumPy 2, the other ignores row padding.
+cv_bridge and rosbags-image are not used: the one of Humble and Jazzy does not work beside NumPy 2, the other ignores
+row padding. Where cv_bridge works, the node has it convert what is not read here (`ros/cv_door.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import struct
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,12 @@ _DEPTH = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 _DEPTH_HEADER = struct.Struct("<iff")  # ConfigHeader of compressed_depth_image_transport: format, a, b
 _T = TypeVar("_T")
 _LABELS = {"mono8": np.uint8, "8UC1": np.uint8, "16UC1": np.uint16, "mono16": np.uint16, "32SC1": np.int32}
+Stream = Literal["color", "depth", "labels"]
+RAW_ENCODINGS: Mapping[Stream, frozenset[str]] = {
+    "color": frozenset(_COLOR),
+    "depth": frozenset(_DEPTH),
+    "labels": frozenset(_LABELS),
+}
 
 
 def color_image(image: Image, size: Size | None = None) -> UInt8:

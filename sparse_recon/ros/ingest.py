@@ -15,6 +15,7 @@ from sparse_recon.frames.assemble import FrameAssembler, Rejection
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
 from sparse_recon.geometry.transforms import TransformSource
+from sparse_recon.ros.cv_door import CvDoor
 from sparse_recon.ros.events import DetectionsArrived, Event, FrameKept, TimeJumped
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
@@ -100,6 +101,7 @@ class Ingest:
             config=config.assembly,
             transforms=transforms,
             wanted=self._wanted,
+            convert=CvDoor(),
         )
         self._assembler.world_frame = world_frame
         self.counts = IngestCounts(last_frame_s={camera.name: time.monotonic() for camera in cameras})
