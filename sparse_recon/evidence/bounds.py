@@ -28,6 +28,7 @@ class Bounds:
     lower_m, upper_m : (X, Y, Z) float32, limits of the signed distance, metres.
     soft_slack_m : how much the observations contradict each other beyond the sensor's noise; 0 when they agree.
     conflict : share of measured points that another view saw to be empty, or left out of its mask.
+    depth_conflict : the first of these two shares.
     soft : whether the contradictions were so many that carving was softened and masks without depth were set aside.
     """
 
@@ -38,6 +39,7 @@ class Bounds:
     soft_slack_m: float
     conflict: float
     soft: bool = False
+    depth_conflict: float = 0.0
 
     @classmethod
     def of(cls, evidence: Evidence, checkpoint: Callable[[], None] = lambda: None) -> Bounds:
@@ -63,7 +65,9 @@ class Bounds:
         upper = _distance_to_surface(grid, points, sigmas)
         # Where a measured point stands in known-free space the emptiness wins: beyond the slack it is a stray pixel.
         upper = np.maximum(upper, lower)
-        return cls(grid, free, np.maximum(lower, -upper), upper, soft_slack_m, max(conflict, hull_conflict), soft)
+        return cls(
+            grid, free, np.maximum(lower, -upper), upper, soft_slack_m, max(conflict, hull_conflict), soft, conflict
+        )
 
     def project(self, sdf_m: Float32) -> Float32:
         """Clip a signed distance field, (X, Y, Z) metres, into the bounds: no surface is left in known-free space."""

@@ -105,18 +105,35 @@ def change(older: CoarseFrame, newer: CoarseFrame) -> Change:
     return Change(vanished, filled, int(np.sum(agreed) + np.sum(compared & vanished)), int(np.sum(agreed)))
 
 
+def seen_through(points_world: Float32, frame: CoarseFrame) -> tuple[int, int]:
+    """Return how many of (N, 3) points of a surface a frame can tell of, and how many of these it looks through."""
+    points_cam = transform_points(frame.T_cam_world, points_world)
+    measured, tolerance = _sampled(points_cam, frame)
+    excess = measured - points_cam[..., 2].astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        return int(np.sum(excess > -tolerance)), int(np.sum(excess > tolerance))
+
+
 def _excess(of: CoarseFrame, seen_by: CoarseFrame) -> tuple[Float32, Bool]:
     """Return by how much another camera measured beyond each point, (h, w) metres, and where it can tell."""
     points_cam = transform_points(seen_by.T_cam_world, of.points_world)
-    uv = project_points(points_cam, seen_by.intrinsics)
-    u, v = np.moveaxis(np.rint(np.nan_to_num(uv, nan=-1.0)).astype(np.int64), -1, 0)
-    height, width = seen_by.depth_m.shape
-    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (points_cam[..., 2] > 0)
-    measured = np.full(of.depth_m.shape, np.nan, np.float32)
-    measured[inside] = seen_by.nearest_m[v[inside], u[inside]]
-    excess = measured - points_cam[..., 2].astype(np.float32)
+    excess = _sampled(points_cam, seen_by)[0] - points_cam[..., 2].astype(np.float32)
     with np.errstate(invalid="ignore"):
         return excess, excess > -of.tolerance_m
+
+
+def _sampled(points_cam: Float64, frame: CoarseFrame) -> tuple[Float32, Float32]:
+    """Return the nearest depth around the pixel of each of (..., 3) points, and its tolerance; NaN where none is."""
+    u, v = np.moveaxis(
+        np.rint(np.nan_to_num(project_points(points_cam, frame.intrinsics), nan=-1.0)).astype(np.int64), -1, 0
+    )
+    height, width = frame.depth_m.shape
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (points_cam[..., 2] > 0)
+    measured = np.full(inside.shape, np.nan, np.float32)
+    tolerance = np.full(inside.shape, np.nan, np.float32)
+    measured[inside] = frame.nearest_m[v[inside], u[inside]]
+    tolerance[inside] = frame.tolerance_m[v[inside], u[inside]]
+    return measured, tolerance
 
 
 def _wide(mask: Bool, frame: CoarseFrame) -> Bool:

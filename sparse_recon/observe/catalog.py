@@ -12,7 +12,7 @@ from sparse_recon.errors import ErrorCode, EvidenceError, quoted
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, robust_extent, voxel_means
 from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
-from sparse_recon.observe.named_boxes import NamedBoxes
+from sparse_recon.observe.named_boxes import Look, NamedBoxes
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion, associate_labels
 from sparse_recon.observe.segment import (
     SceneClusters,
@@ -107,7 +107,7 @@ class ObjectCatalog:
                 found = self._from_labels(self._scene, labelled, checkpoint)
             else:
                 found = self._from_clusters(self._scene, checkpoint)
-            names = self._known.names([f.candidate.box for f in found])
+            names = self._known.names([f.candidate.box for f in found], [_look(f, frames) for f in found])
             self._found = [
                 replace(f, candidate=replace(f.candidate, object_id=name)) for f, name in zip(found, names, strict=True)
             ]
@@ -286,6 +286,15 @@ class ObjectCatalog:
         region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
         candidate = ObjectCandidate(name or self._boxes.name(box), None, box, pixels)
         return FoundObject(candidate, region, self._scene.plane, self.up_world())
+
+
+def _look(found: FoundObject, frames: Sequence[Frame]) -> Look | None:
+    """Return how an object looks in the newest frame that shows it."""
+    for frame in sorted(frames, key=lambda f: -f.stamp_ns):
+        mask = found.region.mask(frame)
+        if mask.any():
+            return Look(np.sort(found.candidate.box.size_m), frame.rgb[mask].mean(axis=0))
+    return None
 
 
 def _evenly_sampled(frames: Sequence[Frame], most: int) -> list[Frame]:

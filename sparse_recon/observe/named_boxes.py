@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.types import OrientedBox
+from sparse_recon.types import Float64, OrientedBox
 
 # A detector that runs for days must not fill the memory with names: those that were not used for longest go.
 MAX_NAMES = 256
+# What moved is known again by the edges of its box and its mean colour, of 255.
+SIZE_TOLERANCE, SIZE_TOLERANCE_M, COLOR_TOLERANCE = 0.2, 0.01, 20.0
 
 
 def same_place(a: OrientedBox, b: OrientedBox) -> bool:
     """Return whether two boxes may be of one object: centres closer than half of the smaller one's longest edge."""
     distance = float(np.linalg.norm(a.T_world_box[:3, 3] - b.T_world_box[:3, 3]))
     return distance < 0.5 * float(min(a.size_m.max(), b.size_m.max()))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """By what an object is known elsewhere: sorted edge lengths (3,) of its box, metres, and mean colour (3,), 0-255."""
+
+    size_m: Float64
+    color: Float64
+
+    def resembles(self, other: Look) -> bool:
+        """Return whether both may be one object, seen from about the same sides."""
+        tolerance_m = np.maximum(SIZE_TOLERANCE * np.maximum(self.size_m, other.size_m), SIZE_TOLERANCE_M)
+        return bool(
+            np.all(np.abs(self.size_m - other.size_m) <= tolerance_m)
+            and np.abs(self.color - other.color).max() <= COLOR_TOLERANCE
+        )
 
 
 class NamedBoxes:
@@ -25,6 +44,7 @@ class NamedBoxes:
         self._prefix = prefix
         self._given = 0
         self._boxes: dict[str, OrientedBox] = {}
+        self._looks: dict[str, Look] = {}
 
     def get(self, name: str) -> OrientedBox | None:
         """Return the box that has a name."""
@@ -37,10 +57,11 @@ class NamedBoxes:
                 return self._put(name, box)
         return self._put(self._new_name(), box)
 
-    def names(self, boxes: Sequence[OrientedBox]) -> list[str]:
+    def names(self, boxes: Sequence[OrientedBox], looks: Sequence[Look | None] = ()) -> list[str]:
         """Return one name for each box, nearest pairs first: that of an earlier box near it, else a new one.
 
-        Near is a centre closer than half of the smaller box's longest edge. The named boxes are those of this call.
+        Near is a centre closer than half of the smaller box's longest edge. The named boxes are those of this call. A
+        box that is near none gets the name of the only one that is missing and resembles it by `looks`: it has moved.
         """
         found: dict[int, str] = {}
         pairs = [
@@ -51,7 +72,15 @@ class NamedBoxes:
         for _, name, i in sorted(pairs):
             if same_place(boxes[i], self._boxes[name]) and i not in found and name not in found.values():
                 found[i] = name
-        return [self._put(found.get(i) or self._new_name(), box) for i, box in enumerate(boxes)]
+        for i, look in enumerate(looks):
+            missing = [name for name in self._looks if name not in found.values()]
+            like = [name for name in missing if look is not None and look.resembles(self._looks[name])]
+            rivals = [j for j, other in enumerate(looks) if j not in found and other is not None and j != i]
+            if i not in found and len(like) == 1 and not any(looks[j].resembles(look) for j in rivals):  # type: ignore
+                found[i] = like[0]
+        names = [self._put(found.get(i) or self._new_name(), box) for i, box in enumerate(boxes)]
+        self._looks |= {name: look for name, look in zip(names, looks, strict=False) if look is not None}
+        return names
 
     def _new_name(self) -> str:
         self._given += 1
@@ -61,5 +90,7 @@ class NamedBoxes:
         self._boxes.pop(name, None)
         self._boxes[name] = box
         while len(self._boxes) > MAX_NAMES:
-            del self._boxes[next(iter(self._boxes))]
+            oldest = next(iter(self._boxes))
+            del self._boxes[oldest]
+            self._looks.pop(oldest, None)
         return name

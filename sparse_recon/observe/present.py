@@ -16,7 +16,7 @@ from sparse_recon.types import Bool, Float32, Frame, Superseded
 FrameName = tuple[str, int]
 
 # A frame in which so large a share of an object's pixels has changed shows the object where it no longer is.
-MOVED_SHARE = 0.1
+MOVED_SHARE = 0.06
 
 
 @dataclass(eq=False)

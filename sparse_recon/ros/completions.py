@@ -64,6 +64,7 @@ class Completions:
     Attributes
     ----------
     results : the newest result of each object.
+    removed : why the objects that went last are no longer published.
     progress : where the completion at work stands; None while there is none.
     """
 
@@ -78,6 +79,7 @@ class Completions:
         self.completed = CompletedObjects(outputs)
         self.progress: Progress | None = None
         self.last = LastCompletion()
+        self.removed: list[str] = []  # the objects that were removed last, and why
         self._outputs = outputs
         self._why_no_frames = why_no_frames
         self._world_frame = config.world_frame
@@ -174,6 +176,7 @@ class Completions:
     def _handle_events(self, job: Job) -> None:
         """Handle what was posted; every job does so before it looks at the session."""
         self._handling_posted = False
+        frames_kept = False
         while self._events:
             event = self._events.popleft()
             if isinstance(event, TimeJumped):
@@ -186,6 +189,19 @@ class Completions:
                 self._detections[event.camera] = event.message
             self.passes.note(int(isinstance(event, FrameKept) and event.new_view))
             self.passes.go_on(self.config)
+            frames_kept |= isinstance(event, FrameKept)
+        if frames_kept and self.completed.objects:
+            self._remove_out_of_date()
+
+    def _remove_out_of_date(self) -> None:
+        """Take what is no longer there out of what is published, the planning scene too."""
+        found = self.session.out_of_date(tuple(self.completed.objects.values()))
+        if found:
+            self.removed = list(found.values())
+            log.warning("removed: %s", "; ".join(self.removed))
+            self.completed.keep(self.completed.objects.keys() - found.keys())
+            self.completed.publish(self.world_frame)
+            self.passes.note(1)
 
     def save(self, job: Job, folder: str, object_ids: list[str], overwrite: bool) -> list[Path]:
         """Write completed objects to files; return the paths.

@@ -171,6 +171,7 @@ def worker_health(completions: Completions) -> Health:
             "waiting": worker.waiting,
             "finished": worker.finished,
             "objects": len(completions.completed.objects),
+            "removed": "; ".join(completions.removed),
             "last_object": last.object_id,
             "last_code": f"{int(last.code)} {last.code.name}",
             "last_message": last.message,

@@ -13,6 +13,7 @@ from sparse_recon.config.parameters import highest
 from sparse_recon.config.session_config import EvidenceConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
+from sparse_recon.evidence.changes import CoarseFrame, seen_through
 from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
@@ -20,7 +21,7 @@ from sparse_recon.machine.memory_shortage import memory_shortage, tells_memory_s
 from sparse_recon.observe.catalog import ObjectCatalog
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.present import PresentFrames
-from sparse_recon.observe.views import collect_views
+from sparse_recon.observe.views import collect_views, depth_sigma
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox
@@ -40,6 +41,13 @@ class Observation:
     bounds: Bounds
     outliers: float
 
+
+# Where more of the measured points contradict other views, no surface is right.
+MAX_CONFLICT = 0.3
+# A completed object is out of date when a newer frame that sees so large a share of its measured points looks through
+# so many of these; where it looks through most, the object is gone.
+MIN_SEEN_SHARE, OUTDATED_SHARE, GONE_SHARE = 0.2, 0.25, 0.6
+MAX_CHECKED_POINTS = 500
 
 # What does not fit is looked at again in a cube with this much more margin, within the range of that parameter.
 LARGER_CUBE = 1.4
@@ -308,7 +316,44 @@ class CompletionSession:
         views, outliers = without_outliers(views, run.checkpoint)
         grid = VoxelGrid.cube(config.evidence.grid, views.object_frame.half_side_m)
         evidence = Evidence.of(views, grid, config.evidence, run.checkpoint)
-        return Observation(views, evidence, Bounds.of(evidence, run.checkpoint), outliers)
+        bounds = Bounds.of(evidence, run.checkpoint)
+        if bounds.depth_conflict > MAX_CONFLICT:
+            raise EvidenceError(
+                ErrorCode.EVIDENCE_CONTRADICTS,
+                f"{name}: {100 * bounds.depth_conflict:.0f} % of the measured points lie where another of "
+                f"{len(views.views)} frames saw empty space, accepted are {100 * MAX_CONFLICT:.0f} %; check camera "
+                "poses and the clocks of cameras and transforms, or reset the session if the camera was moved",
+            )
+        return Observation(views, evidence, bounds, outliers)
+
+    def out_of_date(self, completed: Sequence[CompletedObject]) -> dict[str, str]:
+        """Return which completed objects are no longer where they were, by the newest frame of each camera, and why.
+
+        It costs some milliseconds an object, whatever is kept.
+        """
+        newest: dict[str, Frame] = {}
+        for frame in self._frames.frames():
+            if frame.depth_m is not None and frame.stamp_ns >= newest.get(frame.camera, frame).stamp_ns:
+                newest[frame.camera] = frame
+        coarse = [
+            (frame, CoarseFrame.of(frame, depth_sigma(frame.depth_m, self._config.depth)))
+            for frame in newest.values()
+            if frame.depth_m is not None and any(frame.stamp_ns > item.stamp_ns for item in completed)
+        ]
+        found: dict[str, str] = {}
+        for item in completed:
+            points = item.observed_points_world[:: max(1, len(item.observed_points_world) // MAX_CHECKED_POINTS)]
+            for frame, seen in coarse:
+                if frame.stamp_ns <= item.stamp_ns or not len(points):
+                    continue
+                visible, through = seen_through(points, seen)
+                if visible >= MIN_SEEN_SHARE * len(points) and through > OUTDATED_SHARE * visible:
+                    what = "is gone" if through > GONE_SHARE * visible else "has moved"
+                    found[item.object_id] = (
+                        f"{item.object_id} {what}: {frame.camera} looks through {100 * through / visible:.0f} % of its "
+                        f"points at {frame.stamp_ns * 1e-9:.3f} s"
+                    )
+        return found
 
     def _snapshot(self, checkpoint: Callable[[], None] = lambda: None) -> tuple[tuple[Frame, ...], ObjectCatalog]:
         with self._lock:

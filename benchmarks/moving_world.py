@@ -1,0 +1,186 @@
+"""What the session says of a world that moves: simulated sequences of a table whose objects are taken, moved, turned.
+
+python benchmarks/moving_world.py [--seeds 20] [--sensor realsense] [--json FILE]
+
+For each case and seed a camera (fixed, or moving by a few centimetres a frame) sees a table with two to three household
+objects, then one of them changes, then the camera goes on. Printed for each case:
+
+- frames: frames after the change until the list is right (median and worst; the change is seen by every frame);
+- ghosts: listed objects at the end that are nowhere (no true centre within 3 cm);
+- lost: true objects that the list lacks at the end, those that did not change apart;
+- named: moved objects that kept their name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from sparse_recon import CompletionSession, load_config
+from sparse_recon.geometry.poses import look_at, pose
+from sparse_recon.lab.simulate.cameras import depth_camera
+from sparse_recon.lab.simulate.household import make_shape
+from sparse_recon.lab.simulate.recording import record
+from sparse_recon.lab.simulate.scene import scene_of
+from sparse_recon.lab.simulate.sensor import SENSORS, exact
+from sparse_recon.lab.simulate.shapes import Shape
+from sparse_recon.types import Float64, Frame
+
+BEFORE, AFTER = 4, 5
+PERIOD_NS = 1_200_000_000
+NEAR_M = 0.03
+KINDS = ("box", "can", "mug", "bottle")
+PLACES = ((-0.17, 0.0), (0.17, 0.02), (0.0, 0.19))
+
+
+@dataclass
+class Case:
+    """Tallies of one case."""
+
+    frames: list[int] = field(default_factory=list)
+    ghosts: int = 0
+    lost_still: int = 0
+    lost_changed: int = 0
+    objects: int = 0
+    named: int = 0
+    moved: int = 0
+
+
+Things = list[tuple[Shape, Float64]]
+
+
+def turned(angle_rad: float) -> Float64:
+    c, s = np.cos(angle_rad), np.sin(angle_rad)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def taken(things: Things, rng: np.random.Generator) -> Things:
+    return things[1:]
+
+
+def moved(distance_m: float) -> Callable[[Things, np.random.Generator], Things]:
+    def change(things: Things, rng: np.random.Generator) -> Things:
+        shape, T = things[0]
+        # Away from the others: none may stand where another does.
+        away = -np.mean([other[:2, 3] for _, other in things[1:]], axis=0) + T[:2, 3]
+        step = np.array([*(distance_m * away / np.linalg.norm(away)), 0.0])
+        return [(shape, pose(T[:3, :3], T[:3, 3] + step)), *things[1:]]
+
+    return change
+
+
+def turned_in_place(things: Things, rng: np.random.Generator) -> Things:
+    shape, T = things[0]
+    return [(shape, pose(T[:3, :3] @ turned(rng.uniform(0.5, 1.0)), T[:3, 3])), *things[1:]]
+
+
+def unchanged(things: Things, rng: np.random.Generator) -> Things:
+    return things
+
+
+def covered(things: Things, rng: np.random.Generator) -> Things:
+    """Put something in front of the first thing, towards the cameras."""
+    _, T = things[0]
+    front = T[:3, 3] + np.array([0.0, -0.12, 0.0])
+    return [*things, (make_shape("box", rng), pose(np.eye(3), (*front[:2], 0.0)))]
+
+
+CASES: dict[str, Callable[[Things, np.random.Generator], Things]] = {
+    "unchanged": unchanged,
+    "taken away": taken,
+    "moved 2 cm": moved(0.02),
+    "moved 10 cm": moved(0.10),
+    "moved 25 cm": moved(0.25),
+    "turned in place": turned_in_place,
+    "something in front": covered,
+}
+
+
+def frames_of(things: Things, poses: Sequence[Float64], sensor: str, first_ns: int, seed: int) -> list[Frame]:
+    scene = scene_of([shape for shape, _ in things], [T for _, T in things])
+    made = record(
+        scene,
+        tuple(poses),
+        sensor=exact(SENSORS[sensor]),
+        intrinsics=depth_camera(320, 240),
+        with_labels=False,
+        seed=seed,
+    ).frames
+    return [replace(frame, stamp_ns=first_ns + k * PERIOD_NS) for k, frame in enumerate(made)]
+
+
+def right(session: CompletionSession, things: Things) -> tuple[bool, dict[str, Float64]]:
+    """Return whether the list is the truth, and the listed centres on the table by name."""
+    listed = {c.object_id: c.box.T_world_box[:2, 3] for c in session.objects()}
+    truth = [T[:2, 3] for _, T in things]
+    near = [[np.linalg.norm(at - true) < NEAR_M for true in truth] for at in listed.values()]
+    return len(listed) == len(truth) and all(map(any, near)), listed
+
+
+def run(name: str, seed: int, sensor: str, moving: bool, case: Case) -> None:
+    rng = np.random.default_rng((seed, sorted(CASES).index(name)))
+    things: Things = [
+        (make_shape(str(rng.choice(KINDS)), rng), pose(turned(rng.uniform(0, 6)), (*place, 0.0))) for place in PLACES
+    ]
+    base = rng.uniform(-2.0, -1.1)
+    angles = base + (np.arange(BEFORE + AFTER) * 0.06 if moving else np.zeros(BEFORE + AFTER))
+    poses = [look_at((0.75 * np.cos(a), 0.75 * np.sin(a), 0.55), (0.0, 0.05, 0.03)) for a in angles]
+    session = CompletionSession(load_config({"model": "carve"}))
+    for frame in frames_of(things, poses[:BEFORE], sensor, PERIOD_NS, seed):
+        session.add_frame(frame)
+    good, before = right(session, things)
+    if not good:  # what is not found at rest says nothing about change
+        return
+    after_things = CASES[name](things, rng)
+    until = AFTER + 1
+    for number, frame in enumerate(
+        frames_of(after_things, poses[BEFORE:], sensor, (BEFORE + 1) * PERIOD_NS, seed + 1000), 1
+    ):
+        session.add_frame(frame)
+        good, listed = right(session, after_things)
+        until = min(until, number) if good else AFTER + 1
+    truth = [T[:2, 3] for _, T in after_things]
+    case.frames.append(until)
+    case.objects += len(truth)
+    case.ghosts += sum(not any(np.linalg.norm(at - true) < NEAR_M for true in truth) for at in listed.values())
+    lost = [not any(np.linalg.norm(at - true) < NEAR_M for at in listed.values()) for true in truth]
+    changed = 1 if name.startswith(("moved", "turned")) else 0
+    case.lost_changed += sum(lost[:changed])
+    case.lost_still += sum(lost[changed:])
+    if name.startswith("moved"):
+        case.moved += 1
+        old = next(n for n, at in before.items() if np.linalg.norm(at - things[0][1][:2, 3]) < NEAR_M)
+        case.named += old in listed and float(np.linalg.norm(listed[old] - truth[0])) < NEAR_M
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--sensor", choices=sorted(SENSORS), default="realsense")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    report = {}
+    for moving in (False, True):
+        for name in CASES:
+            case = Case()
+            for seed in range(args.seeds):
+                run(name, seed, args.sensor, moving, case)
+            frames = case.frames or [0]
+            print(
+                f"{'moving' if moving else 'fixed':7}{name:20} sequences {len(case.frames):3}  frames median "
+                f"{np.median(frames):.0f} worst {max(frames)}  ghosts {case.ghosts}  lost: still {case.lost_still}, "
+                f"changed {case.lost_changed} of {case.objects}  named {case.named}/{case.moved}",
+                flush=True,
+            )
+            report[f"{'moving' if moving else 'fixed'} {name}"] = vars(case)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
