@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sparse_recon.evidence.depth_filter import valid_neighbours
 from sparse_recon.geometry.cameras import pixel_rays, project_points
@@ -60,7 +61,8 @@ class CoarseFrame:
         stride = max(1, max(frame.depth_m.shape) // COARSE_PIXELS)
         depth_m = frame.depth_m[::stride, ::stride]
         valid = depth_m > 0
-        nearest = cv2.erode(np.where(valid, depth_m, np.float32(np.inf)), np.ones((3, 3), np.uint8))
+        measured = np.where(valid, depth_m, np.float32(np.inf))
+        nearest = cv2.erode(measured, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
         intrinsics = _every(frame.intrinsics, stride, depth_m.shape)
         points_cam = pixel_rays(intrinsics) * depth_m[..., None]
         return cls(
@@ -122,7 +124,7 @@ def _excess(of: CoarseFrame, seen_by: CoarseFrame) -> tuple[Float32, Bool]:
         return excess, excess > -of.tolerance_m
 
 
-def _sampled(points_cam: Float64, frame: CoarseFrame) -> tuple[Float32, Float32]:
+def _sampled(points_cam: npt.NDArray[np.floating], frame: CoarseFrame) -> tuple[Float32, Float32]:
     """Return the nearest depth around the pixel of each of (..., 3) points, and its tolerance; NaN where none is."""
     u, v = np.moveaxis(
         np.rint(np.nan_to_num(project_points(points_cam, frame.intrinsics), nan=-1.0)).astype(np.int64), -1, 0
@@ -175,7 +177,8 @@ def _splatted(points_world: Float32, onto: CoarseFrame) -> Float32:
     height, width = onto.depth_m.shape
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     np.minimum.at(depth, (v[inside], u[inside]), points_cam[inside, 2].astype(np.float32))
-    return np.asarray(cv2.erode(depth, np.ones((3, 3), np.uint8)), np.float32)
+    least = cv2.erode(depth, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(least, np.float32)
 
 
 def _every(intrinsics: CameraIntrinsics, stride: int, shape: tuple[int, ...]) -> CameraIntrinsics:

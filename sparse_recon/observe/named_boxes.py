@@ -23,7 +23,7 @@ def same_place(a: OrientedBox, b: OrientedBox) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """By what an object is known elsewhere: sorted edge lengths (3,) of its box, metres, and mean colour (3,), 0-255."""
+    """By what an object is known elsewhere: sorted edges (3,) of its box, metres, and mean colour (3,), 0-255."""
 
     size_m: Float64
     color: Float64

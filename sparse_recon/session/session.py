@@ -44,9 +44,10 @@ class Observation:
 
 # Where more of the measured points contradict other views, no surface is right.
 MAX_CONFLICT = 0.3
-# A completed object is out of date when a newer frame that sees so large a share of its measured points looks through
-# so many of these; where it looks through most, the object is gone.
-MIN_SEEN_SHARE, OUTDATED_SHARE, GONE_SHARE = 0.2, 0.25, 0.6
+# A completed object is gone when the newest frame that sees MIN_SEEN_SHARE of its measured points looks through
+# GONE_SHARE of these; it has moved when each of the two newest such frames looks through OUTDATED_SHARE: noise of poses
+# and outlines makes one frame in a hundred do so.
+MIN_SEEN_SHARE, OUTDATED_SHARE, GONE_SHARE = 0.2, 0.2, 0.6
 MAX_CHECKED_POINTS = 500
 
 # What does not fit is looked at again in a cube with this much more margin, within the range of that parameter.
@@ -327,32 +328,31 @@ class CompletionSession:
         return Observation(views, evidence, bounds, outliers)
 
     def out_of_date(self, completed: Sequence[CompletedObject]) -> dict[str, str]:
-        """Return which completed objects are no longer where they were, by the newest frame of each camera, and why.
+        """Return which completed objects are no longer where they were, and why, by the newest frames that see them.
 
         It costs some milliseconds an object, whatever is kept.
         """
-        newest: dict[str, Frame] = {}
-        for frame in self._frames.frames():
-            if frame.depth_m is not None and frame.stamp_ns >= newest.get(frame.camera, frame).stamp_ns:
-                newest[frame.camera] = frame
-        coarse = [
-            (frame, CoarseFrame.of(frame, depth_sigma(frame.depth_m, self._config.depth)))
-            for frame in newest.values()
-            if frame.depth_m is not None and any(frame.stamp_ns > item.stamp_ns for item in completed)
-        ]
+        since_ns = min((item.stamp_ns for item in completed), default=0)
+        newer = [f for f in self._frames.frames() if f.depth_m is not None and f.stamp_ns > since_ns]
+        coarse: dict[int, CoarseFrame] = {}
         found: dict[str, str] = {}
         for item in completed:
             points = item.observed_points_world[:: max(1, len(item.observed_points_world) // MAX_CHECKED_POINTS)]
-            for frame, seen in coarse:
-                if frame.stamp_ns <= item.stamp_ns or not len(points):
-                    continue
-                visible, through = seen_through(points, seen)
-                if visible >= MIN_SEEN_SHARE * len(points) and through > OUTDATED_SHARE * visible:
-                    what = "is gone" if through > GONE_SHARE * visible else "has moved"
-                    found[item.object_id] = (
-                        f"{item.object_id} {what}: {frame.camera} looks through {100 * through / visible:.0f} % of its "
-                        f"points at {frame.stamp_ns * 1e-9:.3f} s"
-                    )
+            shares: list[float] = []
+            for frame in sorted(newer, key=lambda f: -f.stamp_ns):
+                if frame.stamp_ns <= item.stamp_ns or len(shares) == 2:
+                    break
+                if id(frame) not in coarse and frame.depth_m is not None:
+                    coarse[id(frame)] = CoarseFrame.of(frame, depth_sigma(frame.depth_m, self._config.depth))
+                visible, through = seen_through(points, coarse[id(frame)])
+                if visible >= max(1.0, MIN_SEEN_SHARE * len(points)):
+                    shares.append(through / visible)
+            gone = bool(shares) and shares[0] > GONE_SHARE
+            if gone or (len(shares) == 2 and min(shares) > OUTDATED_SHARE):
+                what = "is gone" if gone else "has moved"
+                found[item.object_id] = (
+                    f"{item.object_id} {what}: the newest frame looks through {100 * shares[0]:.0f} % of its points"
+                )
         return found
 
     def _snapshot(self, checkpoint: Callable[[], None] = lambda: None) -> tuple[tuple[Frame, ...], ObjectCatalog]:
