@@ -16,7 +16,7 @@ ROOMS = ("types", "geometry", "evidence", "observe", "fuse", "session")
 
 
 def records() -> list[type]:
-    """Return the dataclasses of these rooms that hold arrays, or records that do, but for what is added to."""
+    """Return the public dataclasses of these rooms that hold arrays, or records that do, but for what is added to."""
     found = set()
     for info in pkgutil.walk_packages(sparse_recon.__path__, "sparse_recon."):
         if info.name.split(".")[1] in ROOMS:
@@ -26,7 +26,9 @@ def records() -> list[type]:
     for _ in found:  # a record may hold a record that holds an array
         holding = {c for c in found if any(names & set(re.findall(r"\w+", str(f.type))) for f in fields(c))}
         names |= {c.__name__ for c in holding}
-    return sorted((c for c in holding if c.__name__ != "Evidence"), key=lambda c: c.__qualname__)
+    return sorted(
+        (c for c in holding if c.__name__ != "Evidence" and c.__name__[0] != "_"), key=lambda c: c.__qualname__
+    )
 
 
 @pytest.mark.parametrize("record", records(), ids=lambda record: record.__qualname__)

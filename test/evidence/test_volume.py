@@ -78,6 +78,19 @@ def test_what_lies_a_truncation_behind_the_wall_is_hidden_by_the_object_or_by_so
         assert not (evidence.state[behind] & other).any()
 
 
+@pytest.mark.parametrize("invalid", [np.nan, 0.0, -0.5])
+def test_pixels_without_depth_prove_nothing_and_leave_their_neighbours_as_they_are(invalid):
+    depth_m = np.full((CAMERA.height, CAMERA.width), AWAY_M + WALL_X_M, np.float32)
+    depth_m[:, 46:] = invalid
+    evidence, whole = evidence_of([wall_view(depth_m=depth_m)]), evidence_of([wall_view()])
+    seen = evidence.weight > 0
+    assert 0.4 < seen.sum() / (whole.weight > 0).sum() < 0.6
+    np.testing.assert_allclose(evidence.tsdf_m()[seen], whole.tsdf_m()[seen], atol=1e-6)
+    known = np.isfinite(evidence.free_margin_m)
+    assert 0.4 < known.mean() < 0.6
+    np.testing.assert_allclose(evidence.free_margin_m[known], whole.free_margin_m[known], atol=1e-6)
+
+
 def test_measured_points_of_the_object_are_kept_with_their_colours_and_sigmas():
     evidence = evidence_of([wall_view()])
     points = evidence.all_points_obj()

@@ -134,8 +134,11 @@ def test_suggested_boxes_are_the_objects_but_labels_and_earlier_names_can_still_
     frames, catalog = two_objects(with_labels=True).frames, ObjectCatalog(SessionConfig())
     names = {f.candidate.label: f.candidate.object_id for f in catalog.objects(frames)}
     catalog.suggest([OrientedBox(pose(np.eye(3), (-0.08, 0, 0.05)), np.array([0.12, 0.12, 0.12]))])
-    assert catalog.resolve(CompletionRequest(), frames).candidate.object_id == "box_0"
-    assert catalog.resolve(CompletionRequest(object_id="box_0"), frames).candidate.label is None
+    (suggested,) = (f.candidate for f in catalog.objects(frames))
+    assert suggested.object_id not in names.values()
+    for request in (CompletionRequest(), CompletionRequest(object_id=suggested.object_id)):
+        found = catalog.resolve(request, frames).candidate
+        assert (found.object_id, found.label) == (suggested.object_id, None)
     assert catalog.resolve(CompletionRequest(label=2), frames).candidate.object_id == names[2]
     assert catalog.resolve(CompletionRequest(object_id=names[1]), frames).candidate.label == 1
 

@@ -31,6 +31,13 @@ def test_the_hull_holds_the_ball_and_little_more(frames):
     assert np.abs(hull.mean(axis=0) - CENTRE).max() < 0.006
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_hull_has_as_much_surface_on_either_side(frames, axis):
+    side = (silhouette_hull(frames, BALL) - np.array(CENTRE))[:, axis]
+    # The four cameras stand a quarter turn apart.
+    assert 0.8 < np.sum(side > 0.5 * RADIUS_M) / np.sum(side < -0.5 * RADIUS_M) < 1.25
+
+
 def test_cameras_on_one_side_leave_the_scale_unknown(frames):
     with pytest.raises(EvidenceError, match="size is unknown") as caught:
         silhouette_hull(frames[:1] * 2, BALL)

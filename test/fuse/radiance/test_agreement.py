@@ -108,6 +108,12 @@ def test_a_picture_whose_camera_sees_something_before_the_point_knows_nothing_of
     np.testing.assert_allclose(doubts(SEEN, [], [first, hidden], VOXEL_M).unlike[MIDDLE], 0.25)
 
 
+def test_only_with_pictures_do_their_reasons_count():
+    good, bad = (doubts(SEEN, [], pictured(*what), VOXEL_M) for what in (((90,), (90,)), ((20, False), (220, False))))
+    assert np.all(confidence_of(bad, True)[MIDDLE] < confidence_of(good, True)[MIDDLE] - 0.1)
+    np.testing.assert_array_equal(confidence_of(bad, False), confidence_of(good, False))
+
+
 def test_each_reason_lowers_confidence_of_a_pixel():
     good = doubts(SEEN, [wall_depth(eye) for eye in EYES[1:]], [], VOXEL_M)
     bad = doubts(SEEN, [wall_depth(eye, hole=True) for eye in EYES[1:]], [], VOXEL_M)
