@@ -1,6 +1,7 @@
 """What the session says of a world that moves: simulated sequences of a table whose objects are taken, moved, turned.
 
 python benchmarks/moving_world.py [--seeds 20] [--sensor realsense] [--json FILE]
+python benchmarks/moving_world.py --strip docs/moving-world.png
 
 For each case and seed a camera (fixed, or moving by a few centimetres a frame) sees a table with two to three household
 objects, then one of them changes, then the camera goes on. Printed for each case:
@@ -22,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from sparse_recon import CompletionSession, load_config
-from sparse_recon.geometry.poses import look_at, pose
+from sparse_recon.geometry.cameras import project_points
+from sparse_recon.geometry.poses import inverse, look_at, pose, transform_points
 from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.household import make_shape
 from sparse_recon.lab.simulate.recording import record
@@ -158,12 +160,47 @@ def run(name: str, seed: int, sensor: str, moving: bool, case: Case) -> None:
         case.named += old in listed and float(np.linalg.norm(listed[old] - truth[0])) < NEAR_M
 
 
+def strip(path: Path) -> None:
+    """Draw what a fixed camera sees of a pick, with the boxes of the list after each frame."""
+    import cv2
+    from PIL import Image
+
+    rng = np.random.default_rng(4)
+    kinds = ("bottle", "can", "box")
+    things: Things = [
+        (make_shape(kind, rng), pose(turned(0.4), (*place, 0.0))) for kind, place in zip(kinds, PLACES, strict=True)
+    ]
+    eye = look_at((-0.25, -0.72, 0.6), (0.0, 0.05, 0.03))
+    put = [(things[0][0], pose(turned(0.4), (-0.05, -0.16, 0.0))), *things[1:]]
+    steps = (("three things", things), ("one is taken", things[1:]), ("and put elsewhere", put))
+    session, tiles, stamp_ns = CompletionSession(load_config({"model": "carve"})), [], 0
+    for text, now in steps:
+        for frame in frames_of(now, [eye], "realsense", stamp_ns + PERIOD_NS, stamp_ns % 97):
+            session.add_frame(frame)
+            stamp_ns = frame.stamp_ns
+        image = np.ascontiguousarray(frame.rgb)
+        for candidate in session.objects():
+            corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+            world = transform_points(candidate.box.T_world_box, corners * candidate.box.size_m)
+            uv = project_points(transform_points(inverse(frame.T_world_cam), world), frame.intrinsics)
+            low, high = (tuple(map(int, limit)) for limit in (uv.min(axis=0), uv.max(axis=0)))
+            cv2.rectangle(image, low, high, (255, 140, 0), 1)
+            cv2.putText(image, candidate.object_id, (low[0], high[1] + 12), 0, 0.4, (190, 90, 0), 1, cv2.LINE_AA)
+        cv2.putText(image, text, (6, 232), 0, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        tiles.append(image)
+    Image.fromarray(np.concatenate(tiles, axis=1)).quantize(128).save(path, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sensor", choices=sorted(SENSORS), default="realsense")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--strip", type=Path, metavar="PNG", help="draw a pick and end")
     args = parser.parse_args()
+    if args.strip:
+        strip(args.strip)
+        return
     report = {}
     for moving in (False, True):
         for name in CASES:

@@ -59,6 +59,7 @@ class CompletionNode(LifecycleNode):
     def __init__(self, **how: Any) -> None:
         super().__init__("completion_node", **how)
         self.stopping = threading.Event()
+        self._threads_ended = True  # false for good once one could not be ended, as while it loads a library
         self._completions: Completions | None = None
         self._outputs: Outputs | None = None
         self._ingest: Ingest | None = None
@@ -253,9 +254,8 @@ class CompletionNode(LifecycleNode):
 
     def _clean_up(self) -> bool:
         self._unsubscribe()
-        ended = True
         if self._completions is not None:
-            ended = self._completions.worker.stop(_STOP_S)
+            self._threads_ended &= self._completions.worker.stop(_STOP_S)
             self._completions = None
         if self._outputs is not None:
             self._outputs.destroy()
@@ -266,7 +266,7 @@ class CompletionNode(LifecycleNode):
             self._model_health = Health("model", message="not loaded")
         gc.unfreeze()
         give_back()
-        return ended
+        return self._threads_ended
 
     def _refused(self, what: str, error: Exception) -> None:
         if not isinstance(error, SparseReconError):

@@ -102,7 +102,7 @@ class Services:
             _, error = await self._calls.finished(completions.worker, job, urgent=True)
         except Exception as mistake:
             log.exception(name)
-            error = SparseReconError(ErrorCode.INTERNAL, f"a mistake in the software: {mistake!r}")
+            error = SparseReconError(ErrorCode.INTERNAL, f"internal error, please report it: {mistake!r}")
         return _done(response) if error is None else _failed(response, error)
 
 

@@ -39,9 +39,9 @@ def test_unknown_command_is_bad_usage(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["replay", "b", "--out", "o", "--max-frames", "-3"], "--max-frames: takes a whole number from 0 on, got '-3'"),
-        (["simulate", "b", "--frames", "0"], "--frames: takes a whole number from 1 on"),
-        (["simulate", "b", "--objects", "two"], "--objects: takes a whole number from 1 on"),
+        (["replay", "b", "--out", "o", "--max-frames", "-3"], "--max-frames: takes a whole number of at least 0, got '-3'"),
+        (["simulate", "b", "--frames", "0"], "--frames: takes a whole number of at least 1"),
+        (["simulate", "b", "--objects", "two"], "--objects: takes a whole number of at least 1"),
     ],
 )
 def test_counts_are_checked_by_the_parser(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]):
@@ -111,7 +111,7 @@ def test_parameters_are_listed_with_unit_and_range(capsys: pytest.CaptureFixture
         (["--set", "fusion"], "GROUP.NAME=VALUE"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--seed", "-1"], "seed"),
-        (["--model", "magic"], "there are: carve"),
+        (["--model", "magic"], "accepted are carve"),
         (["--up", "nan", "0", "0"], "finite"),
         (["--max-objects", "0"], "max_objects"),
         (["--deadline-s", "-1"], "deadline_s"),

@@ -39,7 +39,7 @@ def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
         (["--rate", "0"], "--rate: takes a number above 0, got '0'"),
         (["--rate", "nan"], "--rate: takes a number above 0"),
         (["--clock", "-1"], "--clock: takes a number above 0"),
-        (["--loop", "-1"], "--loop: takes a whole number from 0 on"),
+        (["--loop", "-1"], "--loop: takes a whole number of at least 0"),
         (["--duration", "-2"], "--duration: takes a number from 0 on"),
         (["--pause-between", "soon"], "--pause-between: takes a number from 0 on"),
     ],
