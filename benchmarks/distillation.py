@@ -39,7 +39,7 @@ from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
-from sparse_recon.fuse.radiance.agreement import NAMES, WITH_PICTURES, WITHOUT_PICTURES, doubts
+from sparse_recon.fuse.radiance.agreement import NAMES, WITH_PICTURES, WITHOUT_PICTURES, agreement_features
 from sparse_recon.fuse.radiance.depth import Placed, depth_cameras, depth_views, read_depth
 from sparse_recon.fuse.radiance.distill import Distillation
 from sparse_recon.fuse.radiance.fit import fit
@@ -49,10 +49,10 @@ from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.lab.evaluate.metrics.calibration import expected_calibration_error, reliability
 from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.shapes import Shape, scanned_shape
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import (
     CameraIntrinsics,
@@ -128,7 +128,7 @@ class OracleScore:
         self.sigmas = np.sqrt((1.0 - kept) / kept)[::-1][30:-10]
         self.radius, self.height = RADIUS, HEIGHT
         self.T_obj_input = look_at((1.5, 0.8, 1.05), (0, 0, 0))
-        self.input_picture = self.picture(self.T_obj_input)
+        self.conditioning_image = self.picture(self.T_obj_input)
 
     def picture(self, T_obj_cam: Float64) -> Tensor:
         """Return the truth (3, S, S) from a camera in model units, with four rays a pixel."""
@@ -243,7 +243,7 @@ def fitted(studio: Studio, jitter_deg: float, iterations: int) -> dict[str, floa
 
 
 def reasons(studio: Studio, jitter_deg: float, seed: int) -> tuple[Float64, Any]:
-    """Return reasons for doubt (P, 7) and rightness (P,) of pixels of a field fitted to pictures."""
+    """Return reasons for features (P, 7) and rightness (P,) of pixels of a field fitted to pictures."""
     config = SessionConfig(fit=FitConfig(iterations=FITTED_FOR))
     pictures, observed = ring_views(studio, jitter_deg=jitter_deg, seed=seed), measured_views(studio)
     field = fit(pictures, observed, evidence_of(observed, config), config.fit, seed)
@@ -253,7 +253,9 @@ def reasons(studio: Studio, jitter_deg: float, seed: int) -> tuple[Float64, Any]
     for seen in read[::3]:
         _, _, depth_m = studio.shot(seen.intrinsics, seen.T_obj_cam)
         error_m = np.nan_to_num(np.abs(seen.depth_m - depth_m)[seen.mask], nan=1.0)
-        columns = doubts(seen, read, list(zip(pictures, read, strict=False)), placed.voxel_m).columns(seen.mask)
+        columns = agreement_features(seen, read, list(zip(pictures, read, strict=False)), placed.voxel_m).columns(
+            seen.mask
+        )
         found.append(columns[::5])
         right.append(error_m[::5] < 0.005)
     return np.concatenate(found), np.concatenate(right)

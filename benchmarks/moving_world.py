@@ -25,12 +25,12 @@ import numpy as np
 from sparse_recon import CompletionSession, load_config
 from sparse_recon.geometry.cameras import project_points
 from sparse_recon.geometry.poses import inverse, look_at, pose, transform_points
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.household import make_shape
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, exact
 from sparse_recon.lab.simulate.shapes import Shape
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.types import Float64, Frame
 
 BEFORE, AFTER = 4, 5

@@ -52,7 +52,7 @@ class PictureScore(Protocol):
     radius : least and greatest distance of cameras from the origin, model units.
     height : least and greatest z of cameras, model units.
     T_obj_input : (4, 4) float64, camera (x right, y down, z forward) of the picture that was taken, model units.
-    input_picture : (3, P, P) float32 tensor in [0, 1], on white.
+    conditioning_image : (3, P, P) float32 tensor in [0, 1], on white.
     device : where tensors live.
     """
 
@@ -65,7 +65,7 @@ class PictureScore(Protocol):
     radius: tuple[float, float]
     height: tuple[float, float]
     T_obj_input: Float64
-    input_picture: Tensor
+    conditioning_image: Tensor
     device: str
 
     def denoised(self, noisy: Tensor, sigma: Tensor, T_obj_cam: Float64) -> Tensor:

@@ -7,12 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 from sparse_recon.geometry.poses import look_at, pose
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.household import make_shape
 from sparse_recon.lab.simulate.recording import Recording, record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, SensorModel, exact
 from sparse_recon.lab.simulate.shapes import Shape
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 
 
 def ball(radius_m: float = 0.04) -> Shape:

@@ -73,7 +73,7 @@ class OracleScore:
         self.sigmas = np.geomspace(12.0, 0.1, 50)
         self.radius, self.height = (1.8, 2.2), (-0.5, 2.2)
         self.T_obj_input = look_at((1.5, 0.8, 1.05), (0, 0, 0))
-        self.input_picture = self.picture(self.T_obj_input)
+        self.conditioning_image = self.picture(self.T_obj_input)
 
     def picture(self, T_obj_cam):
         T = pose(T_obj_cam[:3, :3], self.unit_m * T_obj_cam[:3, 3])

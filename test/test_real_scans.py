@@ -13,12 +13,12 @@ from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.fuse.surface_points import scattered
 from sparse_recon.geometry.poses import pose
-from sparse_recon.lab.simulate.cameras import camera_ring
 from sparse_recon.lab.simulate.recording import Recording, record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, exact
 from sparse_recon.lab.simulate.shapes import scanned_shape
 from sparse_recon.lab.simulate.truth import seen_empty, surface_distance
+from sparse_recon.lab.simulate.virtual_cameras import camera_ring
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject

@@ -31,7 +31,7 @@ def imagined_field(
     config: SessionConfig,
     on_step: OnStep = lambda step, steps: None,
     checkpoint: Callable[[], None] = lambda: None,
-    late: Callable[[], bool] = lambda: False,
+    deadline_passed: Callable[[], bool] = lambda: False,
 ) -> SurfaceField:
     """Return the field that a completer hands over, or make one, on the grid of `evidence`, of its views or score.
 
@@ -44,7 +44,7 @@ def imagined_field(
     ----------
     on_step : called with the steps of a fit or distillation done and wanted; it may raise.
     checkpoint : called at least every 0.3 s but for what a score itself takes; it may raise to cancel.
-    late : asked after each step; True ends a fit or distillation with what it has.
+    deadline_passed : asked after each step; True ends a fit or distillation with what it has.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def imagined_field(
     if completion.surface is not None:
         return completion.surface
     if completion.score is not None:
-        made, read = _distilled(completion, views, config, on_step, checkpoint, late), True
+        made, read = _distilled(completion, views, config, on_step, checkpoint, deadline_passed), True
     elif not completion.views:
         raise ModelError(
             ErrorCode.MODEL_FAILED,
@@ -67,7 +67,7 @@ def imagined_field(
         without_depth = any(view.frame.depth_m is None for view in completion.views)
         made, read = completion.views, without_depth and config.fit.iterations > 0
         if read:
-            made = _fitted(completion, views, evidence, config, on_step, checkpoint, late)
+            made = _fitted(completion, views, evidence, config, on_step, checkpoint, deadline_passed)
     return _fused(made, evidence, read, checkpoint)
 
 
@@ -101,13 +101,13 @@ def _fitted(
     config: SessionConfig,
     on_step: OnStep,
     checkpoint: Callable[[], None],
-    late: Callable[[], bool],
+    deadline_passed: Callable[[], bool],
 ) -> tuple[GeneratedView, ...]:
     """Return depth views of a field fitted to pictures without depth, and the views that have depth as they are."""
     from sparse_recon.fuse.radiance.depth import Placed, depth_views
     from sparse_recon.fuse.radiance.fit import fit
 
-    field = fit(completion.views, views, evidence, config.fit, completion.seed, on_step, checkpoint, late)
+    field = fit(completion.views, views, evidence, config.fit, completion.seed, on_step, checkpoint, deadline_passed)
     read = depth_views(
         Placed(field, views.object_frame.half_side_m, np.zeros(3)),
         views.object_frame,
@@ -126,14 +126,14 @@ def _distilled(
     config: SessionConfig,
     on_step: OnStep,
     checkpoint: Callable[[], None],
-    late: Callable[[], bool],
+    deadline_passed: Callable[[], bool],
 ) -> tuple[GeneratedView, ...]:
     """Return depth views of a field distilled from a score."""
     from sparse_recon.fuse.radiance.depth import Placed, depth_views
     from sparse_recon.fuse.radiance.distill import distil
 
     assert completion.score is not None
-    field = distil(completion.score, config.distill, completion.seed, on_step, checkpoint, late)
+    field = distil(completion.score, config.distill, completion.seed, on_step, checkpoint, deadline_passed)
     return depth_views(
         Placed(field, completion.score.unit_m, completion.centre_obj),
         views.object_frame,

@@ -18,7 +18,7 @@ from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.input_topics import INPUT_TOPICS
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
-from sparse_recon.ros.transforms import TransformSubscriptions
+from sparse_recon.ros.transform_subscriptions import TransformSubscriptions
 
 OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus
 

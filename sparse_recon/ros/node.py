@@ -40,7 +40,7 @@ from sparse_recon.ros.node_parameters import NodeParameters
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.services import Services
 from sparse_recon.ros.tf2_transforms import Tf2Transforms
-from sparse_recon.ros.transforms import TransformSubscriptions, transform_source
+from sparse_recon.ros.transform_subscriptions import TransformSubscriptions, transform_source
 from sparse_recon.ros.worker import Job
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -100,10 +100,10 @@ class CompletionRun:
                 field = self._best = _resampled(field, grid, evidence.grid)
             self._tell(self._step_progress(step, steps, field, views, evidence))
             self.checkpoint()
-            if self.late() and step < steps:
+            if self.deadline_passed() and step < steps:
                 raise _DeadlinePassed
 
-        if self.late():
+        if self.deadline_passed():
             raise self._too_late(completer)
         try:
             task = self._task(completer, views, evidence, bounds, grid, on_step)
@@ -160,8 +160,8 @@ class CompletionRun:
             self._tell(self._step_progress(step, steps, None, views, evidence))
             self.checkpoint()
 
-        def late() -> bool:
-            if not self.late():
+        def deadline_passed() -> bool:
+            if not self.deadline_passed():
                 return False
             self.warnings.append(
                 f"the deadline of {self.request.deadline_s:g} s passed: the surface was not fully optimised to the "
@@ -169,7 +169,7 @@ class CompletionRun:
             )
             return True
 
-        return imagined_field(completion, views, evidence, self.config, on_step, self.checkpoint, late)
+        return imagined_field(completion, views, evidence, self.config, on_step, self.checkpoint, deadline_passed)
 
     def completed(
         self,
@@ -254,7 +254,7 @@ class CompletionRun:
             "allow more time or use fewer views",
         )
 
-    def late(self) -> bool:
+    def deadline_passed(self) -> bool:
         """Whether the deadline has passed."""
         deadline_s = self.request.deadline_s
         return deadline_s > 0 and time.perf_counter() - self._started > deadline_s

@@ -243,7 +243,7 @@ class CompletionSession:
         self.load(model, lambda fraction, text: run.checkpoint())
         completer = self._completers[model]
         surface = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
-        if is_cut(surface, seen.views.object_frame) and not run.late():
+        if is_cut(surface, seen.views.object_frame) and not run.deadline_passed():
             seen = self._observe(request, run, LARGER_CUBE)
             surface = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
             if is_cut(surface, seen.views.object_frame):

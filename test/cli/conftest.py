@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sparse_recon.bags.frames_bag import write_frames
-from sparse_recon.lab.simulate.cameras import camera_ring, depth_camera
 from sparse_recon.lab.simulate.recording import Recording, record
 from sparse_recon.lab.simulate.scene import tabletop_scene
+from sparse_recon.lab.simulate.virtual_cameras import camera_ring, depth_camera
 from sparse_recon.types import Frame
 
 

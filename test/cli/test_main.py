@@ -39,7 +39,10 @@ def test_unknown_command_is_bad_usage(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["replay", "b", "--out", "o", "--max-frames", "-3"], "--max-frames: takes a whole number of at least 0, got '-3'"),
+        (
+            ["replay", "b", "--out", "o", "--max-frames", "-3"],
+            "--max-frames: takes a whole number of at least 0, got '-3'",
+        ),
         (["simulate", "b", "--frames", "0"], "--frames: takes a whole number of at least 1"),
         (["simulate", "b", "--objects", "two"], "--objects: takes a whole number of at least 1"),
     ],

@@ -21,9 +21,9 @@ from sparse_recon.fuse.fusion import free_space_violation, fuse
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, pose, transform_points
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import Frame, GeneratedView, ObjectFrame, ObjectView, ObjectViews, Provenance, SurfaceField
 

@@ -12,11 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from sparse_recon.config.session_config import SegmentConfig, load_config
 from sparse_recon.geometry.poses import look_at, pose, transform_points
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS
 from sparse_recon.lab.simulate.shapes import Shape
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.observe.segment import cluster_box, cluster_scene, find_support_plane, scene_points, survey
 from sparse_recon.types import OrientedBox
 

@@ -13,10 +13,10 @@ from tf2_msgs.msg import TFMessage
 
 from sparse_recon.errors import ErrorCode
 from sparse_recon.geometry.poses import pose
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, exact
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.types import Frame
 
 Goal = CompleteObject.Goal

@@ -18,11 +18,11 @@ from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ErrorCode, EvidenceError, InputError, ModelError
 from sparse_recon.geometry.poses import look_at, pose
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS
 from sparse_recon.lab.simulate.truth import surface_distance
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import OrientedBox, Provenance

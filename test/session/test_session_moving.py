@@ -13,10 +13,10 @@ from scenes import around, ball, block
 from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import pose
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, exact
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject, Frame

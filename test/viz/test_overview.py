@@ -10,7 +10,7 @@ from PIL import Image
 
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.geometry.poses import look_at, pose
-from sparse_recon.lab.simulate.cameras import depth_camera
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.types import CompletedObject, Frame, OrientedBox, QualityRecord, TriangleMesh
 from sparse_recon.viz.overview import overview
 from sparse_recon.viz.sheet import OBJECT_COLORS, confidence_colors

@@ -4,7 +4,7 @@ import numpy as np
 import trimesh
 
 from sparse_recon.geometry.poses import look_at
-from sparse_recon.lab.simulate.cameras import depth_camera
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.types import Frame, TriangleMesh
 from sparse_recon.viz.raster import shade_mesh, silhouettes, splat_cloud, views_around
 

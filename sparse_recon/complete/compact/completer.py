@@ -71,7 +71,7 @@ class CompactCompleter(ViewCompleter):
         task.on_step(1, steps, prior)
 
         # 2. The flow, K samples at once; the first step is the regression answer.
-        told = evidence_volumes(task.evidence, task.bounds, prior)
+        inputs = evidence_volumes(task.evidence, task.bounds, prior)
         task.checkpoint()
 
         def on_step(step: int, answer: Denoised) -> None:
@@ -80,7 +80,7 @@ class CompactCompleter(ViewCompleter):
                 task.on_step(1 + step, steps, field)
 
         seeds = [task.seed * 1_000_003 + k for k in range(config.samples)]
-        answer = self._sampler(told, seeds, config.steps, on_step)
+        answer = self._sampler(inputs, seeds, config.steps, on_step)
         task.checkpoint()
         field = with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task)
         task.on_step(steps, steps, field)

@@ -77,7 +77,7 @@ class Zero123Completer(ViewCompleter):
         T_world_centre[:3, 3] += T_world_centre[:3, :3] @ middle_obj
 
         # 2. The picture that it is shown.
-        view = shown_view(task.views.views)
+        view = best_conditioning_view(task.views.views)
         picture = conditioning_image(view, T_world_centre, unit_m)
         task.checkpoint()
         warnings = picture.warnings
@@ -122,7 +122,7 @@ def extent(prior: SurfaceField, task: CompletionTask) -> tuple[Float64, float]:
     return 0.5 * (low + high), float((high - low).max()) + grid.voxel_m
 
 
-def shown_view(views: tuple[ObjectView, ...]) -> ObjectView:
+def best_conditioning_view(views: tuple[ObjectView, ...]) -> ObjectView:
     """Return the view in which most pixels are the object's, less those that something else may hide."""
 
     def worth(view: ObjectView) -> float:

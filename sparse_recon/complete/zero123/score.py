@@ -29,7 +29,7 @@ class Zero123Score:
         self.unit_m, self.device = unit_m, model.device
         self.radius, self.height = RADII, HEIGHTS
         self.T_obj_input = image.camera.T_obj_cam()
-        self.input_picture = as_tensor(image)[0].to(model.device)
+        self.conditioning_image = as_tensor(image)[0].to(model.device)
         self._context = model.context(as_tensor(image) * 2 - 1)
         self.background = model.encode_images(torch.ones(1, 3, IMAGE_SIDE, IMAGE_SIDE))[0]
         alpha = alpha_bars()

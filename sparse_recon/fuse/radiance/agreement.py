@@ -30,7 +30,7 @@ WITHOUT_PICTURES = (2.42, 0.65, 0.79, 0.13, 1.33, 0.95, 0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Doubt:
+class AgreementFeatures:
     """Reasons against each pixel of a depth image, (H, W) float32 each; more is worse.
 
     Attributes
@@ -57,9 +57,9 @@ class Doubt:
         return np.stack([getattr(self, name)[pixels] for name in NAMES], axis=1).astype(np.float64)
 
 
-def doubts(
+def agreement_features(
     seen: FieldDepth, others: Sequence[FieldDepth], pictured: Sequence[tuple[GeneratedView, FieldDepth]], voxel_m: float
-) -> Doubt:
+) -> AgreementFeatures:
     """Ask all other depth cameras and the pictures about each point that one depth camera has.
 
     Parameters
@@ -86,7 +86,7 @@ def doubts(
         full[mask] = values
         return full
 
-    return Doubt(
+    return AgreementFeatures(
         spread=np.minimum(np.nan_to_num(seen.spread_m) / CORRECT_WITHIN_M, 4.0).astype(np.float32),
         coarse=np.full(mask.shape, min(voxel_m / CORRECT_WITHIN_M, 4.0), np.float32),
         grazing=_grazing(seen),
@@ -97,12 +97,12 @@ def doubts(
     )
 
 
-def confidence_of(doubt: Doubt, with_pictures: bool) -> Float32:
-    """Return P(|error| < 5 mm), (H, W) float32 in [0, 1]; it falls with every reason for doubt."""
+def confidence_of(features: AgreementFeatures, with_pictures: bool) -> Float32:
+    """Return P(|error| < 5 mm), (H, W) float32 in [0, 1]; it falls with every feature."""
     coefficients = WITH_PICTURES if with_pictures else WITHOUT_PICTURES
-    logit = np.full(doubt.spread.shape, coefficients[0], np.float64)
+    logit = np.full(features.spread.shape, coefficients[0], np.float64)
     for name, coefficient in zip(NAMES, coefficients[1:], strict=True):
-        logit -= coefficient * getattr(doubt, name)
+        logit -= coefficient * getattr(features, name)
     return (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sparse_recon.errors import ErrorCode, ModelError
-from sparse_recon.fuse.radiance.agreement import confidence_of, doubts
+from sparse_recon.fuse.radiance.agreement import agreement_features, confidence_of
 from sparse_recon.fuse.radiance.field import RadianceField, RenderBounds
 from sparse_recon.fuse.radiance.field_depth import FieldDepth
 from sparse_recon.fuse.radiance.rays import camera_rays, square_camera
@@ -152,8 +152,8 @@ def depth_views(
     views = []
     for number, seen in enumerate(read):
         checkpoint()
-        doubt = doubts(seen, read, pictured, placed.voxel_m)
-        confidence = np.minimum(confidence_of(doubt, bool(pictured)), most)
+        features = agreement_features(seen, read, pictured, placed.voxel_m)
+        confidence = np.minimum(confidence_of(features, bool(pictured)), most)
         rgb = (np.clip(seen.picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
         if rgb.shape[2] != 3:
             rgb = np.full((*seen.mask.shape, 3), 128, np.uint8)

@@ -41,7 +41,7 @@ def distil(
     seed: int,
     on_step: OnStep = lambda step, steps: None,
     checkpoint: Callable[[], None] = lambda: None,
-    late: Callable[[], bool] = lambda: False,
+    deadline_passed: Callable[[], bool] = lambda: False,
 ) -> RadianceField:
     """Distil a field in the score's model units.
 
@@ -52,7 +52,7 @@ def distil(
     seed : of cameras, noise and the first features.
     on_step : called with the iterations done and wanted; it may raise.
     checkpoint : called between the terms of an iteration; it may raise to cancel.
-    late : asked between two iterations; True ends with the field as it is.
+    deadline_passed : asked between two iterations; True ends with the field as it is.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def distil(
     for iteration in range(config.iterations):
         distillation.iterate(iteration)
         on_step(iteration + 1, config.iterations)
-        if iteration + 1 < config.iterations and late():
+        if iteration + 1 < config.iterations and deadline_passed():
             break
     return distillation.field
 
@@ -112,7 +112,7 @@ class Distillation:
         picture, rendered = self.picture(self.score.T_obj_input)
         colors = self.score.decoded(picture)[0]
         return {
-            "view": (colors - self.score.input_picture).square().mean(),
+            "view": (colors - self.score.conditioning_image).square().mean(),
             "view_smoothness": smoothness(self._square(rendered.depth)),
         }
 
@@ -185,7 +185,10 @@ def _check_score(score: PictureScore) -> None:
                 not (score.focal > 0 and score.unit_m > 0),
                 f"focal {score.focal:g} and unit_m {score.unit_m:g} must be > 0",
             ),
-            (not bool(torch.isfinite(score.input_picture).all()), "input_picture has values that are not finite"),
+            (
+                not bool(torch.isfinite(score.conditioning_image).all()),
+                "conditioning_image has values that are not finite",
+            ),
         )
         if bad
     ]

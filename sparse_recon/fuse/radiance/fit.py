@@ -39,7 +39,7 @@ def fit(
     seed: int,
     on_step: OnStep = lambda step, steps: None,
     checkpoint: Callable[[], None] = lambda: None,
-    late: Callable[[], bool] = lambda: False,
+    deadline_passed: Callable[[], bool] = lambda: False,
 ) -> RadianceField:
     """Fit a field over the cube of the observed object, whose half edge is one unit; its channels are colours.
 
@@ -49,7 +49,7 @@ def fit(
     observed : what cameras saw, trusted fully, depth included.
     evidence : of the observed views; what it knows to be free stays empty.
     seed : of the sampled pixels; the same seed gives the same field on a processor.
-    on_step, checkpoint, late : as in `distil`.
+    on_step, checkpoint, deadline_passed : as in `distil`.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def fit(
         optimizer.step()
         rates.step()
         on_step(iteration + 1, config.iterations)
-        if iteration + 1 < config.iterations and late():
+        if iteration + 1 < config.iterations and deadline_passed():
             break
     return field
 

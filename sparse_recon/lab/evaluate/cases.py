@@ -11,13 +11,13 @@ from scipy.spatial.transform import Rotation
 from sparse_recon.geometry.poses import pose
 from sparse_recon.lab.evaluate.objects import ScoredObject
 from sparse_recon.lab.evaluate.protocol import Protocol
-from sparse_recon.lab.simulate.cameras import camera_ring, depth_camera
 from sparse_recon.lab.simulate.household import make_shape
 from sparse_recon.lab.simulate.recording import FIRST_STAMP_NS, PERIOD_NS
 from sparse_recon.lab.simulate.render import RenderedView, Renderer
 from sparse_recon.lab.simulate.scene import Scene, scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, SensorModel, exact, sense
 from sparse_recon.lab.simulate.shapes import Shape
+from sparse_recon.lab.simulate.virtual_cameras import camera_ring, depth_camera
 from sparse_recon.types import CameraIntrinsics, Float64, Frame, TriangleMesh
 
 LABEL = 1  # of the scored object; another object has the next one

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.lab.simulate.cameras import Range, camera_ring, depth_camera
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import Scene, tabletop_scene
 from sparse_recon.lab.simulate.sensor import SENSORS, SensorModel, sense
+from sparse_recon.lab.simulate.virtual_cameras import Range, camera_ring, depth_camera
 from sparse_recon.types import CameraIntrinsics, Float64, Frame
 
 FIRST_STAMP_NS = 1_700_000_000_000_000_000

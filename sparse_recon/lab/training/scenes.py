@@ -8,9 +8,9 @@ import numpy as np
 
 from sparse_recon.geometry.cameras import cropped, project_points
 from sparse_recon.geometry.poses import inverse, look_at, pose, transform_points
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.render import RenderedView
 from sparse_recon.lab.simulate.sensor import SENSORS, SensorModel, exact, sense
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.lab.training.bake import BakedObject
 from sparse_recon.lab.training.trace import Hits, Slab, trace_floor, trace_object, trace_slab
 from sparse_recon.types import CameraIntrinsics, Float64, Frame

@@ -16,7 +16,7 @@ from sessions import digest, session_of  # noqa: E402
 
 from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
 from sparse_recon.complete.zero123 import sampling  # noqa: E402
-from sparse_recon.complete.zero123.completer import shown_view  # noqa: E402
+from sparse_recon.complete.zero123.completer import best_conditioning_view  # noqa: E402
 from sparse_recon.complete.zero123.conditioning_image import ConditioningImage  # noqa: E402
 from sparse_recon.complete.zero123.pose import SphericalCamera, camera_ring  # noqa: E402
 from sparse_recon.complete.zero123.sampling import ViewSampler  # noqa: E402
@@ -196,7 +196,7 @@ def test_the_view_with_most_of_the_object_is_shown():
         return ObjectView(None, mask, ~mask, np.zeros(mask.shape, np.float32))  # type: ignore[arg-type]
 
     whole, larger_but_cut, small = view(slice(10, 40)), view(slice(0, 33)), view(slice(20, 30))
-    assert shown_view((small, larger_but_cut, whole)) is whole
+    assert best_conditioning_view((small, larger_but_cut, whole)) is whole
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_clean_picture_is_what_the_noise_leaves(score, model, monkeypatch):
 
 def test_score_has_what_distillation_asks_for(score):
     assert (score.channels, score.size, score.focal) == (4, 32, 35.0)
-    assert score.background.shape == (4, 32, 32) and score.input_picture.shape == (3, 256, 256)
+    assert score.background.shape == (4, 32, 32) and score.conditioning_image.shape == (3, 256, 256)
     latents = torch.zeros(1, 4, 32, 32, requires_grad=True)
     score.decoded(latents).sum().backward()
     assert latents.grad is not None and bool(latents.grad.isfinite().all())

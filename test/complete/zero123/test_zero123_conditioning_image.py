@@ -12,9 +12,9 @@ from sparse_recon.complete.zero123.conditioning_image import conditioning_image,
 from sparse_recon.complete.zero123.pose import SphericalCamera, camera_ring, model_intrinsics, pose_vector
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import look_at, pose
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.types import Frame, ObjectView
 
 # A block of 10 x 6 x 8 cm, alone on its table, and its middle.

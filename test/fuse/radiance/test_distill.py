@@ -78,7 +78,7 @@ def test_what_is_empty_is_skipped_from_every_tenth_iteration_on():
 
     def share_looked_at() -> float:
         _, rendered = distillation.picture(score.T_obj_input)
-        return len(rendered.weights) / (len(rendered.opacity) * rendered.most_samples)
+        return len(rendered.weights) / (len(rendered.opacity) * rendered.max_samples)
 
     whole = share_looked_at()
     distillation.iterate(0)
@@ -145,7 +145,9 @@ def test_steps_are_told_and_a_cancel_ends_it():
 
 def test_being_late_ends_it_with_what_there_is():
     told = []
-    field = distil(OracleScore(studio()), SHORT, 0, lambda step, steps: told.append(step), late=lambda: len(told) >= 2)
+    field = distil(
+        OracleScore(studio()), SHORT, 0, lambda step, steps: told.append(step), deadline_passed=lambda: len(told) >= 2
+    )
     assert told == [1, 2] and field.channels == 3
 
 

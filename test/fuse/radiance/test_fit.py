@@ -20,7 +20,13 @@ from sparse_recon.fuse.imagined import imagined_field, is_cut
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.fuse.radiance import depth as radiance_depth
 from sparse_recon.fuse.radiance import fit as radiance_fit
-from sparse_recon.fuse.radiance.agreement import NAMES, WITH_PICTURES, WITHOUT_PICTURES, Doubt, confidence_of
+from sparse_recon.fuse.radiance.agreement import (
+    NAMES,
+    WITH_PICTURES,
+    WITHOUT_PICTURES,
+    AgreementFeatures,
+    confidence_of,
+)
 from sparse_recon.fuse.radiance.depth import Placed, depth_views
 from sparse_recon.fuse.radiance.field import RadianceField
 from sparse_recon.fuse.radiance.fit import fit
@@ -112,11 +118,11 @@ def test_confidence_tells_right_from_wrong():
 
 
 def test_confidence_falls_with_every_reason_for_doubt():
-    none = Doubt(*(np.zeros((1, 1), np.float32) for _ in NAMES))
+    none = AgreementFeatures(*(np.zeros((1, 1), np.float32) for _ in NAMES))
     for with_pictures, coefficients in ((True, WITH_PICTURES), (False, WITHOUT_PICTURES)):
         assert all(c >= 0 for c in coefficients[1:])
         best = float(confidence_of(none, with_pictures)[0, 0])
-        worse = Doubt(*(np.ones((1, 1), np.float32) for _ in NAMES))
+        worse = AgreementFeatures(*(np.ones((1, 1), np.float32) for _ in NAMES))
         assert 0.0 < float(confidence_of(worse, with_pictures)[0, 0]) < best < 1.0
 
 
@@ -170,7 +176,7 @@ def test_a_cancel_ends_it():
 
 def test_being_late_ends_it_with_what_there_is():
     told, config = [], replace(CONFIG, fit=replace(SHORT, iterations=100, views=0))
-    imagined(config, on_step=lambda step, steps: told.append(step), late=lambda: len(told) >= 3)
+    imagined(config, on_step=lambda step, steps: told.append(step), deadline_passed=lambda: len(told) >= 3)
     assert told == [1, 2, 3]
 
 

@@ -6,10 +6,10 @@ import trimesh
 
 from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.geometry.poses import look_at, pose
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.render import RenderedView, Renderer
 from sparse_recon.lab.simulate.scene import scene_of, tabletop_scene
 from sparse_recon.lab.simulate.shapes import Shape
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.types import CameraIntrinsics
 
 CAMERA = CameraIntrinsics(161, 121, np.array([[150.0, 0, 78.3], [0, 152.0, 61.9], [0, 0, 1]]))

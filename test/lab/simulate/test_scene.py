@@ -6,9 +6,9 @@ import trimesh
 
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.geometry.poses import pose
-from sparse_recon.lab.simulate.cameras import camera_ring
 from sparse_recon.lab.simulate.household import make_shape
 from sparse_recon.lab.simulate.scene import scene_of, surface_samples, tabletop_scene
+from sparse_recon.lab.simulate.virtual_cameras import camera_ring
 
 
 def test_tabletop_objects_stand_on_the_table_and_apart() -> None:

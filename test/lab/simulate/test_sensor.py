@@ -5,11 +5,11 @@ import pytest
 
 from sparse_recon.errors import ConfigError
 from sparse_recon.geometry.poses import look_at
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.recording import record, tabletop_recording
 from sparse_recon.lab.simulate.render import RenderedView
 from sparse_recon.lab.simulate.scene import tabletop_scene
 from sparse_recon.lab.simulate.sensor import SENSORS, SensorModel, exact, sense
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 
 CAMERA = depth_camera(320, 240)
 

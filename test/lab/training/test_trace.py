@@ -7,7 +7,7 @@ import pytest
 
 from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.geometry.poses import look_at, pose
-from sparse_recon.lab.simulate.cameras import depth_camera
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.lab.training.bake import bake
 from sparse_recon.lab.training.fields import superquadric
 from sparse_recon.lab.training.objects import ProceduralObject

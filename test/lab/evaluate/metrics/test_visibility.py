@@ -11,9 +11,9 @@ from scenes import around, ball, block, mug
 from sparse_recon.geometry.poses import pose
 from sparse_recon.lab.evaluate.metrics.surface import Surface
 from sparse_recon.lab.evaluate.metrics.visibility import GRAZING_DEG, seen_by
-from sparse_recon.lab.simulate.cameras import depth_camera
 from sparse_recon.lab.simulate.render import RenderedView, Renderer
 from sparse_recon.lab.simulate.scene import Scene, SceneObject, scene_of
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 
 TOLERANCE_M = 0.001
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse_recon.lab.simulate.cameras import camera_ring
+from sparse_recon.lab.simulate.virtual_cameras import camera_ring
 
 
 def test_a_whole_turn_is_divided_evenly_from_any_start():
