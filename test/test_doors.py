@@ -48,7 +48,7 @@ NETWORKS = (
 # Radiance fields are too: only what fits or distils one imports these.
 RADIANCE = tuple(
     f"sparse_recon.fuse.radiance.{name}"
-    for name in (*("cameras", "depth", "distill", "field", "fit", "pixels", "rays", "render", "terms"),)
+    for name in (*("depth", "distill", "field", "fit", "pixels", "rays", "render", "terms", "viewpoints"),)
 )
 
 IMPORT_ALL = """

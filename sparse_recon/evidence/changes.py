@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.evidence.depth_filter import valid_neighbours
-from sparse_recon.geometry.cameras import pixel_rays, project_points
+from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.types import Bool, CameraIntrinsics, Float32, Float64, Frame
 
@@ -27,6 +27,8 @@ MIN_CHANGE_M = 0.015
 GROWTH_M, GROWTH_SHARE = 0.015, 0.2
 # Of the 3x3 pixels around one, so many must have depth before it is compared.
 MIN_VALID = 5
+# One pixel in so many, in both directions, is looked at first; the others where so many of 3x3 of these have changed.
+PROBE_STEP, MIN_PROBES = 2, 6
 # Frames nearer in time than this are one moment, whatever they say of each other.
 SAME_MOMENT_NS = 20_000_000
 
@@ -40,16 +42,16 @@ class CoarseFrame:
     depth_m : (h, w) float32, NaN where invalid.
     nearest_m : (h, w) float32, least depth of each 3x3 window; NaN where most of it is invalid.
     tolerance_m : (h, w) float32, by how much depths must differ to be different.
-    points_world : (h, w, 3) float32, NaN where invalid.
+    points_cam : (h, w, 3) float32, NaN where invalid.
     stride : n.
     """
 
     depth_m: Float32
     nearest_m: Float32
     tolerance_m: Float32
-    points_world: Float32
+    points_cam: Float32
     intrinsics: CameraIntrinsics
-    T_cam_world: Float64
+    T_world_cam: Float64
     stride: int
 
     @classmethod
@@ -64,14 +66,13 @@ class CoarseFrame:
         measured = np.where(valid, depth_m, np.float32(np.inf))
         nearest = cv2.erode(measured, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
         intrinsics = _every(frame.intrinsics, stride, depth_m.shape)
-        points_cam = pixel_rays(intrinsics) * depth_m[..., None]
         return cls(
             depth_m,
             np.where(valid_neighbours(valid, 3) >= MIN_VALID, nearest, np.float32(np.nan)).astype(np.float32),
             np.maximum(np.float32(CHANGE_SIGMA) * sigma_m[::stride, ::stride], np.float32(CHANGE_M)),
-            transform_points(frame.T_world_cam, points_cam).astype(np.float32),
+            pixel_rays(intrinsics) * depth_m[..., None],
             intrinsics,
-            inverse(frame.T_world_cam),
+            frame.T_world_cam,
             stride,
         )
 
@@ -85,57 +86,71 @@ class Change:
     vanished : (h, w) bool, pixels whose surface is no longer there.
     filled_m : (h, w) float32, depth along the older frame's z of surface that stands in front of what it measured now;
         inf where there is none.
-    compared, agreed : pixels of the older frame that the newer one can see, and those of them that it confirms.
     """
 
     vanished: Bool
     filled_m: Float32
-    compared: int
-    agreed: int
 
 
 def change(older: CoarseFrame, newer: CoarseFrame) -> Change:
     """Compare two frames of one world at two times."""
-    excess, compared = _excess(older, newer)
+    vanished = np.zeros(older.depth_m.shape, bool)
+    filled = np.full(older.depth_m.shape, np.inf, np.float32)
     with np.errstate(invalid="ignore"):
-        vanished = _wide(compared & (excess > older.tolerance_m), older)
-        vanished = _grown(vanished, compared & (excess > GROWTH_SHARE * older.tolerance_m), older)
-        agreed = compared & (np.abs(excess) <= older.tolerance_m)
-        back, seen_back = _excess(newer, older)
-        appeared = _wide(seen_back & (back > newer.tolerance_m), newer)
-    filled = _splatted(newer.points_world[appeared], older)
-    return Change(vanished, filled, int(np.sum(agreed) + np.sum(compared & vanished)), int(np.sum(agreed)))
+        if _suspicious(older, newer):
+            excess = _excess_m(older, newer)
+            vanished = _wide(excess > older.tolerance_m, older)
+            vanished = _grown(vanished, excess > GROWTH_SHARE * older.tolerance_m, older)
+        if _suspicious(newer, older):
+            appeared = _wide(_excess_m(newer, older) > newer.tolerance_m, newer)
+            filled = _splatted(_moved(newer.points_cam[appeared], newer, older), older)
+    return Change(vanished, filled)
 
 
 def seen_through(points_world: Float32, frame: CoarseFrame) -> tuple[int, int]:
     """Return how many of (N, 3) points of a surface a frame can tell of, and how many of these it looks through."""
-    points_cam = transform_points(frame.T_cam_world, points_world)
-    measured, tolerance = _sampled(points_cam, frame)
-    excess = measured - points_cam[..., 2].astype(np.float32)
+    points_cam = transform_points(inverse(frame.T_world_cam), points_world).astype(np.float32)
+    u, v, inside = _pixels_of(points_cam, frame)
     with np.errstate(invalid="ignore"):
+        excess = frame.nearest_m[v, u] - points_cam[inside, 2]
+        tolerance = frame.tolerance_m[v, u]
         return int(np.sum(excess > -tolerance)), int(np.sum(excess > tolerance))
 
 
-def _excess(of: CoarseFrame, seen_by: CoarseFrame) -> tuple[Float32, Bool]:
-    """Return by how much another camera measured beyond each point, (h, w) metres, and where it can tell."""
-    points_cam = transform_points(seen_by.T_cam_world, of.points_world)
-    excess = _sampled(points_cam, seen_by)[0] - points_cam[..., 2].astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        return excess, excess > -of.tolerance_m
+def _suspicious(of: CoarseFrame, seen_by: CoarseFrame) -> bool:
+    """Return whether another camera looks through enough of some pixels of a frame to look at all of them."""
+    import cv2
+
+    step = slice(None, None, PROBE_STEP)
+    excess = _excess_m(of, seen_by, (step, step))
+    through = (excess > of.tolerance_m[step, step]).astype(np.float32)
+    return bool(cv2.boxFilter(through, -1, (3, 3), normalize=False).max(initial=0.0) > MIN_PROBES - 0.5)
 
 
-def _sampled(points_cam: npt.NDArray[np.floating], frame: CoarseFrame) -> tuple[Float32, Float32]:
-    """Return the nearest depth around the pixel of each of (..., 3) points, and its tolerance; NaN where none is."""
-    u, v = np.moveaxis(
-        np.rint(np.nan_to_num(project_points(points_cam, frame.intrinsics), nan=-1.0)).astype(np.int64), -1, 0
-    )
+def _excess_m(of: CoarseFrame, seen_by: CoarseFrame, pixels: tuple[slice, slice] = (slice(None),) * 2) -> Float32:
+    """Return by how much another camera measured beyond each point, (h, w) metres; NaN where it cannot tell."""
+    points_cam = _moved(of.points_cam[pixels], of, seen_by)
+    u, v, inside = _pixels_of(points_cam, seen_by)
+    excess = np.full(points_cam.shape[:2], np.nan, np.float32)
+    excess[inside] = seen_by.nearest_m[v, u] - points_cam[inside, 2]
+    return excess
+
+
+def _moved(points_cam: Float32, of: CoarseFrame, into: CoarseFrame) -> Float32:
+    """Return points (..., 3) of one camera in another's frame; float32 is fine, however far the world's origin is."""
+    T = (inverse(into.T_world_cam) @ of.T_world_cam).astype(np.float32)
+    return points_cam @ T[:3, :3].T + T[:3, 3]
+
+
+def _pixels_of(points_cam: Float32, frame: CoarseFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Bool]:
+    """Return columns and rows (K,) of the (..., 3) points that the image shows, and which these are (...)."""
     height, width = frame.depth_m.shape
-    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (points_cam[..., 2] > 0)
-    measured = np.full(inside.shape, np.nan, np.float32)
-    tolerance = np.full(inside.shape, np.nan, np.float32)
-    measured[inside] = frame.nearest_m[v[inside], u[inside]]
-    tolerance[inside] = frame.tolerance_m[v[inside], u[inside]]
-    return measured, tolerance
+    camera, z = frame.intrinsics, points_cam[..., 2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        u = points_cam[..., 0] / z * np.float32(camera.fx) + np.float32(camera.cx)
+        v = points_cam[..., 1] / z * np.float32(camera.fy) + np.float32(camera.cy)
+        inside = (z > 0) & (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5)
+    return np.rint(u[inside]).astype(np.int64), np.rint(v[inside]).astype(np.int64), inside
 
 
 def _wide(mask: Bool, frame: CoarseFrame) -> Bool:
@@ -165,18 +180,14 @@ def _pixels(length_m: float, mask: Bool, frame: CoarseFrame) -> float:
     return length_m * frame.intrinsics.fx / float(np.median(frame.depth_m[mask]))
 
 
-def _splatted(points_world: Float32, onto: CoarseFrame) -> Float32:
-    """Return the least depth (h, w) at which points stand before a camera; inf where none does."""
+def _splatted(points_cam: Float32, onto: CoarseFrame) -> Float32:
+    """Return the least depth (h, w) at which points (N, 3) stand before a camera; inf where none does."""
     import cv2
 
     depth = np.full(onto.depth_m.shape, np.inf, np.float32)
-    if len(points_world) == 0:
-        return depth
-    points_cam = transform_points(onto.T_cam_world, points_world)
-    u, v = np.rint(np.nan_to_num(project_points(points_cam, onto.intrinsics), nan=-1.0)).astype(np.int64).T
-    height, width = onto.depth_m.shape
-    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    np.minimum.at(depth, (v[inside], u[inside]), points_cam[inside, 2].astype(np.float32))
+    if len(points_cam):
+        u, v, inside = _pixels_of(points_cam, onto)
+        np.minimum.at(depth, (v, u), points_cam[inside, 2])
     least = cv2.erode(depth, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(least, np.float32)
 
