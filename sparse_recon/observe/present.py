@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -40,6 +40,7 @@ class PresentFrames:
 
     def __init__(self) -> None:
         self._known: dict[FrameName, _Known] = {}
+        self._dropped: dict[str, set[FrameName]] = {}  # by object
 
     def of(
         self, frames: Sequence[Frame], config: DepthConfig, checkpoint: Callable[[], None] = lambda: None
@@ -56,7 +57,7 @@ class PresentFrames:
                     older.compared.add(name)
         return tuple(_present(self._known[_name(frame)]) for frame in frames)
 
-    def drop_moved(self, regions: Sequence[ObjectRegion], checkpoint: Callable[[], None] = lambda: None) -> bool:
+    def drop_moved(self, objects: Mapping[str, ObjectRegion], checkpoint: Callable[[], None] = lambda: None) -> bool:
         """Take out of older frames what they show of an object that has moved since; return whether there was any.
 
         An object is rigid: where a part of what a frame shows of it has gone, or stands now in front of where it was,
@@ -65,13 +66,23 @@ class PresentFrames:
         dropped = False
         for known in self._known.values():
             frame = _present(known)
-            for region in regions if frame.superseded is not None else ():
+            for name, region in objects.items() if frame.superseded is not None else ():
                 checkpoint()
-                mask = _moved(frame, region)
+                mask = _moved(known, frame, region)
                 if mask is not None:
                     _drop(known, mask)
+                    self._dropped.setdefault(name, set()).add(_name(known.frame))
                     dropped = True
         return dropped
+
+    def outdated(self, object_id: str, region: ObjectRegion) -> int:
+        """Return how many frames showed an object where it no longer is, or something in its place that is gone."""
+        dropped = self._dropped.get(object_id, set()) & self._known.keys()
+        for name, known in self._known.items():
+            superseded = _present(known).superseded
+            if superseded is not None and _surface_in(region, known.frame, superseded.gone_m).any():
+                dropped.add(name)
+        return len(dropped)
 
     def _entry(self, name: FrameName, frame: Frame, config: DepthConfig) -> _Known:
         known = self._known.get(name)
@@ -92,17 +103,22 @@ def _supersede(older: _Known, newer: _Known) -> None:
         older.present = None
 
 
-def _moved(frame: Frame, region: ObjectRegion) -> Bool | None:
-    """Return the pixels of an object, (H, W) bool, if a frame shows it as it no longer is."""
+def _moved(known: _Known, frame: Frame, region: ObjectRegion) -> Bool | None:
+    """Return the pixels of an object, (H, W) bool, if a frame, as it is without what is gone, shows it elsewhere."""
     assert frame.superseded is not None
     mask = region.mask(frame)
     if not mask.any():
         return None
-    changed = region.mask(replace(frame, depth_m=frame.superseded.gone_m))
+    changed = _surface_in(region, known.frame, frame.superseded.gone_m)
     if frame.superseded.filled_m is not None:
-        filled_m = np.where(np.isfinite(frame.superseded.filled_m), frame.superseded.filled_m, np.float32(np.nan))
-        changed |= mask & region.mask(replace(frame, depth_m=filled_m))
+        changed |= mask & _surface_in(region, known.frame, frame.superseded.filled_m)
     return mask if changed.sum() > MOVED_SHARE * (mask | changed).sum() else None
+
+
+def _surface_in(region: ObjectRegion, frame: Frame, depth_m: Float32) -> Bool:
+    """Return at which pixels (H, W) surface at another depth, NaN or inf for none, would be an object's."""
+    there = np.isfinite(depth_m)
+    return there & region.mask(replace(frame, depth_m=np.where(there, depth_m, np.float32(np.nan))))
 
 
 def _drop(known: _Known, mask: Bool) -> None:

@@ -298,6 +298,11 @@ class CompletionSession:
             raise EvidenceError(ErrorCode.NO_FRAMES, "the session has no frames; add at least one frame with depth")
         found = catalog.resolve(request, frames, run.checkpoint)
         name = found.candidate.object_id
+        if larger == 1.0 and (outdated := self._present.outdated(name, found.region)):
+            run.warnings.append(
+                f"{outdated} earlier frame(s) show the object where it no longer is and are not used for it; if "
+                "nothing moved, check the camera poses"
+            )
         max_views = request.max_views or config.keyframes.max_views
         views = collect_views(
             name,
@@ -360,7 +365,7 @@ class CompletionSession:
             kept, catalog = self._frames.frames(), self._catalog
         frames = self._present.of(kept, self._config.depth, checkpoint)
         if any(f.superseded is not None for f in frames):
-            regions = [found.region for found in catalog.objects(frames, checkpoint)]
+            regions = {f.candidate.object_id: f.region for f in catalog.objects(frames, checkpoint)}
             if self._present.drop_moved(regions, checkpoint):
                 frames = self._present.of(kept, self._config.depth, checkpoint)
         return frames, catalog

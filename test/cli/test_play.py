@@ -89,7 +89,7 @@ def test_recording_without_messages_is_unreadable(ros: None, tmp_path: Path, cap
 def test_unheard_images_are_named(ros: None, bag: Path, capsys: pytest.CaptureFixture[str], caplog: Any):
     words = ["--topics", "/camera/color/image_raw", "/tf", "--rate", "100", "--wait-for-subscribers", "0.1", "--json"]
     assert main(["play", str(bag), *words]) == EXIT_DONE
-    assert [r.getMessage() for r in caplog.records] == ["nobody listens to /camera/color/image_raw (waited 0.1 s)"]
+    assert [r.getMessage() for r in caplog.records] == ["/camera/color/image_raw has no subscriber (waited 0.1 s)"]
     report = last_json(capsys)
     assert report["messages"] == {"/camera/color/image_raw": 3, "/tf": 3}
     assert report["without_subscribers"] == ["/camera/color/image_raw", "/tf"]

@@ -117,6 +117,18 @@ def test_what_did_not_move_keeps_its_name_its_frames_and_its_place():
     np.testing.assert_allclose(a.box.T_world_box[:3, 3], b.box.T_world_box[:3, 3], atol=0.003)
 
 
+def test_a_labelled_object_that_moved_is_completed_as_it_stands_now_and_the_other_from_all_frames():
+    session = session_of(*[view(0.0, labels=True)] * 2)
+    add(session, [view(0.05, labels=True)])
+    results = {c.label: completed(session, c.object_id) for c in session.objects()}
+    assert abs(results[1].box.T_world_box[0, 3] - 0.05) < 0.01
+    np.testing.assert_allclose(np.sort(results[1].box.size_m), (0.06, 0.08, 0.1), atol=0.008)
+    assert any("no longer is" in warning for warning in results[1].quality.warnings)
+    still = session_of(*[view(0.0, labels=True)] * 3)
+    assert results[2].quality.views_used == still.complete(CompletionRequest(label=2)).quality.views_used
+    assert results[2].quality.warnings == ()
+
+
 def test_labels_of_what_is_gone_are_gone():
     session = session_of(view(0.0, labels=True), view(0.0, labels=True))
     assert len(session.objects()) == 2
