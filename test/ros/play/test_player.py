@@ -222,7 +222,7 @@ def test_unknown_types_are_named_and_left_out(tmp_path: Path, listener: Listener
     assert code == 0
     assert len(listener.received["/known"]) == 3
     assert list(report["left_out"]) == ["/alien"] and "no_such_msgs/msg/Thing" in report["left_out"]["/alien"]
-    assert "WARNING: /alien is left out" in err
+    assert "WARNING: /alien is skipped" in err
 
 
 def test_recording_of_unknown_types_only_is_an_error(tmp_path: Path):
