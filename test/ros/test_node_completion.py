@@ -247,7 +247,7 @@ def test_continuous_mode_completes_again_when_views_from_new_sides_come(started,
 
 
 def test_frames_give_way_before_the_memory_budget_is_spent(started, recording):
-    robot = started(memory_budget_bytes=300_000_000)
+    robot = started(memory_budget_bytes=300_000_000, keyframes__max_frames=300)
     robot.wait_for_node()
     frame = recording.frames[0]
     step = np.eye(4)

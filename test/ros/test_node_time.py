@@ -179,5 +179,5 @@ def test_a_missing_input_is_named_within_five_seconds(robot, recording):
         if "/depth" in robot.diagnostics["inputs camera"]["message"] or robot.told > told + periods:
             break
     assert robot.diagnostics["inputs camera"]["level"] == "2"
-    assert "nothing on /depth" in robot.diagnostics["inputs camera"]["message"]
+    assert "no message on /depth" in robot.diagnostics["inputs camera"]["message"]
     assert "/image for" not in robot.diagnostics["inputs camera"]["message"]
