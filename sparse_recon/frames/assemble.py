@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,12 +25,12 @@ from sparse_recon.frames.images import (
     depth_image,
     label_image,
 )
+from sparse_recon.frames.late_transforms import LateTransform, LateTransforms
 from sparse_recon.frames.matching import Stamped, Unmatched
 from sparse_recon.frames.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
 from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, TransformTree
 from sparse_recon.types import Float32, Float64, Frame, Int32
 
-MAX_LATE = 1000  # transforms of one link that wait for a jump back in time
 _MAX_MESSAGE_LENGTH = 1000  # of a rejection: messages quote what they were given
 _RETRYABLE_CODES = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
 
@@ -43,15 +43,6 @@ class Rejection:
     message: str
     camera: str
     stamp_ns: int
-
-
-class LateTransform(NamedTuple):
-    """A transform that came long after newer ones of its link."""
-
-    parent: str
-    child: str
-    stamp_ns: int
-    T_parent_child: Float64
 
 
 @dataclass(frozen=True, order=True)
@@ -117,7 +108,7 @@ class FrameAssembler:
         self.frames_made = 0
         self.unneeded = 0
         self.restarts = 0
-        self._late: dict[str, deque[LateTransform]] = {}  # by child
+        self._late = LateTransforms()
         self._waiting: list[_Candidate] = []
         self._newest_ns = 0
         self._last_emitted_ns = 0
@@ -178,7 +169,7 @@ class FrameAssembler:
             newest_ns = self.transforms.newest_ns(child)
             if static or newest_ns is None or newest_ns - stamp_ns <= self._config.jump_back_s * 1e9:
                 self.transforms.add(parent, child, stamp_ns, T_parent_child, static)
-                self._late.pop(child, None)
+                self._late.forget(child)
                 return None
         except SparseReconError as error:
             return self._reject(error.code, error.message, "", stamp_ns)
@@ -190,16 +181,11 @@ class FrameAssembler:
         Time jumps back where images say so, or where all moving links between the world and a camera, two at least, do.
         What was set aside then belongs to the new pass.
         """
-        self._late.setdefault(late.child, deque(maxlen=MAX_LATE)).append(late)
-        if any(len(links) > 1 and links <= self._late.keys() for links in self._moving_links()):
+        self._late.add(late)
+        if any(len(links) > 1 and links <= self._late.children for links in self._moving_links()):
             self.restart()
             return None
-        lag_s = (newest_ns - late.stamp_ns) * 1e-9
-        text = (
-            f"transform {late.parent} -> {late.child} is {lag_s:.3f} s older than the newest one of this link and is "
-            "ignored; check the clock of its publisher"
-        )
-        return self._reject(ErrorCode.STAMP_ORDER, text, "", late.stamp_ns)
+        return self._reject(ErrorCode.STAMP_ORDER, late.refusal(newest_ns), "", late.stamp_ns)
 
     def _moving_links(self) -> Iterator[frozenset[str]]:
         """Yield, for each camera whose frame is known, the moving links between it and the world."""
@@ -233,8 +219,7 @@ class FrameAssembler:
         self._waiting.clear()
         self._newest_ns = self._last_emitted_ns = 0
         self.transforms.clear()
-        late, self._late = self._late, {}
-        for item in sorted((item for items in late.values() for item in items), key=lambda item: item.stamp_ns):
+        for item in self._late.take():
             with suppress(SparseReconError):  # it was counted when it came
                 self.transforms.add(item.parent, item.child, item.stamp_ns, item.T_parent_child)
         for camera in self._cameras.values():
