@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.evidence.changes import SAME_MOMENT_NS, CoarseFrame, change
+from sparse_recon.evidence.changes import SAME_MOMENT_NS, Change, CoarseFrame, change
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import Bool, Float32, Frame, Superseded
@@ -21,21 +21,21 @@ MOVED_SHARE = 0.06
 
 @dataclass(eq=False)
 class _Known:
-    """A frame, what newer ones said of it, and the frame without that."""
+    """A frame, what each newer one that is kept contradicts in it, and the frame without that."""
 
     frame: Frame
     coarse: CoarseFrame | None
-    vanished: Bool | None = None
-    filled_m: Float32 | None = None
+    compared: set[FrameName] = field(default_factory=set)
+    changes: dict[FrameName, Change] = field(default_factory=dict)
     dropped: Bool | None = None
     present: Frame | None = None
-    compared: set[FrameName] = field(default_factory=set)
 
 
 class PresentFrames:
     """Compares each new frame once with those kept, and gives the older ones without what is no longer true.
 
-    A frame that nothing contradicts is given as it is. Not thread-safe: it belongs to the worker.
+    What it gives depends on the frames alone, not on when it was asked before. A frame that nothing contradicts is
+    given as it is. Not thread-safe: it belongs to the worker.
     """
 
     def __init__(self) -> None:
@@ -46,16 +46,28 @@ class PresentFrames:
         self, frames: Sequence[Frame], config: DepthConfig, checkpoint: Callable[[], None] = lambda: None
     ) -> tuple[Frame, ...]:
         """Return the frames, in their order, as the newest ones leave them; `checkpoint` may raise to cancel."""
-        self._known = {name: self._entry(name, frame, config) for frame in frames for name in [_name(frame)]}
-        entries = sorted((e for e in self._known.values() if e.coarse is not None), key=lambda e: e.frame.stamp_ns)
+        names = [_name(frame) for frame in frames]
+        known = {name: self._entry(name, frame, config) for name, frame in zip(names, frames, strict=True)}
+        if list(known.items()) != list(self._known.items()):
+            self._known = known
+            self._begin_anew()
+        entries = sorted((e for e in known.values() if e.coarse is not None), key=lambda e: e.frame.stamp_ns)
         for number, newer in enumerate(entries):
+            name = _name(newer.frame)
             for older in entries[:number]:
-                name = _name(newer.frame)
                 if name not in older.compared and newer.frame.stamp_ns - older.frame.stamp_ns > SAME_MOMENT_NS:
                     checkpoint()
-                    _supersede(older, newer)
-                    older.compared.add(name)
-        return tuple(_present(self._known[_name(frame)]) for frame in frames)
+                    _compare(older, newer)
+        return tuple(_present(entry) for entry in known.values())
+
+    def _begin_anew(self) -> None:
+        """Forget what frames that went have said, and which frames showed an object elsewhere."""
+        self._dropped.clear()
+        for entry in self._known.values():
+            gone = entry.changes.keys() - self._known.keys()
+            if gone or entry.dropped is not None:
+                entry.changes = {name: found for name, found in entry.changes.items() if name not in gone}
+                entry.dropped = entry.present = None
 
     def drop_moved(self, objects: Mapping[str, ObjectRegion], checkpoint: Callable[[], None] = lambda: None) -> bool:
         """Take out of older frames what they show of an object that has moved since; return whether there was any.
@@ -92,15 +104,13 @@ class PresentFrames:
         return _Known(frame, coarse)
 
 
-def _supersede(older: _Known, newer: _Known) -> None:
+def _compare(older: _Known, newer: _Known) -> None:
     assert older.coarse is not None and newer.coarse is not None
+    name = _name(newer.frame)
+    older.compared.add(name)
     found = change(older.coarse, newer.coarse)
-    if found.vanished.any():
-        older.vanished = found.vanished if older.vanished is None else older.vanished | found.vanished
-        older.present = None
-    if np.isfinite(found.filled_m).any():
-        older.filled_m = found.filled_m if older.filled_m is None else np.minimum(older.filled_m, found.filled_m)
-        older.present = None
+    if found.vanished.any() or np.isfinite(found.filled_m).any():
+        older.changes[name], older.present = found, None
 
 
 def _moved(known: _Known, frame: Frame, region: ObjectRegion) -> Bool | None:
@@ -127,7 +137,7 @@ def _drop(known: _Known, mask: Bool) -> None:
 
 
 def _present(known: _Known) -> Frame:
-    if known.vanished is None and known.filled_m is None and known.dropped is None:
+    if not known.changes and known.dropped is None:
         return known.frame
     if known.present is None:
         known.present = _without(known)
@@ -138,12 +148,12 @@ def _without(known: _Known) -> Frame:
     frame, coarse = known.frame, known.coarse
     assert frame.depth_m is not None and coarse is not None
     shape = frame.depth_m.shape
-    vanished = np.zeros(shape, bool) if known.vanished is None else _whole(known.vanished, coarse.stride, shape)
-    if known.dropped is not None:
-        vanished |= known.dropped
+    vanished = np.zeros(shape, bool) if known.dropped is None else known.dropped
     limit_m = None
-    if known.filled_m is not None:
-        limit_m = _whole(known.filled_m, coarse.stride, shape)
+    if known.changes:
+        changes = list(known.changes.values())
+        vanished = vanished | _whole(np.logical_or.reduce([c.vanished for c in changes]), coarse.stride, shape)
+        limit_m = _whole(np.minimum.reduce([c.filled_m for c in changes]), coarse.stride, shape)
     depth_m = np.where(vanished, np.float32(np.nan), frame.depth_m)
     labels = None if frame.labels is None else np.where(vanished, np.int32(0), frame.labels)
     gone_m = np.where(vanished, frame.depth_m, np.float32(np.nan))

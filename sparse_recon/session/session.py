@@ -121,6 +121,7 @@ class CompletionSession:
         """
         with self._lock:
             self._catalog = ObjectCatalog(self._config, self._region)
+            self._present = PresentFrames()
             return self._frames.clear()
 
     def configure(self, config: SessionConfig) -> None:
@@ -362,10 +363,10 @@ class CompletionSession:
 
     def _snapshot(self, checkpoint: Callable[[], None] = lambda: None) -> tuple[tuple[Frame, ...], ObjectCatalog]:
         with self._lock:
-            kept, catalog = self._frames.frames(), self._catalog
-        frames = self._present.of(kept, self._config.depth, checkpoint)
+            kept, catalog, present = self._frames.frames(), self._catalog, self._present
+        frames = present.of(kept, self._config.depth, checkpoint)
         if any(f.superseded is not None for f in frames):
             regions = {f.candidate.object_id: f.region for f in catalog.objects(frames, checkpoint)}
-            if self._present.drop_moved(regions, checkpoint):
-                frames = self._present.of(kept, self._config.depth, checkpoint)
+            if present.drop_moved(regions, checkpoint):
+                frames = present.of(kept, self._config.depth, checkpoint)
         return frames, catalog

@@ -129,6 +129,27 @@ def test_a_labelled_object_that_moved_is_completed_as_it_stands_now_and_the_othe
     assert results[2].quality.warnings == ()
 
 
+def test_what_is_completed_does_not_depend_on_when_the_list_was_asked_for():
+    frames = [view(0.0), view(0.0), view(0.03), view(0.03, yaw_rad=0.4), view(0.06)]
+    often, once = session_of(frames[0]), session_of(*frames)
+    for frame in frames[1:]:
+        often.objects()
+        add(often, [frame])
+    (name,) = places(often)
+    a = completed(often, name)
+    b = completed(once, next(iter(places(once))))
+    assert np.array_equal(a.points_world, b.points_world) and np.array_equal(a.confidence, b.confidence)
+
+
+def test_what_a_frame_said_goes_with_it():
+    session = session_of(*[view(0.0)] * 2, **{"keyframes.max_frames": 3})
+    add(session, [view(None)])
+    assert places(session) == {}
+    session.reset()
+    add(session, [view(0.0)] * 2)
+    assert len(places(session)) == 1
+
+
 def test_labels_of_what_is_gone_are_gone():
     session = session_of(view(0.0, labels=True), view(0.0, labels=True))
     assert len(session.objects()) == 2
