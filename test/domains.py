@@ -6,6 +6,8 @@ import fcntl
 import itertools
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -13,10 +15,24 @@ from typing import IO
 _BLOCKS, _SIZE = 10, 10  # of domains, 1 to 100; a process has one block
 
 
+_held: set[int] = set()
+
+
 def new_domain() -> int:
-    """Return a domain that no running test uses; it comes again after ten others."""
+    """Return a domain that no running test uses; it comes again after nine others, unless it is held."""
     block, _, numbers = _reserved(os.getpid())
-    return 1 + block * _SIZE + next(numbers) % _SIZE
+    return next(domain for k in numbers if (domain := 1 + block * _SIZE + k % _SIZE) not in _held)
+
+
+@contextmanager
+def held_domain() -> Iterator[int]:
+    """Hold a domain for what lives longer than one test."""
+    domain = new_domain()
+    _held.add(domain)
+    try:
+        yield domain
+    finally:
+        _held.discard(domain)
 
 
 @lru_cache(maxsize=1)

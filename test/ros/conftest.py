@@ -7,7 +7,7 @@ pytest.importorskip(
     "sparse_recon.msg", reason="the interfaces are not built, or the workspace is not sourced: make test"
 )
 
-from domains import new_domain
+from domains import held_domain, new_domain
 from rig import NodeProcess, Robot, parameter_arguments
 from sparse_recon.srv import Reset, SetRegion
 
@@ -35,8 +35,7 @@ def recording():
 @pytest.fixture(scope="module")
 def shared_node():
     """Start one node with default behaviour for the tests of a module; return its process and domain."""
-    domain = new_domain()
-    with NodeProcess(domain, parameter_arguments(**FAST)) as node:
+    with held_domain() as domain, NodeProcess(domain, parameter_arguments(**FAST)) as node:
         yield node, domain
 
 
