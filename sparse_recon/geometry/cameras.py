@@ -61,6 +61,13 @@ def cropped(intrinsics: CameraIntrinsics, left: int, top: int, width: int, heigh
     return CameraIntrinsics(width, height, K)
 
 
+def every_nth_pixel(intrinsics: CameraIntrinsics, n: int) -> CameraIntrinsics:
+    """Return the camera of `image[::n, ::n]`."""
+    K = intrinsics.K.copy()
+    K[:2] /= n  # counted from pixel (0, 0), so the principal point scales without a shift
+    return CameraIntrinsics(-(-intrinsics.width // n), -(-intrinsics.height // n), K)
+
+
 def scaled(intrinsics: CameraIntrinsics, width: int, height: int) -> CameraIntrinsics:
     """Return the camera of the same image resized to `width` x `height` pixels."""
     sx, sy = width / intrinsics.width, height / intrinsics.height

@@ -72,11 +72,12 @@ class NamedBoxes:
         for _, name, i in sorted(pairs):
             if same_place(boxes[i], self._boxes[name]) and i not in found and name not in found.values():
                 found[i] = name
-        for i, look in enumerate(looks):
+        new = {i: look for i, look in enumerate(looks) if look is not None and i not in found}
+        for i, look in new.items():
             missing = [name for name in self._looks if name not in found.values()]
-            like = [name for name in missing if look is not None and look.resembles(self._looks[name])]
-            rivals = [j for j, other in enumerate(looks) if j not in found and other is not None and j != i]
-            if i not in found and len(like) == 1 and not any(looks[j].resembles(look) for j in rivals):  # type: ignore
+            like = [name for name in missing if look.resembles(self._looks[name])]
+            rivals = [j for j, other in new.items() if j != i and look.resembles(other)]
+            if len(like) == 1 and not rivals:
                 found[i] = like[0]
         names = [self._put(found.get(i) or self._new_name(), box) for i, box in enumerate(boxes)]
         self._looks |= {name: look for name, look in zip(names, looks, strict=False) if look is not None}

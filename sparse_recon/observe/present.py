@@ -89,7 +89,7 @@ class PresentFrames:
 
     def outdated(self, object_id: str, region: ObjectRegion) -> int:
         """Return how many frames showed an object where it no longer is, or something in its place that is gone."""
-        dropped = self._dropped.get(object_id, set()) & self._known.keys()
+        dropped = set(self._dropped.get(object_id, ()))
         for name, known in self._known.items():
             superseded = _present(known).superseded
             if superseded is not None and _surface_in(region, known.frame, superseded.gone_m).any():

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.config.session_config import SegmentConfig
-from sparse_recon.geometry.cameras import unproject_depth
+from sparse_recon.geometry.cameras import every_nth_pixel, unproject_depth
 from sparse_recon.geometry.clouds import inside_box, voxel_means
 from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.geometry.poses import rotation_to_up, transform_points
 from sparse_recon.observe.containers import contained_objects, is_on_plane
-from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame, OrientedBox
+from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
 MIN_PLANE_POINTS, MIN_PLANE_SHARE = 50, 0.05
@@ -62,7 +62,7 @@ def scene_points(
     for f in frames:
         if f.depth_m is not None:
             checkpoint()
-            points_cam = unproject_depth(f.depth_m[::2, ::2], half_resolution(f.intrinsics))
+            points_cam = unproject_depth(f.depth_m[::2, ::2], every_nth_pixel(f.intrinsics, 2))
             clouds.append(transform_points(f.T_world_cam, points_cam))
     checkpoint()
     points, count = voxel_means(np.concatenate(clouds) if clouds else np.zeros((0, 3), np.float32), voxel_size_m)
@@ -268,10 +268,3 @@ def _refined(inliers: Float32, up_world: Float64) -> SupportPlane:
     if normal @ up_world < 0:
         normal = -normal
     return SupportPlane(normal, float(normal @ centre))
-
-
-def half_resolution(intrinsics: CameraIntrinsics) -> CameraIntrinsics:
-    """Return the camera of `image[::2, ::2]`."""
-    K = intrinsics.K.copy()
-    K[:2] *= 0.5  # counted from pixel (0, 0), so the principal point scales without a shift
-    return CameraIntrinsics((intrinsics.width + 1) // 2, (intrinsics.height + 1) // 2, K)

@@ -9,12 +9,12 @@ import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
-from sparse_recon.geometry.cameras import cropped, project_points, unproject_depth
+from sparse_recon.geometry.cameras import cropped, every_nth_pixel, project_points, unproject_depth
 from sparse_recon.geometry.clouds import robust_extent, voxel_keys
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
 from sparse_recon.observe.keyframes import ObjectObservation, select_keyframes, sharpness
 from sparse_recon.observe.regions import ObjectRegion
-from sparse_recon.observe.segment import SupportPlane, half_resolution
+from sparse_recon.observe.segment import SupportPlane
 from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews, Superseded
 
 MIN_PIXELS = 30
@@ -163,7 +163,7 @@ def _observation(frame: Frame, region: ObjectRegion, config: SessionConfig) -> O
     coarse = Frame(
         rgb=frame.rgb[::2, ::2],
         depth_m=None if frame.depth_m is None else frame.depth_m[::2, ::2],
-        intrinsics=half_resolution(frame.intrinsics),
+        intrinsics=every_nth_pixel(frame.intrinsics, 2),
         T_world_cam=frame.T_world_cam,
         stamp_ns=frame.stamp_ns,
         labels=None if frame.labels is None else frame.labels[::2, ::2],

@@ -63,7 +63,7 @@ class Completions:
 
     Attributes
     ----------
-    results : the newest result of each object.
+    completed : the newest result of each object.
     removed : why the objects that went last are no longer published.
     progress : where the completion at work stands; None while there is none.
     """
