@@ -53,7 +53,7 @@ from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.shapes import Shape, scanned_shape
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
-from sparse_recon.observe.views import depth_sigma
+from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.types import (
     CameraIntrinsics,
     Float64,

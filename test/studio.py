@@ -15,7 +15,7 @@ from sparse_recon.lab.simulate.household import make_shape
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.shapes import Shape
-from sparse_recon.observe.views import depth_sigma
+from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.types import Frame, GeneratedView, ObjectFrame, ObjectView, ObjectViews, TriangleMesh
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.evidence.changes import SAME_MOMENT_NS, Change, CoarseFrame, change
+from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.observe.regions import ObjectRegion
-from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import Bool, Float32, Frame, Superseded
 
 FrameName = tuple[str, int]
@@ -41,6 +41,8 @@ class PresentFrames:
     def __init__(self) -> None:
         self._known: dict[FrameName, _Known] = {}
         self._dropped: dict[str, set[FrameName]] = {}  # by object
+        # By object and frame: the region and the frame, as it was, of which nothing had to be dropped.
+        self._unmoved: dict[tuple[str, FrameName], tuple[ObjectRegion, Frame]] = {}
 
     def of(
         self, frames: Sequence[Frame], config: DepthConfig, checkpoint: Callable[[], None] = lambda: None
@@ -75,16 +77,20 @@ class PresentFrames:
         An object is rigid: where a part of what a frame shows of it has gone, or stands now in front of where it was,
         the rest of what that frame shows is out of date too, however little it differs.
         """
-        dropped = False
+        dropped, unmoved = False, {}
         for known in self._known.values():
             frame = _present(known)
             for name, region in objects.items() if frame.superseded is not None else ():
                 checkpoint()
-                mask = _moved(known, frame, region)
-                if mask is not None:
+                key, state = (name, _name(frame)), (region, frame)
+                mask = None if self._unmoved.get(key) == state else _moved(known, frame, region)
+                if mask is None:
+                    unmoved[key] = state
+                else:
                     _drop(known, mask)
                     self._dropped.setdefault(name, set()).add(_name(known.frame))
                     dropped = True
+        self._unmoved = unmoved
         return dropped
 
     def outdated(self, object_id: str, region: ObjectRegion) -> int:
@@ -116,6 +122,8 @@ def _compare(older: _Known, newer: _Known) -> None:
 def _moved(known: _Known, frame: Frame, region: ObjectRegion) -> Bool | None:
     """Return the pixels of an object, (H, W) bool, if a frame, as it is without what is gone, shows it elsewhere."""
     assert frame.superseded is not None
+    if not _changed_near(region, frame, frame.superseded):
+        return None
     mask = region.mask(frame)
     if not mask.any():
         return None
@@ -123,6 +131,17 @@ def _moved(known: _Known, frame: Frame, region: ObjectRegion) -> Bool | None:
     if frame.superseded.filled_m is not None:
         changed |= mask & _surface_in(region, known.frame, frame.superseded.filled_m)
     return mask if changed.sum() > MOVED_SHARE * (mask | changed).sum() else None
+
+
+def _changed_near(region: ObjectRegion, frame: Frame, superseded: Superseded) -> bool:
+    """Return whether anything has changed in the part of an image that can show an object."""
+    window = region.window(frame)
+    if window is None:
+        return False
+    filled_m = superseded.filled_m
+    return bool(
+        np.isfinite(superseded.gone_m[window]).any() or (filled_m is not None and np.isfinite(filled_m[window]).any())
+    )
 
 
 def _surface_in(region: ObjectRegion, frame: Frame, depth_m: Float32) -> Bool:

@@ -12,6 +12,7 @@ from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import cropped, every_nth_pixel, project_points, unproject_depth
 from sparse_recon.geometry.clouds import robust_extent, voxel_keys
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
+from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.observe.keyframes import ObjectObservation, select_keyframes, sharpness
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.segment import SupportPlane
@@ -24,13 +25,6 @@ MAX_SUPPORT_GAP_M = 0.02
 MAX_SUPPORT_GAP_EXTENT = 0.6
 RING_PX, RING_ON_PLANE_M = (5, 11), 0.01
 CROP_MARGIN_PX = 8
-
-
-def depth_sigma(depth_m: Float32, config: DepthConfig) -> Float32:
-    """Return the standard deviation of depth, (H, W) float32 metres: sensor noise and pose noise in quadrature."""
-    with np.errstate(invalid="ignore"):
-        sensor = config.sigma_base_m + config.sigma_quadratic * (depth_m - 0.4) ** 2
-        return np.sqrt(sensor**2 + config.pose_sigma_m**2).astype(np.float32)
 
 
 def collect_views(

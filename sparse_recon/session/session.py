@@ -19,9 +19,10 @@ from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine.memory_shortage import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.catalog import ObjectCatalog
+from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.present import PresentFrames
-from sparse_recon.observe.views import collect_views, depth_sigma
+from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox

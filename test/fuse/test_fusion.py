@@ -24,7 +24,7 @@ from sparse_recon.geometry.poses import inverse, pose, transform_points
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
-from sparse_recon.observe.views import depth_sigma
+from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.types import Frame, GeneratedView, ObjectFrame, ObjectView, ObjectViews, Provenance, SurfaceField
 
 CONFIG = load_config({"evidence.grid": 48, "evidence.fine_voxel_m": 0.002})
