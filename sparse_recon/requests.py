@@ -84,7 +84,7 @@ class FrameReport:
 
 @dataclass(frozen=True, eq=False)
 class ObjectCandidate:
-    """An object that can be asked for by `object_id`; `points` counts its depth pixels in the frames that were searched."""
+    """An object that can be asked for by `object_id`; `points` counts its depth pixels in the searched frames."""
 
     object_id: str
     label: int | None
