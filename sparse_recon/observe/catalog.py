@@ -39,11 +39,15 @@ _NAMED_OBJECTS = 16  # in one message
 class FoundObject:
     """An object with the region that says which pixels it is, and what it stands on.
 
-    Where no frame has depth, `hull_world` are points on the hull that its masks leave it.
+    Attributes
+    ----------
+    points_world : (N, 3) float32, its points on the grid of the search.
+    hull_world : where no frame has depth, points on the hull that its masks leave it.
     """
 
     candidate: ObjectCandidate
     region: ObjectRegion
+    points_world: Float32
     plane: SupportPlane | None
     up_world: Float64
     hull_world: Float32 | None = None
@@ -249,7 +253,7 @@ class ObjectCatalog:
         flat = points.astype(np.float64) @ R
         low, high = robust_extent(flat)
         box = OrientedBox(pose(R, R @ (0.5 * (low + high))), np.maximum(high - low, 1e-3))
-        return FoundObject(ObjectCandidate("", label, box, pixels), region, plane, up)
+        return FoundObject(ObjectCandidate("", label, box, pixels), region, points, plane, up)
 
     def _inside_region(self, points_world: Float32) -> Float32:
         return points_world if self._region is None else points_world[inside_box(points_world, self._region)]
@@ -291,7 +295,7 @@ class ObjectCatalog:
             return None
         region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
         candidate = ObjectCandidate(name or self._boxes.name(box), None, box, pixels)
-        return FoundObject(candidate, region, self._scene.plane, self.up_world())
+        return FoundObject(candidate, region, scene.points_world[scene.label == 0], self._scene.plane, self.up_world())
 
 
 def _key(frames: Sequence[Frame]) -> FrameKey:

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.cameras import every_nth_pixel, unproject_depth
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.geometry.voxel_sums import VoxelSums
-from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.observe.still import is_something_new, new_surface, stands_still
 from sparse_recon.types import Bool, Float32, Frame
 

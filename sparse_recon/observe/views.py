@@ -9,10 +9,10 @@ import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.cameras import cropped, every_nth_pixel, project_points, unproject_depth
 from sparse_recon.geometry.clouds import robust_extent, voxel_keys
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
-from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.observe.keyframes import ObjectObservation, select_keyframes, sharpness
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.segment import SupportPlane

@@ -178,6 +178,8 @@ def worker_health(completions: Completions) -> Health:
             "last_seconds": f"{last.seconds:.3f}",
         },
     )
+    for bump in completions.session.bumps:
+        health.worsen(ERROR, ErrorCode.EVIDENCE_CONTRADICTS, bump.sentence)
     if last.code is not ErrorCode.OK:
         health.worsen(WARN, last.code, last.message)
     return health

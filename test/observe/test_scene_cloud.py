@@ -10,13 +10,13 @@ import pytest
 from scenes import around, ball, block
 
 from sparse_recon.config.session_config import DepthConfig, load_config
+from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.poses import pose
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, exact
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.observe.catalog import ObjectCatalog
-from sparse_recon.observe.depth_noise import depth_sigma
 from sparse_recon.observe.scene_cloud import SceneCloud
 from sparse_recon.observe.still import is_something_new, new_surface, stands_still
 from sparse_recon.types import Frame
