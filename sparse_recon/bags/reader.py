@@ -24,9 +24,10 @@ from sparse_recon.bags.topics import (
 )
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
-from sparse_recon.frames.assemble import FrameAssembler, Rejection
+from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
+from sparse_recon.frames.rejections import Rejection
 from sparse_recon.geometry.transforms import TransformTree
 from sparse_recon.types import Float64, Frame
 

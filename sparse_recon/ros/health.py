@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.errors import ErrorCode
-from sparse_recon.frames.assemble import Rejection
-from sparse_recon.machine.resident_memory import resident_bytes
+from sparse_recon.frames.rejections import Rejection
+from sparse_recon.machine.resident_memory import peak_bytes, resident_bytes
 from sparse_recon.ros.camera_inputs import CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.ingest import Ingest
@@ -21,6 +21,8 @@ from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.transform_subscriptions import TransformSubscriptions
 
 OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus
+_SHOWN_NOTES = 5
+LOST_S = 5.0  # what was lost within this time is told
 
 
 @dataclass
@@ -114,9 +116,12 @@ def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tu
 
 def transform_health(ingest: Ingest, kind: str, subscriptions: TransformSubscriptions) -> Health:
     """Say who interpolates transforms, which frames there are, and why there are none."""
-    frames = ingest.counts.transform_frames
+    frames = ingest.transform_frames
     figures = {"source": kind, "received": subscriptions.received, "frames_waiting": ingest.counts.waiting}
     health = Health("transforms", values={**figures, "frames": " ".join(frames[:50])})
+    if notes := ingest.transform_notes(LOST_S):
+        health.worsen(WARN, ErrorCode.STAMP_ORDER, "; ".join(notes[-_SHOWN_NOTES:]))
+    health.values["not_used"] = "; ".join(ingest.transform_notes())
     for topic, policy in subscriptions.incompatible.items():
         text = f"a publisher on {topic} offers a {policy} that tf2 does not accept either: change the publisher"
         health.worsen(WARN, ErrorCode.CONFIG_INVALID, text)
@@ -129,7 +134,7 @@ def transform_health(ingest: Ingest, kind: str, subscriptions: TransformSubscrip
 def ingest_health(ingest: Ingest, percentiles_ms: tuple[float, float], cpu_percent: float) -> Health:
     """Give the figures of the input side."""
     counts = ingest.counts
-    return Health(
+    health = Health(
         "ingest",
         values={
             "keyframes_kept": counts.kept,
@@ -145,6 +150,9 @@ def ingest_health(ingest: Ingest, percentiles_ms: tuple[float, float], cpu_perce
             "ingest_cpu_percent": f"{cpu_percent:.1f}",
         },
     )
+    if (lost := counts.losses.within(LOST_S)) is not None:
+        health.worsen(WARN, *lost)
+    return health
 
 
 def output_health(outputs: Outputs) -> Health:
@@ -184,13 +192,14 @@ def worker_health(completions: Completions) -> Health:
 
 
 def memory_health(completions: Completions) -> Health:
-    """Compare resident memory with its budget."""
-    resident, limit = resident_bytes(), completions.memory.limit_bytes
+    """Compare resident memory, and the most that it ever was, with its budget."""
+    resident, peak, limit = resident_bytes(), peak_bytes(), completions.memory.limit_bytes
     health = Health(
         "memory",
-        message=f"{resident / 1e6:.0f} of {limit / 1e6:.0f} MB",
+        message=f"{resident / 1e6:.0f} of {limit / 1e6:.0f} MB, at most {peak / 1e6:.0f} MB",
         values={
             "rss_bytes": resident,
+            "rss_peak_bytes": peak,
             "memory_budget_bytes": limit,
             "frames": len(completions.session.frames),
             "frame_bytes": completions.session.kept_bytes,
@@ -201,4 +210,10 @@ def memory_health(completions: Completions) -> Health:
     if resident > limit:
         text = f"{resident / 1e6:.0f} MB are resident, memory_budget_bytes allows {limit / 1e6:.0f} MB; raise it"
         health.worsen(ERROR, ErrorCode.MEMORY_BUDGET, text)
+    if peak > limit:
+        text = (
+            f"{resident / 1e6:.0f} MB are resident, and once it was {peak / 1e6:.0f} MB: more than "
+            f"memory_budget_bytes, {limit / 1e6:.0f} MB; raise it, or use smaller images and grids"
+        )
+        health.worsen(WARN, ErrorCode.MEMORY_BUDGET, text)
     return health

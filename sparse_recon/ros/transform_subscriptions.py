@@ -56,6 +56,7 @@ class TransformSubscriptions:
                     incompatible_qos=partial(self._refuse, topic), use_default_callbacks=False
                 ),
                 qos_overriding_options=qos.overridable(),
+                raw=True,
             )
             for topic, static in (("/tf", False), ("/tf_static", True))
         ]
