@@ -192,15 +192,23 @@ class FrameAssembler:
         """Count an input that an exception cost, the caller's or one of here."""
         return self._rejections.add_error(error, what, camera, stamp_ns)
 
+    @property
+    def cameras_move(self) -> bool:
+        """Whether a moving transform lies between the world and any camera."""
+        return any(self._moving_links())
+
     def _jump_back(self, late: Set[str]) -> bool:
         """Begin anew where all moving links between the world and a camera, two at least, are late; True if so."""
+        jumped = any(len(links) > 1 and links <= late for links in self._moving_links())
+        if jumped:
+            self.restart()
+        return jumped
+
+    def _moving_links(self) -> Iterator[frozenset[str]]:
+        """Yield, for each camera whose frame is known, the moving links between it and the world."""
         for camera in self._cameras.values():
             if self.world_frame and camera.frame_id:
-                links = self.transforms.moving_links(self.world_frame, camera.frame_id)
-                if len(links) > 1 and links <= late:
-                    self.restart()
-                    return True
-        return False
+                yield self.transforms.moving_links(self.world_frame, camera.frame_id)
 
     def _bound_bytes(self) -> None:
         """Let the oldest images go where those that wait hold too much memory: decoded they would hold more."""

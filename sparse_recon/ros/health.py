@@ -114,14 +114,28 @@ def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tu
     return ErrorCode.NO_FRAMES, "messages arrive, but no frame was made of them yet"
 
 
-def transform_health(ingest: Ingest, kind: str, subscriptions: TransformSubscriptions) -> Health:
-    """Say who interpolates transforms, which frames there are, and why there are none."""
-    frames = ingest.transform_frames
-    figures = {"source": kind, "received": subscriptions.received, "frames_waiting": ingest.counts.waiting}
-    health = Health("transforms", values={**figures, "frames": " ".join(frames[:50])})
+def transform_health(ingest: Ingest, config: NodeConfig, subscriptions: TransformSubscriptions) -> Health:
+    """Say who interpolates transforms, which frames there are, why there are none, and what is not used or read."""
+    frames, unread = ingest.transform_frames, ", ".join(subscriptions.unread())
+    health = Health(
+        "transforms",
+        values={
+            "source": config.transform_source,
+            "received": subscriptions.received,
+            "frames_waiting": ingest.counts.waiting,
+            "frames": " ".join(frames[:50]),
+            "not_used": "; ".join(ingest.transform_notes()),
+            "not_read": unread,
+        },
+    )
+    if unread and not config.world_frame and not ingest.cameras_move:
+        text = (
+            f"nothing moves between camera and world, and {unread} are published but not read: add their namespace to "
+            "transform_namespaces, or remap /tf and /tf_static to them; set world_frame if the camera stands still"
+        )
+        health.worsen(WARN, ErrorCode.TF_NOT_CONNECTED, text)
     if notes := ingest.transform_notes(LOST_S):
         health.worsen(WARN, ErrorCode.STAMP_ORDER, "; ".join(notes[-_SHOWN_NOTES:]))
-    health.values["not_used"] = "; ".join(ingest.transform_notes())
     for topic, policy in subscriptions.incompatible.items():
         text = f"a publisher on {topic} offers a {policy} that tf2 does not accept either: change the publisher"
         health.worsen(WARN, ErrorCode.CONFIG_INVALID, text)

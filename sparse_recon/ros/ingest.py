@@ -146,6 +146,12 @@ class Ingest:
         with self._lock:
             return sorted(self._assembler.transforms.frames())
 
+    @property
+    def cameras_move(self) -> bool:
+        """Whether a moving transform lies between the world and any camera."""
+        with self._lock:
+            return self._assembler.cameras_move
+
     def transform_notes(self, within_s: float = float("inf")) -> list[str]:
         """Return what was told of transforms that are not used as they came, all or within so many seconds till now."""
         return self._assembler.transform_notes(within_s)

@@ -234,7 +234,9 @@ class CompletionNode(LifecycleNode):
             world_frame=completions.world_frame,
             post=completions.post,
         )
-        self._transforms = TransformSubscriptions(self, self._ingest.put_transforms, self._times)
+        self._transforms = TransformSubscriptions(
+            self, config.transform_namespaces, self._ingest.put_transforms, self._times
+        )
 
     def _unsubscribe(self) -> None:
         for inputs in self._inputs:
@@ -328,7 +330,7 @@ class CompletionNode(LifecycleNode):
         if ingest is not None:
             yield from self._input_health()
             if self._transforms is not None:
-                yield transform_health(ingest, self.config.transform_source, self._transforms)
+                yield transform_health(ingest, self.config, self._transforms)
             cpu_percent = self._cpu.percent(time.thread_time() + ingest.counts.cpu_s)
             yield ingest_health(ingest, self._times.percentiles_ms(), cpu_percent)
         if completions is not None and self._outputs is not None:

@@ -233,8 +233,11 @@ def test_losses_name_the_most_frequent_first_and_no_more_than_four():
 # Serialised transforms
 
 
-class Subscribed:
+class NoSubscriptions:
     received, incompatible = 0, {}
+
+    def unread(self):
+        return []
 
 
 def packed(*items: TransformStamped) -> bytes:
@@ -254,7 +257,7 @@ def test_serialised_transforms_make_frames_and_late_ones_are_told_with_link_and_
         world.say("tf", packed(link(0, "base", "marker")))
         world.say_all([item for item in good_frame(T0_NS) if item[0] != "tf"])
         assert world.ingest.counts.kept == 1
-        told = transform_health(world.ingest, "tree", Subscribed())
+        told = transform_health(world.ingest, CONFIG, NoSubscriptions())
         assert told.level == WARN and "base -> marker" in told.message
         assert f"{T0_NS * 1e-9:.3f} s older" in told.message and "marker" in told.values["frames"]
         assert health(world).level == WARN
