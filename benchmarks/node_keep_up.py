@@ -3,8 +3,8 @@
 A camera on a robot of 30 links (/tf at 50 Hz) visits eight views of a table and stays at the last, at 30 Hz. Then, in
 turns: a goal for an object from eight views beside the stream, the same goal while the stream is stopped, and the same
 completion offline, in a process of its own with the same eight frames, while the stream is stopped and the node idle.
-Before that, for some seconds without goals, the node's own figure of what its input takes of a core. Medians are told;
-other work on the machine slows all three alike.
+Before that, for some seconds without goals, the node's own figure of what its input takes of a core. Medians are told,
+of seconds and of the processor seconds of the whole process meanwhile, which other work on the machine hardly changes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from node_process import NODE, PATIENCE_S, Client, node_process, process_figures
 STREAM = Path(__file__).with_name("camera_stream.py")
 VIEWS = 8
 SETTLE_S = 10.0
+KINDS = ("streaming", "paused", "offline")
+
+Taken = tuple[float, float]  # seconds, and processor seconds
 
 
 def measure_keep_up(frames: Path, repeats: int, seconds: float, model: str) -> dict[str, Any]:
     """Return goal durations of the three kinds, and the share of a core that input takes."""
     client = Client()
-    report: dict[str, Any] = {"streaming_s": [], "paused_s": [], "offline_s": [], "model": model}
+    report: dict[str, Any] = {kind: [] for kind in KINDS} | {"model": model}
     with (
         node_process("autostart:=true", f"model:={model}") as process,
         _stream(frames) as stream,
@@ -38,13 +41,13 @@ def measure_keep_up(frames: Path, repeats: int, seconds: float, model: str) -> d
         name = _seen_object(client)
         report["ingest_cpu_percent"], report["node_cpu_percent"] = _input_share(client, process.pid, seconds)
         offline.complete()  # what is slow the first time is over
-        _goal(client, name)
+        _goal(client, process.pid, name)
         for _ in range(repeats):
-            report["streaming_s"].append(_goal(client, name))
+            report["streaming"].append(_goal(client, process.pid, name))
             stream.send_signal(signal.SIGSTOP)
             _wait(client, 1.0)  # what is on its way arrives
-            report["paused_s"].append(_goal(client, name))
-            report["offline_s"].append(offline.complete())
+            report["paused"].append(_goal(client, process.pid, name))
+            report["offline"].append(offline.complete())
             stream.send_signal(signal.SIGCONT)
             _wait(client, 2.0)
         report["codes"] = sorted(set(client.codes))
@@ -74,12 +77,13 @@ class _Offline:
             [sys.executable, __file__, str(frames), model], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def complete(self) -> float:
-        """Return how many seconds it took."""
+    def complete(self) -> Taken:
+        """Return what it took."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write("complete\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        seconds, cpu_s = map(float, self._process.stdout.readline().split())
+        return seconds, cpu_s
 
     def __enter__(self) -> _Offline:
         return self
@@ -117,10 +121,10 @@ def _input_share(client: Client, pid: int, seconds: float) -> tuple[float, float
     return float(np.mean(shares)), 100 * cpu_s / (time.monotonic() - started)
 
 
-def _goal(client: Client, name: str) -> float:
-    ended = client.ask_for(name, max_views=VIEWS)
-    client.spin_until(ended, "a goal", 10 * PATIENCE_S)
-    return client.goal_s[-1]
+def _goal(client: Client, pid: int, name: str) -> Taken:
+    before = process_figures(pid)["cpu_s"]
+    client.spin_until(client.ask_for(name, max_views=VIEWS), "a goal", 10 * PATIENCE_S)
+    return client.goal_s[-1], process_figures(pid)["cpu_s"] - before
 
 
 def _wait(client: Client, seconds: float) -> None:
@@ -130,11 +134,15 @@ def _wait(client: Client, seconds: float) -> None:
 
 def keep_up_table(report: dict[str, Any]) -> str:
     """Return the figures as lines."""
-    median = {kind: float(np.median(report[f"{kind}_s"])) for kind in ("streaming", "paused", "offline")}
+    median = {kind: np.median(report[kind], axis=0) for kind in KINDS}
 
     def told(kind: str) -> str:
-        times = ", ".join(f"{seconds:.2f}" for seconds in sorted(report[f"{kind}_s"]))
-        return f"{median[kind]:.2f} s ({times}), {median[kind] / median['offline']:.2f} : 1"
+        times = ", ".join(f"{seconds:.2f}" for seconds, _ in sorted(report[kind]))
+        ratio, cpu_ratio = median[kind] / median["offline"]
+        return (
+            f"{median[kind][0]:.2f} s ({times}), {ratio:.2f} : 1; {median[kind][1]:.2f} s of processor time, "
+            f"{cpu_ratio:.2f} : 1"
+        )
 
     rows = [
         (f"goal beside the 30 Hz stream, {report['model']}", told("streaming")),
@@ -165,9 +173,9 @@ def _complete_offline(frames: Path, model: str) -> None:
         session.add_frame(Frame(data["rgb"][view], depth_m, camera, data["T_world_cam"][view], 1 + number * 10**9))
     name = session.objects()[0].object_id
     for _ in sys.stdin:
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         session.complete(CompletionRequest(object_id=name, max_views=VIEWS))
-        print(time.perf_counter() - started, flush=True)
+        print(time.perf_counter() - started, time.process_time() - started_cpu, flush=True)
 
 
 if __name__ == "__main__":

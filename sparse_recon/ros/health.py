@@ -47,9 +47,21 @@ def process_figures() -> dict[str, Any]:
 
 
 def input_health(
-    inputs: CameraInputs, ingest: Ingest, config: NodeConfig, publishers: Callable[[str], int], clock_problem: str
+    inputs: CameraInputs,
+    ingest: Ingest,
+    config: NodeConfig,
+    publishers: Callable[[str], int],
+    clock_problem: str,
+    clock_stands: bool = False,
 ) -> Health:
-    """Say which input of a camera is missing, by how much its stamps miss, or why no frame comes of it."""
+    """Say which input of a camera is missing, by how much its stamps miss, or why no frame comes of it.
+
+    Parameters
+    ----------
+    publishers : counts those of a topic.
+    clock_problem : why there is no time, empty where there is one.
+    clock_stands : simulated time has not gone on for `watchdog_s`.
+    """
     health = Health(f"inputs {inputs.name}")
     for role, state in inputs.states.items():
         rate = 1.0 / state.period_s if state.period_s > 0 else 0.0
@@ -58,7 +70,9 @@ def input_health(
     if clock_problem:
         health.worsen(ERROR, ErrorCode.STAMP_INVALID, clock_problem)
     if silent := inputs.silent(config.watchdog_s):
-        health.worsen(ERROR, ErrorCode.NO_FRAMES, _missing(inputs, silent, config.watchdog_s, publishers))
+        ended = _ended(inputs, ingest, silent, publishers, clock_stands)
+        missing = _missing(inputs, silent, config.watchdog_s, publishers)
+        health.worsen(WARN if ended else ERROR, ErrorCode.NO_FRAMES, ended or missing)
     rejection = _last_rejection(inputs, ingest)
     stalled = time.monotonic() - ingest.counts.last_frame_s[inputs.name] > config.watchdog_s
     if not silent and stalled:
@@ -69,6 +83,28 @@ def input_health(
     health.values["received"] = sum(state.received for state in inputs.states.values())
     health.values["lost_in_transport"] = sum(state.lost for state in inputs.states.values())
     return health
+
+
+def _ended(
+    inputs: CameraInputs,
+    ingest: Ingest,
+    silent: Sequence[str],
+    publishers: Callable[[str], int],
+    clock_stands: bool,
+) -> str:
+    """Return a sentence where a whole camera that gave frames is over, as a recording at its end; else nothing."""
+    required = [role for role, state in inputs.states.items() if state.required]
+    topics = [inputs.states[role].topic for role in silent]
+    held = ingest.frames_held
+    if not held or len(silent) < len(required) or not all(inputs.states[role].received for role in silent):
+        return ""
+    if any(map(publishers, topics)):
+        if not clock_stands:
+            return ""
+        why = "simulated time stands still, as where a recording is paused or has ended"
+    else:
+        why = "nobody publishes them any more: the recording has ended, or the driver has"
+    return f"no more messages on {', '.join(topics)}, and {why}; the {held} frame(s) kept are used on"
 
 
 def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publishers: Callable[[str], int]) -> str:

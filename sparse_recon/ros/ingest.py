@@ -147,6 +147,11 @@ class Ingest:
             return sorted(self._assembler.transforms.frames())
 
     @property
+    def frames_held(self) -> int:
+        """Frames in the session."""
+        return len(self._session.frames)
+
+    @property
     def cameras_move(self) -> bool:
         """Whether a moving transform lies between the world and any camera."""
         with self._lock:

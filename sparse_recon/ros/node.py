@@ -71,6 +71,7 @@ class CompletionNode(LifecycleNode):
         self._state_problem = Health("node", message="unconfigured")
         self._model_health = Health("model", message="not loaded")
         self._starts_itself, self._retry_at_s = True, 0.0
+        self._ticked = 0, time.monotonic()  # when simulated time was last seen to go on
         self._repeated = RepeatedSentences()  # a start that fails is tried again every few seconds
         self._node_parameters = NodeParameters(self, self._may_change, self._changed)
         self.executor_calls = ExecutorCalls(self)
@@ -313,7 +314,9 @@ class CompletionNode(LifecycleNode):
         if ingest is None:
             return []
         return [
-            input_health(inputs, ingest, self.config, self.count_publishers, self._clock_problem())
+            input_health(
+                inputs, ingest, self.config, self.count_publishers, self._clock_problem(), self._clock_stands()
+            )
             for inputs in self._inputs
         ]
 
@@ -322,6 +325,14 @@ class CompletionNode(LifecycleNode):
         if isinstance(clock, ROSClock) and clock.ros_time_is_active and clock.now().nanoseconds == 0:
             return "use_sim_time is true and nobody publishes /clock; play the recording with --clock, or set it false"
         return ""
+
+    def _clock_stands(self) -> bool:
+        """Return whether simulated time has not gone on for `watchdog_s`."""
+        clock, now_s = self.get_clock(), time.monotonic()
+        if clock.now().nanoseconds != self._ticked[0]:
+            self._ticked = clock.now().nanoseconds, now_s
+        simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
+        return simulated and now_s - self._ticked[1] > self.config.watchdog_s
 
     def _health(self) -> Iterable[Health]:
         """Return the health of all parts."""
