@@ -129,9 +129,11 @@ def turned_in_place(things: Things, rng: np.random.Generator) -> list[Stage]:
 
 
 def covered(things: Things, rng: np.random.Generator) -> list[Stage]:
-    """Put something in front of the first thing, towards the cameras."""
-    front = things[0][1][:3, 3] + np.array([0.0, -0.12, 0.0])
-    return lasting([*things, (make_shape("box", rng), pose(np.eye(3), (*front[:2], 0.0)))])
+    """Put something in front of the first thing, towards the cameras, 4 cm before it."""
+    shape, T = things[0]
+    box = make_shape("box", rng)
+    apart_m = 0.04 + np.linalg.norm(np.ptp(shape.vertices_obj, axis=0)[:2]) / 2 + np.ptp(box.vertices_obj[:, 1]) / 2
+    return lasting([*things, (box, pose(np.eye(3), (T[0, 3], T[1, 3] - apart_m, 0.0)))])
 
 
 def hand_passes(things: Things, rng: np.random.Generator) -> list[Stage]:
