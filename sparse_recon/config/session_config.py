@@ -102,9 +102,9 @@ class AssemblyConfig(Checked):
         default=1.0,
         metadata=doc(
             "Largest step back in time that is taken for a late message. An image older than the newest of "
-            "its stream by up to this much is rejected. An image or transform older by more restarts the "
-            "input, as when a recording loops: stored frames, waiting images and moving transforms are "
-            "discarded.",
+            "its stream by up to this much is rejected. An image older by more, or all moving transforms of a "
+            "camera together, restart the input, as when a recording loops: stored frames, waiting images and "
+            "moving transforms are discarded. A transform of one link older by more is ignored.",
             unit="s",
             low=0.01,
             high=60.0,
@@ -124,8 +124,9 @@ class AssemblyConfig(Checked):
     max_gap_s: float = field(
         default=1.0,
         metadata=doc(
-            "Largest time between two transforms that are interpolated. A frame whose stamp falls into a "
-            "larger gap is rejected.",
+            "Largest time between two transforms that are interpolated whatever lies between them. A larger gap "
+            "is bridged only where the link moved by less than 0.1 m and 0.1 rad over it and usually is as slow, as "
+            "localisation every few seconds; a frame whose stamp falls into another one is rejected.",
             unit="s",
             low=0.01,
             high=60.0,

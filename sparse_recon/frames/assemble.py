@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
@@ -14,6 +13,7 @@ import numpy as np
 from sparse_recon.config.session_config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, TransformError, quoted
 from sparse_recon.frames.camera_streams import CameraInput, CameraStreams
+from sparse_recon.frames.candidates import Candidate, drop_beyond
 from sparse_recon.frames.decode import FrameDecoder, MakeRoom, PosedMessages
 from sparse_recon.frames.images import Image, LabelBoxes, RawImage, Stream
 from sparse_recon.frames.matching import Stamped, Unmatched
@@ -25,19 +25,6 @@ from sparse_recon.types import Float64, Frame
 
 _HELD_BYTES = 1e9
 _RETRYABLE_CODES = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
-
-
-@dataclass(frozen=True, order=True)
-class _Candidate:
-    stamp_ns: int
-    camera: str
-    number: int
-    parts: dict[str, Stamped]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its messages."""
-        return sum(part.nbytes for part in self.parts.values())
 
 
 class FrameAssembler:
@@ -94,7 +81,7 @@ class FrameAssembler:
         self.frames_lost: Counter[ErrorCode] = Counter()
         self.unneeded = 0
         self.restarts = 0
-        self._waiting: list[_Candidate] = []
+        self._waiting: list[Candidate] = []
         self._newest_ns = 0
         self._last_emitted_ns = 0
         self._number = 0
@@ -153,7 +140,8 @@ class FrameAssembler:
         self._newest_ns = max(self._newest_ns, stamp_ns)
         self._cameras[camera].frame_id = frame_id if stream == "color" else self._cameras[camera].frame_id
         self._cameras[camera].matcher.push(stream, Stamped(stamp_ns, frame_id, image))
-        self._bound_bytes()
+        for name, lost_ns, text in drop_beyond(self._held_bytes, self._cameras.values(), self._waiting):
+            self._lose(self._reject(ErrorCode.MEMORY_BUDGET, text, name, lost_ns))
         return None
 
     def push_info(
@@ -209,32 +197,6 @@ class FrameAssembler:
         for camera in self._cameras.values():
             if self.world_frame and camera.frame_id:
                 yield self.transforms.moving_links(self.world_frame, camera.frame_id)
-
-    def _bound_bytes(self) -> None:
-        """Let the oldest images go where those that wait hold too much memory: decoded they would hold more."""
-        inputs = self._cameras.values()
-        held_bytes = sum(camera.matcher.nbytes for camera in inputs) + sum(c.nbytes for c in self._waiting)
-        while held_bytes > self._held_bytes and self._waiting:
-            oldest = self._waiting.pop(0)
-            held_bytes -= oldest.nbytes
-            text = (
-                f"{oldest.camera}: frame at {oldest.stamp_ns * 1e-9:.6f} s waited for its transform or camera info "
-                f"while waiting images hold more than {self._held_bytes / 1e6:.0f} MB; publish these earlier, use "
-                "smaller images, or raise memory_budget_bytes"
-            )
-            self._lose(self._reject(ErrorCode.MEMORY_BUDGET, text, oldest.camera, oldest.stamp_ns))
-        while held_bytes > self._held_bytes:
-            fullest = max(inputs, key=lambda camera: camera.matcher.nbytes)
-            dropped = fullest.matcher.drop_oldest()
-            if dropped is None:
-                return
-            held_bytes -= dropped.nbytes
-            text = (
-                f"{fullest.streams.name}: an image at {dropped.stamp_ns * 1e-9:.6f} s waited for its partners while "
-                f"waiting images hold more than {self._held_bytes / 1e6:.0f} MB; check that all streams are published, "
-                "use smaller images, or raise memory_budget_bytes"
-            )
-            self._lose(self._reject(ErrorCode.MEMORY_BUDGET, text, fullest.streams.name, dropped.stamp_ns))
 
     def poll(self, settle: bool = False) -> list[Frame]:
         """Return frames that are complete now.
@@ -302,14 +264,14 @@ class FrameAssembler:
                 self._last_emitted_ns = frame.stamp_ns
                 yield frame
 
-    def _next_candidate(self) -> _Candidate:
+    def _next_candidate(self) -> Candidate:
         """Return the oldest frame; a camera without calibration does not hold up the others."""
         oldest = self._waiting[0]
         if self._overdue(oldest) or self._cameras[oldest.camera].calibrated:
             return oldest
         return next((c for c in self._waiting if self._cameras[c.camera].calibrated), oldest)
 
-    def _overdue(self, candidate: _Candidate) -> bool:
+    def _overdue(self, candidate: Candidate) -> bool:
         waited_s = (self._newest_ns - candidate.stamp_ns) * 1e-9
         return len(self._waiting) > self._config.queue_size or waited_s > self._config.tf_timeout_s
 
@@ -333,7 +295,7 @@ class FrameAssembler:
                     self._reject(ErrorCode.STAMP_ORDER, text, name, stamp_ns)
                 else:
                     self._number += 1
-                    insort(self._waiting, _Candidate(match["color"].stamp_ns, name, self._number, match))
+                    insort(self._waiting, Candidate(match["color"].stamp_ns, name, self._number, match))
 
     def _earlier_may_come(self, stamp_ns: int) -> bool:
         if self._newest_ns - stamp_ns > self._config.order_timeout_s * 1e9:
@@ -341,7 +303,7 @@ class FrameAssembler:
         newest = [camera.matcher.newest_ns("color") for camera in self._cameras.values()]
         return any(ns is not None and ns < stamp_ns for ns in newest)
 
-    def _posed(self, candidate: _Candidate, camera: CameraInput, late: bool, settle: bool) -> PosedMessages | None:
+    def _posed(self, candidate: Candidate, camera: CameraInput, late: bool, settle: bool) -> PosedMessages | None:
         """Return the cameras and poses of a frame, or None while waiting may help."""
         color = candidate.parts["color"]
         pinhole, depth_pinhole = camera.color.at(color.stamp_ns), camera.depth.at(color.stamp_ns)

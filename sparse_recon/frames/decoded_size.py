@@ -19,8 +19,8 @@ _LABELS_DECODED = 16  # PNG of four channels of 16 bits, which is refused once i
 _LABELS_UNDISTORTED = 20
 _DEPTH_DECODED = 14  # [4]
 _RVL_DECODED, _RVL_BYTE = 56, 100  # a pixel, and a byte of the message
-_REGISTERED, _FOOTPRINT_PIXEL = 64, 48  # of depth; and for each further pixel of colour that it covers
-_LOOKED_AT = 26  # the session's copy, and without flying pixels [11]
+_REGISTERED, _FOOTPRINT_PIXEL = 80, 48  # of depth; and for each further pixel of colour that it covers
+_LOOKED_AT = 40  # the session's copy without flying pixels, and the search for objects in it [11]
 
 
 def working_bytes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median_low
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 MAX_PACKED = 50_000  # of all links together: half a minute of 30 links at 50 Hz
 MAX_ASKED = 64  # frames; the one that was asked for longest ago is forgotten
 
+_ASKED_FOR_TIME = 100  # links
 _UNSETTLED = 5  # changes of parent or kind, after which a link is no longer packed
 
 
@@ -113,8 +115,9 @@ class LazyTransforms:
         return newest_ns if newest_ns is None or link is None else max(newest_ns, link.newest_ns)
 
     def now_beside_ns(self, child: str) -> int:
-        """Return the median of the newest stamps of all other moving links; 0 where there are none."""
-        return median_low([link.newest_ns for name, link in self._by_child.items() if name != child] or [0])
+        """Return the median of the newest stamps of other moving links, of 100 at most; 0 where there are none."""
+        others = (link.newest_ns for name, link in self._by_child.items() if name != child)
+        return median_low([*islice(others, _ASKED_FOR_TIME)] or [0])
 
     def covers(self, target: str, source: str, stamp_ns: int) -> bool:
         """Return False while a later sample may still answer `lookup`."""

@@ -129,7 +129,9 @@ class FrameStore:
 
 
 def _usable(frame: Frame, config: DepthConfig) -> tuple[Frame, Refusal | None]:
-    """Return the frame with nothing but depth that can be used, or why it is of no use."""
+    """Return a copy of the frame with nothing but depth that can be used, or why it is of no use."""
+    camera = replace(frame.intrinsics, K=frame.intrinsics.K.copy())
+    frame = replace(frame, intrinsics=camera, T_world_cam=np.array(frame.T_world_cam, np.float64))
     if frame.depth_m is None:
         if frame.labels is None:
             what = f"{frame.camera}: a frame with neither depth nor labels shows no object"

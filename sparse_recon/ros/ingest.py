@@ -126,9 +126,9 @@ class Ingest:
         """Take a message without waiting; where too many of its kind wait, the oldest of them is dropped."""
         self._queue.put(camera, role, message)
 
-    def put_transforms(self, message: Any, static: bool) -> None:
-        """Take a TFMessage, serialised or not."""
-        self.put("", "tf_static" if static else "tf", message)
+    def put_transforms(self, messages: list[bytes], static: bool) -> None:
+        """Take serialised TFMessages."""
+        self.put("", "tf_static" if static else "tf", messages)
 
     def wait_until_used(self, timeout_s: float) -> bool:
         """Wait until all that was put before this call has been used; False if that took too long."""
@@ -283,14 +283,10 @@ class Ingest:
     def _push(self, camera: str, role: str, message: Any) -> bool:
         """Use a message; return whether frames may have become complete by it."""
         if role in ("tf", "tf_static"):
-            if isinstance(message, bytes):
-                try:
-                    return self._assembler.push_transform_message(message, role == "tf_static")
-                except Unreadable:  # another encoding of the middleware
-                    message = _deserialised(message)
-            for parent, child, stamp_ns, T_parent_child in transforms_of(message):
-                self._assembler.push_transform(parent, child, stamp_ns, T_parent_child, role == "tf_static")
-        elif role in ("info", "depth_info"):
+            batch = message if isinstance(message, list) else [message]
+            more = [self._push_transforms(item, role == "tf_static") for item in batch]
+            return any(more)
+        if role in ("info", "depth_info"):
             stream = "color" if role == "info" else "depth"
             self._assembler.push_info(stream, camera, stamp_ns_of(message), camera_info_of(message))  # type: ignore[arg-type]
         elif role == "detections_3d":
@@ -301,6 +297,17 @@ class Ingest:
             if stamp_ns_of(message) < self._future_ns - self._config.assembly.jump_back_s * 1e9:
                 self._assembler.restart()  # time went back while nobody listened
             self._assembler.push_image(stream, camera, stamp_ns_of(message), frame_id, content(message))  # type: ignore[arg-type]
+        return True
+
+    def _push_transforms(self, message: Any, static: bool) -> bool:
+        """Use a TFMessage, serialised or not; return whether frames may have become complete by it."""
+        if isinstance(message, bytes):
+            try:
+                return self._assembler.push_transform_message(message, static)
+            except Unreadable:  # another encoding of the middleware
+                message = _deserialised(message)
+        for parent, child, stamp_ns, T_parent_child in transforms_of(message):
+            self._assembler.push_transform(parent, child, stamp_ns, T_parent_child, static)
         return True
 
     def _keep(self, frame: Frame, generation: int) -> None:

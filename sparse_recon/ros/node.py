@@ -235,9 +235,7 @@ class CompletionNode(LifecycleNode):
             world_frame=completions.world_frame,
             post=completions.post,
         )
-        self._transforms = TransformSubscriptions(
-            self, config.transform_namespaces, self._ingest.put_transforms, self._times
-        )
+        self._transforms = TransformSubscriptions(self, config.transform_namespaces, self._ingest.put_transforms)
 
     def _unsubscribe(self) -> None:
         for inputs in self._inputs:
@@ -342,7 +340,8 @@ class CompletionNode(LifecycleNode):
             yield from self._input_health()
             if self._transforms is not None:
                 yield transform_health(ingest, self.config, self._transforms)
-            cpu_percent = self._cpu.percent(time.thread_time() + ingest.counts.cpu_s)
+            threads_s = ingest.counts.cpu_s + (self._transforms.cpu_s if self._transforms is not None else 0.0)
+            cpu_percent = self._cpu.percent(time.thread_time() + threads_s)
             yield ingest_health(ingest, self._times.percentiles_ms(), cpu_percent)
         if completions is not None and self._outputs is not None:
             yield output_health(self._outputs)

@@ -40,8 +40,6 @@ class Tf2Transforms:
     What `TransformTree` promises holds, except where tf2 answers differently:
 
     - It interpolates over gaps of any length: `assembly.max_gap_s` does not apply, and nothing is refused as TF_GAP.
-    - A child that got a new parent keeps its samples below the old one. Stamps before the change are answered with
-      them, those between the last old and the first new sample with the pose of the last old one.
     - Of two moving transforms with one stamp it keeps both, and which of them counts depends on what else it holds.
     - A stamp of 0 means "the newest" to it, so moving transforms must have later ones.
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transform_messages import serialised, store
 
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag
 from sparse_recon.bags.writer import OBJECTS_TOPIC
 from sparse_recon.cli.main import main
+from sparse_recon.frames.transform_bytes import TransformBytes
 from sparse_recon.lab.simulate.recording import Recording
 from sparse_recon.types import Frame
 
@@ -311,3 +313,36 @@ def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: 
         with Bag(out / "completed_bag") as written:
             ((_, _, array),) = written.messages([OBJECTS_TOPIC])
         assert [completed.object_id for completed in array.objects] == ["object_0"]
+
+
+def test_what_was_not_read_or_used_is_in_every_result(
+    bag: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The same recording beside the transforms of another robot, and with a link of two clocks."""
+    from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+
+    still = np.eye(4)
+    with Reader(bag) as reader, Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {
+            c.id: writer.add_connection(c.topic, c.msgtype, msgdef=c.msgdef.data, rihs01=c.digest)
+            for c in reader.connections
+        }
+        (tf,) = (connections[c.id] for c in reader.connections if c.topic == "/tf")
+        other = writer.add_connection("/robot2/tf", tf.msgtype, typestore=store())
+        children = set()
+        for connection, log_ns, data in reader.messages():
+            writer.write(connections[connection.id], log_ns, data)
+            if connection.topic == "/tf":
+                children |= {child.decode() for _, child, *_ in TransformBytes(bytes(data))}
+                for stamp_ns in (log_ns, 5):
+                    writer.write(tf, log_ns, serialised([("world", "marker", stamp_ns, still)]))
+        writer.write(other, log_ns, serialised([("elsewhere", child, log_ns, still) for child in children]))
+    assert replay(tmp_path / "bag", tmp_path / "out") == 0
+    told = capsys.readouterr().err
+    for name in ("object_0", "object_1"):
+        record = json.loads((tmp_path / "out" / name / "quality.json").read_text())
+        before = json.loads((done / name / "quality.json").read_text())
+        assert record["box"] == before["box"]
+        assert any("/robot2/tf were not read" in warning for warning in record["warnings"])
+        assert any("world -> marker" in warning and "older" in warning for warning in record["warnings"])
+    assert "/robot2/tf were not read" in told

@@ -184,3 +184,18 @@ def test_memory_that_runs_out_while_depth_is_filtered_costs_that_frame():
     report = store.add(huge)
     assert not report.accepted and report.code == ErrorCode.MEMORY_BUDGET and "memory ran out" in report.reason
     assert store.add(frame()).accepted
+
+
+def test_nothing_of_what_a_caller_fills_again_is_kept():
+    K, T_world_cam = INTRINSICS.K.copy(), HERE.copy()
+    rgb, depth_m = np.full((H, W, 3), 90, np.uint8), np.full((H, W), 0.6, np.float32)
+    labels = np.ones((H, W), np.int32)
+    store = store_of(Frame(rgb, depth_m, CameraIntrinsics(W, H, K), T_world_cam, T0, labels))
+    only_labels = store_of(Frame(rgb, None, CameraIntrinsics(W, H, K), T_world_cam, T0, labels))
+    for buffer in (K, T_world_cam, rgb, depth_m, labels):
+        buffer[:] = 7
+    for kept in (*store.frames(), *only_labels.frames()):
+        np.testing.assert_array_equal(kept.intrinsics.K, INTRINSICS.K)
+        np.testing.assert_array_equal(kept.T_world_cam, HERE)
+        assert kept.rgb.min() == kept.rgb.max() == 90 and kept.labels.min() == kept.labels.max() == 1
+    assert store.frames()[0].depth_m.max() == np.float32(0.6)
