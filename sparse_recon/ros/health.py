@@ -178,7 +178,7 @@ def worker_health(completions: Completions) -> Health:
             "last_seconds": f"{last.seconds:.3f}",
         },
     )
-    if last.code is not ErrorCode.OK:
+    if last.code not in (ErrorCode.OK, ErrorCode.UNKNOWN):
         health.worsen(WARN, last.code, last.message)
     return health
 
