@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparse_recon.geometry.cameras import pixel_rays
-from sparse_recon.geometry.clouds import inside_box
-from sparse_recon.geometry.poses import inverse, transform_points
-from sparse_recon.observe.regions import ObjectRegion
+from sparse_recon.geometry.poses import inverse
+from sparse_recon.observe.regions import ObjectRegion, window_of_box
 from sparse_recon.types import Bool, Float32, Frame, OrientedBox, Superseded
 
 FrameName = tuple[str, int]
 
 # For frames that come late although they are older; what a kept frame has to forget is noted with that frame.
 MAX_PLACES = 64
+BAND_ROWS = 128  # at a time: images may be huge
 # In label images without depth: not background, which would prove emptiness, and no object either.
 UNKNOWN_LABEL = np.int32(-1)
 
@@ -90,37 +90,46 @@ def _note(noted: _Noted, place: ForgottenPlace) -> None:
     frame = noted.frame
     if frame.stamp_ns >= place.before_ns:
         return
-    entry_m = _entry_depth(frame, place.box)
-    crossed = np.isfinite(entry_m)
-    pixels = crossed.copy() if frame.depth_m is None else _surface_inside(frame, crossed, place.box)
+    entry_m, pixels = _rays_through(frame, place.box)
     if place.region is not None:
         pixels |= place.region.mask(frame)
-    if not crossed.any() and not pixels.any():
+    if not np.isfinite(entry_m).any() and not pixels.any():
         return
     noted.pixels = pixels if noted.pixels is None else noted.pixels | pixels
     noted.limit_m = entry_m if noted.limit_m is None else np.minimum(noted.limit_m, entry_m)
     noted.given = None
 
 
-def _entry_depth(frame: Frame, box: OrientedBox) -> Float32:
-    """Return the depth (H, W) along z at which each pixel's ray enters a box; inf where it misses it."""
+def _rays_through(frame: Frame, box: OrientedBox) -> tuple[Float32, Bool]:
+    """Return where pixels' rays enter a box, (H, W) depth along z, inf where they miss it, and whose surface is in it.
+
+    Without depth these are all pixels whose rays meet the box.
+    """
+    shape = (frame.intrinsics.height, frame.intrinsics.width)
+    entry_m, pixels = np.full(shape, np.inf, np.float32), np.zeros(shape, bool)
+    half_m = np.abs(box.T_world_box[:3, :3]) @ (0.5 * box.size_m)
+    centre = box.T_world_box[:3, 3]
+    window = window_of_box(frame, (centre - half_m).astype(np.float32), (centre + half_m).astype(np.float32))
+    if window is None:
+        return entry_m, pixels
     T_box_cam = inverse(box.T_world_box) @ frame.T_world_cam
-    rays = pixel_rays(frame.intrinsics).astype(np.float64) @ T_box_cam[:3, :3].T  # (H, W, 3), z of the camera is 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # A ray along a face gives 0 / 0, which says nothing of the other faces.
-        near = np.nan_to_num((-0.5 * box.size_m - T_box_cam[:3, 3]) / rays, nan=-np.inf)
-        far = np.nan_to_num((0.5 * box.size_m - T_box_cam[:3, 3]) / rays, nan=np.inf)
-    enter = np.maximum(np.minimum(near, far).max(axis=-1), 0.0)
-    leave = np.maximum(near, far).min(axis=-1)
-    return np.where(enter < leave, enter, np.inf).astype(np.float32)
-
-
-def _surface_inside(frame: Frame, crossed: Bool, box: OrientedBox) -> Bool:
-    assert frame.depth_m is not None
-    pixels = crossed & (frame.depth_m > 0)
-    points_cam = pixel_rays(frame.intrinsics)[pixels] * frame.depth_m[pixels][:, None]
-    pixels[pixels] = inside_box(transform_points(frame.T_world_cam, points_cam), box)
-    return pixels
+    rows, columns = window
+    for top in range(rows.start, rows.stop, BAND_ROWS):
+        band = slice(top, min(top + BAND_ROWS, rows.stop)), columns
+        rays = pixel_rays(frame.intrinsics, band).astype(np.float64) @ T_box_cam[:3, :3].T  # along which z grows by 1
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A ray within a face gives 0 / 0, which says nothing of the other faces.
+            near = np.nan_to_num(
+                (-0.5 * box.size_m - T_box_cam[:3, 3]) / rays, nan=-np.inf, posinf=np.inf, neginf=-np.inf
+            )
+            far = np.nan_to_num((0.5 * box.size_m - T_box_cam[:3, 3]) / rays, nan=np.inf, posinf=np.inf, neginf=-np.inf)
+            enter = np.maximum(np.minimum(near, far).max(axis=-1), 0.0)
+            leave = np.maximum(near, far).min(axis=-1)
+            crossed = enter < leave
+            entry_m[band] = np.where(crossed, enter, np.inf)
+            depth_m = enter if frame.depth_m is None else frame.depth_m[band]
+            pixels[band] = crossed & (depth_m >= enter) & (depth_m <= leave)
+    return entry_m, pixels
 
 
 def _without(noted: _Noted, present: Frame) -> Frame:

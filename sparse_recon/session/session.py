@@ -178,14 +178,14 @@ class CompletionSession:
         """
         frames, catalog = self._snapshot()
         found = forgotten_objects(object_ids, region, frames, catalog, completed)
+        margin_m = 2.0 * REGION_REACH_VOXELS * self._config.segment.voxel_size_m
+        boxes = [(OrientedBox(box.T_world_box, box.size_m + margin_m), pixels) for box, pixels in found.values()]
+        boxes += [] if region is None else [(region, None)]
         with self._lock:
-            kept = self._frames.frames()
-            margin_m = 2.0 * REGION_REACH_VOXELS * self._config.segment.voxel_size_m
-            boxes = [(OrientedBox(box.T_world_box, box.size_m + margin_m), pixels) for box, pixels in found.values()]
-            boxes += [] if region is None else [(region, None)]
-            before_ns = max((f.stamp_ns for f in kept), default=0) + 1
-            self._forgotten.add([ForgottenPlace(box, before_ns, pixels) for box, pixels in boxes], kept)
-            self._catalog.forget(found)
+            kept, forgotten = self._frames.frames(), self._forgotten
+        before_ns = max((f.stamp_ns for f in kept), default=0) + 1
+        forgotten.add([ForgottenPlace(box, before_ns, pixels) for box, pixels in boxes], kept)
+        catalog.forget(found)
         return tuple(found)
 
     def suggest(self, boxes: Sequence[OrientedBox] | None) -> None:

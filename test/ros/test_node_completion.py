@@ -94,6 +94,21 @@ def test_who_comes_later_receives_the_last_objects(robot, recording):
         late.spin_until(lambda: {namespace for namespace, _ in late.known_markers} == {"object_0"})
 
 
+def test_of_three_objects_only_the_one_completed_again_is_sent_again(robot, recording):
+    robot.send_until_kept(recording.frames[:2])
+    for name in ("object_0", "object_1", "object_2"):
+        assert robot.start(select_by=Goal.SELECT_BY_ID, object_id=name).result().code == ErrorCode.OK
+    robot.spin_until(lambda: len(robot.known_objects) == 3 and len(robot.known_markers) == 9)
+    objects, markers = len(robot.objects), len(robot.markers)
+    assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_1", seed=5).result().code == ErrorCode.OK
+    robot.spin_until(lambda: robot.known_objects["object_1"].seed == 5)
+    robot.spin_until(lambda: len(robot.markers) > markers)
+    assert [[item.object_id for item in message.objects] for message in robot.objects[objects:]] == [["object_1"]]
+    assert [{marker.ns for marker in message.markers} for message in robot.markers[markers:]] == [{"object_1"}]
+    with Robot(robot.domain) as late:
+        late.spin_until(lambda: len(late.known_objects) == 3 and len(late.known_markers) == 9)
+
+
 def test_a_node_started_in_the_middle_of_the_stream_completes_too(started, recording):
     robot = started()
     robot.wait_for_node()
