@@ -333,6 +333,18 @@ def test_as_many_objects_as_there_may_be_reach_a_late_subscriber(publisher, subs
     subscriber.spin_until(lambda: len(known_ids(subscriber)) == 16)
 
 
+def test_a_history_that_parameters_made_shorter_is_kept_to(domain, subscriber):
+    shorter = "qos_overrides./robot/completion_node/objects.publisher.depth:=4"
+    process = Publisher(domain, "--ros-args", "-p", shorter)
+    process.run("outputs.publish([a, b, c], 'map', STAMP_NS)")
+    process.run("[outputs.publish([a, replace(b, seed=k), c], 'map', STAMP_NS) for k in range(20)]")
+    subscriber.listen("objects")
+    subscriber.spin_until(lambda: known_ids(subscriber) == ["object_0", "object_1", "object_2"])
+    subscriber.spin_for(SILENCE_S)
+    assert len(subscriber.received["objects"]) == 4
+    assert process.end() == 0
+
+
 def test_objects_in_another_frame_replace_all_of_the_frame_before(publisher, subscriber):
     subscriber.listen(*CHANGES)
     publisher.run("outputs.publish([a, b, c], 'map', STAMP_NS)")
