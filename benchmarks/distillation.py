@@ -36,6 +36,7 @@ from sparse_recon.completion import Completion
 from sparse_recon.config.model_config import DistillConfig, FitConfig
 from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.evidence import Evidence
+from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
@@ -53,7 +54,6 @@ from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.shapes import Shape, scanned_shape
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
-from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import (
     CameraIntrinsics,
     Float64,

@@ -1,6 +1,7 @@
 """How does the node keep up with a camera while it completes objects? Nothing here is asserted.
 
     python benchmarks/node.py [--seconds 60] [--every 2] [--json FILE]
+    python benchmarks/node.py --keep-up [--repeats 5] [--json FILE]
     python benchmarks/node.py --cycles 1000 [--json FILE]
 
 The first: another process sends 640x480 RGB-D at 30 Hz with a moving camera (`benchmarks/camera_stream.py`), a client
@@ -13,7 +14,9 @@ asks for an object every 2 s, best-effort images as from a camera driver. Told a
 - memory: resident bytes each second, and their slope (linear fit) after the warm-up;
 - latency: from the stamp of the newest image used to the arrival of the objects in this process; and from the goal.
 
-The second: configure, activate, deactivate and clean up so many times; threads, memory, blocks that Python allocated
+The second: what a stream costs a goal, and a robot's /tf the input: see `benchmarks/node_keep_up.py`.
+
+The third: configure, activate, deactivate and clean up so many times; threads, memory, blocks that Python allocated
 and subscriptions before and after. The node gets `ROS_DOMAIN_ID` of the caller. Run it on a quiet machine; the load
 before the start is told.
 """
@@ -34,6 +37,7 @@ from typing import Any
 
 import numpy as np
 from camera_stream import render
+from node_keep_up import keep_up_table, measure_keep_up
 from node_process import NODE, PATIENCE_S, Client, node_process, process_figures
 
 HERE = Path(__file__).resolve().parent
@@ -267,6 +271,9 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=2.0, metavar="S", help="time between goals (default 2)")
     parser.add_argument("--warm-up", type=float, default=20.0, metavar="S", help="left out of the slope (default 20)")
     parser.add_argument("--cycles", type=int, default=0, metavar="N", help="lifecycle cycles instead of a stream")
+    parser.add_argument("--keep-up", action="store_true", help="a goal beside a stream against the same one offline")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="goals of each kind there (default 5)")
+    parser.add_argument("--model", default="compact", help="that completes there (default compact)")
     parser.add_argument("--frames", type=Path, metavar="FILE", help="keep the rendered frames in this .npz file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     args = parser.parse_args()
@@ -281,8 +288,11 @@ def main() -> int:
             frames = args.frames or Path(folder) / "frames.npz"
             if not frames.exists():
                 render(frames)
-            report = measure_stream(frames, args.seconds, args.every, args.warm_up)
-        print(stream_table(report))
+            if args.keep_up:
+                report = measure_keep_up(frames, args.repeats, args.seconds, args.model)
+            else:
+                report = measure_stream(frames, args.seconds, args.every, args.warm_up)
+        print(keep_up_table(report) if args.keep_up else stream_table(report))
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0

@@ -71,11 +71,11 @@ class Client:
         if not self.call(ChangeState, "change_state", transition=Transition(id=transition)).success:
             sys.exit(f"transition {transition} failed; the node says {self.figures.get('node')}")
 
-    def ask_for(self, object_id: str) -> Any:
+    def ask_for(self, object_id: str, **fields: Any) -> Any:
         """Send a goal; its code and duration are noted when it has ended. Returns whether it has."""
         from sparse_recon.action import CompleteObject
 
-        goal = CompleteObject.Goal(select_by=CompleteObject.Goal.SELECT_BY_ID, object_id=object_id)
+        goal = CompleteObject.Goal(select_by=CompleteObject.Goal.SELECT_BY_ID, object_id=object_id, **fields)
         started, ended = time.monotonic(), []
 
         def note(future: Any) -> None:

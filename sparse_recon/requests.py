@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.types import OrientedBox, TriangleMesh
@@ -89,11 +90,23 @@ class FrameReport:
     dropped: int = 0
 
 
+class ObjectState(IntEnum):
+    """How sure it is that an object is there, numbered as in `msg/ObjectCandidate`. What is gone is not listed."""
+
+    SEEN = 1
+    """Frames of one moment show it, or of one since they contradicted each other last."""
+    CONFIRMED = 2
+    """Frames of two moments or more show it, and the newest one that looks there does."""
+    DOUBTFUL = 3
+    """The newest frame that looks there sees through more than a fifth of it, or its camera was bumped."""
+
+
 @dataclass(frozen=True, eq=False)
 class ObjectCandidate:
-    """An object that can be asked for by `object_id`; `points` counts its depth pixels in all kept frames."""
+    """An object that can be asked for by `object_id`; `points` counts its depth pixels in the searched frames."""
 
     object_id: str
     label: int | None
     box: OrientedBox
     points: int
+    state: ObjectState = ObjectState.SEEN

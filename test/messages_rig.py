@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from sparse_recon.config.session_config import AssemblyConfig
-from sparse_recon.frames.assemble import FrameAssembler, Rejection
+from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.images import RawImage
+from sparse_recon.frames.rejections import Rejection
 from sparse_recon.frames.undistort import CameraInfo
 from sparse_recon.geometry.poses import pose
 from sparse_recon.geometry.transforms import TransformSource

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.fuse.radiance.rays import square_camera
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.lab.simulate.household import make_shape
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.shapes import Shape
-from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import Frame, GeneratedView, ObjectFrame, ObjectView, ObjectViews, TriangleMesh
 
 

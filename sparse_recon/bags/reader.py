@@ -20,20 +20,23 @@ from sparse_recon.bags.topics import (
     guess_cameras,
     is_rectified,
     named_cameras,
-    transform_topics,
 )
+from sparse_recon.bags.transform_topics import Links, choose
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
-from sparse_recon.frames.assemble import FrameAssembler, Rejection
+from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
-from sparse_recon.geometry.transforms import TransformTree
+from sparse_recon.frames.rejections import Rejection
+from sparse_recon.frames.transform_bytes import Unreadable
+from sparse_recon.geometry.transforms import TransformSource, TransformTree, without_slash
 from sparse_recon.types import Float64, Frame
 
 log = logging.getLogger(__name__)
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MAX_DEFINITION, _MAX_ARRAY = 200_000, 10_000  # characters, and elements of fixed arrays, each a line of code
+MANY_LOST = 0.25  # share of the frames whose loss a result tells
 _TOPOLOGY_MESSAGES = 500  # transforms read ahead to learn which frame is the root
 
 
@@ -190,7 +193,10 @@ class FrameReader:
         self._bag = bag
         self._on_transforms = on_transforms
         self.cameras = named_cameras(cameras, bag.types) if cameras else guess_cameras(bag.types)
-        self._transforms = transform_topics(bag.types)
+        colors = [camera.color for camera in self.cameras]
+        topics = choose(bag.types, colors, lambda: self._frames_of(colors), self._links)
+        self._transforms, self._left_out = topics.used, topics.left_out
+        self._static_topics = frozenset(topic for topic in topics.used if topic.endswith("tf_static"))
         if not self._transforms and not config.world_frame:
             raise TransformError(
                 ErrorCode.TF_FRAME_UNKNOWN,
@@ -200,13 +206,11 @@ class FrameReader:
         streams = [_streams(camera) for camera in self.cameras]
         world_frame = config.world_frame or self._only_root()
         assembly = config.assembly
-        self._tree = TransformTree(history_s=assembly.history_s, max_gap_s=assembly.max_gap_s)
         self._assembler = FrameAssembler(
             streams,
             world_frame=world_frame,
             depth=config.depth,
             config=assembly,
-            transforms=self._tree,
             wanted=wanted,
         )
         self._roles = {
@@ -221,14 +225,16 @@ class FrameReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames; after the last one that can be read, raise FileError BAG_UNREADABLE if it is damaged."""
-        static = [topic for topic in self._transforms if topic.endswith("tf_static")]
-        for topic, log_ns, data in self._bag.serialised(static):
-            self._push(topic, log_ns, data)
-        for topic, log_ns, data in self._bag.serialised({*self._roles, *self._transforms} - set(static)):
-            self.messages_read += 1
+        self._push_first_static()
+        for topic, log_ns, data in self._bag.serialised({*self._roles, *self._transforms}):
+            self.messages_read += topic not in self._static_topics
             self._first_ns = self._first_ns or log_ns
             self._last_ns = log_ns
-            self._push(topic, log_ns, data)
+            try:
+                self._push(topic, log_ns, data)
+            except Exception as error:  # nothing in a message may end the reading
+                role, camera = self._roles.get(topic, ("transforms", ""))
+                self._assembler.refuse(error, role, camera, log_ns)
             while frames := self._assembler.poll():
                 yield from frames
         while frames := self._assembler.flush():
@@ -251,6 +257,23 @@ class FrameReader:
         return tuple(self._assembler.rejections)
 
     @property
+    def warnings(self) -> list[str]:
+        """Return what was not read or not used as it came, and whether many frames were lost by it."""
+        warnings = []
+        for why in dict.fromkeys(self._left_out.values()):
+            topics = ", ".join(topic for topic, reason in self._left_out.items() if reason == why)
+            warnings.append(f"the transforms of {topics} were not read: {why}")
+        warnings += self._assembler.transform_notes()
+        lost = self._assembler.frames_lost
+        count = sum(lost.values())
+        seen = count + self._assembler.frames_made + self._assembler.unneeded
+        if count > MANY_LOST * seen:
+            reasons = ", ".join(f"{n} x {code.name}" for code, n in lost.most_common())
+            last = next((item.message for item in reversed(self.rejections) if item.code in lost), "")
+            warnings.append(f"{count} of {seen} frames could not be used ({reasons}); the last: {last}")
+        return warnings
+
+    @property
     def counts(self) -> Counter[ErrorCode]:
         return self._assembler.counts
 
@@ -260,9 +283,9 @@ class FrameReader:
         return self._assembler.restarts
 
     @property
-    def transforms(self) -> TransformTree:
+    def transforms(self) -> TransformSource:
         """The transforms read so far."""
-        return self._tree
+        return self._assembler.transforms
 
     @property
     def expected_frames(self) -> int:
@@ -275,15 +298,35 @@ class FrameReader:
         """Frames in which colour images came so far."""
         return frozenset(self._optical_frames)
 
-    def _push(self, topic: str, log_ns: int, data: bytes) -> None:
-        message = self._bag.decoded(topic, log_ns, data)
-        if message is None:
-            return
-        if topic in self._transforms:
+    def _push_first_static(self) -> None:
+        """Take the first value of each static link ahead, as late joiners get it; others come in their time."""
+        taken: set[str] = set()
+        for topic, log_ns, data in self._bag.serialised(self._static_topics):
             if self._on_transforms is not None:
                 self._on_transforms(topic, log_ns, data)
-            for parent, child, stamp_ns, T_parent_child in transforms_of(message):
-                self._assembler.push_transform(parent, child, stamp_ns, T_parent_child, topic.endswith("tf_static"))
+            message = self._bag.decoded(topic, log_ns, data)
+            for parent, child, stamp_ns, T_parent_child in () if message is None else transforms_of(message):
+                if child not in taken:
+                    taken.add(child)
+                    self._assembler.push_transform(parent, child, stamp_ns, T_parent_child, True)
+
+    def _push_transforms(self, topic: str, log_ns: int, data: bytes) -> None:
+        static = topic in self._static_topics
+        if self._on_transforms is not None and not static:
+            self._on_transforms(topic, log_ns, data)
+        try:
+            self._assembler.push_transform_message(bytes(data), static)
+        except Unreadable:
+            message = self._bag.decoded(topic, log_ns, data)
+            for item in () if message is None else transforms_of(message):
+                self._assembler.push_transform(*item, static)
+
+    def _push(self, topic: str, log_ns: int, data: bytes) -> None:
+        if topic in self._transforms:
+            self._push_transforms(topic, log_ns, data)
+            return
+        message = self._bag.decoded(topic, log_ns, data)
+        if message is None:
             return
         role, camera = self._roles[topic]
         stamp_ns, frame_id = stamp_ns_of(message), message.header.frame_id
@@ -298,14 +341,29 @@ class FrameReader:
         """Return the root above everything, read ahead: the map may hang itself above the robot only later."""
         tree = TransformTree()
         for topic in self._transforms:
-            for _, _, message in islice(self._bag.messages([topic]), _TOPOLOGY_MESSAGES):
-                for parent, child, stamp_ns, T_parent_child in () if message is None else transforms_of(message):
-                    with suppress(SparseReconError):  # told when it is read for good
-                        tree.add(parent, child, stamp_ns, T_parent_child, static=True)
+            for parent, child, stamp_ns, T_parent_child in self._ahead(topic):
+                with suppress(SparseReconError):  # told when it is read for good
+                    tree.add(parent, child, stamp_ns, T_parent_child, static=True)
         try:
             return tree.root()
         except TransformError:
             return ""
+
+    def _ahead(self, topic: str) -> Iterator[tuple[str, str, int, Float64]]:
+        for _, _, message in islice(self._bag.messages([topic]), _TOPOLOGY_MESSAGES):
+            yield from () if message is None else transforms_of(message)
+
+    def _links(self, topic: str) -> Links:
+        static = topic.endswith("tf_static")
+        found: dict[str, tuple[str, Float64 | None]] = {}
+        for parent, child, _, T_parent_child in self._ahead(topic):
+            found[without_slash(child)] = without_slash(parent), T_parent_child if static else None
+        return Links(found)
+
+    def _frames_of(self, colors: Sequence[str]) -> set[str]:
+        """Return the frames of the first images of topics."""
+        first = (next(self._bag.messages([topic]), (topic, 0, None))[2] for topic in colors)
+        return {message.header.frame_id for message in first if message is not None}
 
 
 def _streams(camera: CameraTopics) -> CameraStreams:

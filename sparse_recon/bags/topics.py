@@ -99,13 +99,6 @@ def named_cameras(wanted: Sequence[CameraTopics], types: Mapping[str, str]) -> t
     return tuple(_with_infos(camera, types) for camera in wanted)
 
 
-def transform_topics(types: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the topics of transforms: /tf and /tf_static, or else those of a robot's namespace."""
-    found = [topic for topic, kind in types.items() if kind == TRANSFORMS]
-    standard = [topic for topic in found if topic in ("/tf", "/tf_static")]
-    return tuple(sorted(standard or found))
-
-
 def is_rectified(topic: str) -> bool:
     """Return whether the name says that the images are rectified, as image_proc and most drivers name them."""
     return any(_RECTIFIED & set(token.lower().split("_")) for token in topic.split("/"))

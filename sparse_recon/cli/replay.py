@@ -95,12 +95,15 @@ def run(args: argparse.Namespace) -> int:
             intake=intake,
             request=request,
             rejected=rejected,
+            warnings=lambda: reader.warnings,
             expected_frames=reader.expected_frames,
             max_frames=args.max_frames,
         )
     if reader.counts:
         reasons = ", ".join(f"{n} x {code.name}" for code, n in reader.counts.most_common())
         print(f"inputs that gave no frame: {reasons}; the last: {reader.rejections[-1].message}", file=sys.stderr)
+    for warning in reader.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     return finish(args, outcome, reader.counts, args.bag.resolve().name)
 
 

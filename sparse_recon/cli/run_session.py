@@ -142,6 +142,7 @@ def run_session(
     intake: FrameIntake,
     request: Callable[[], CompletionRequest] = CompletionRequest,
     rejected: Callable[[], tuple[Counter[ErrorCode], Sequence[str]]] = lambda: (Counter(), ()),
+    warnings: Callable[[], Sequence[str]] = tuple,
     expected_frames: int = -1,
     max_frames: int = 0,
 ) -> SessionOutcome:
@@ -155,6 +156,7 @@ def run_session(
     intake : takes them to the session.
     request : what is wanted, asked after the last frame; one that names no object is made of each that can be found.
     rejected : counts and sentences of inputs that gave no frame, for the error when there is none at all.
+    warnings : sentences on the input that every result carries, asked after the last frame.
     expected_frames : for the progress bar; -1 if unknown.
     max_frames : stop reading after so many; 0 for all.
 
@@ -185,6 +187,8 @@ def run_session(
             finished = _complete(session, item, name, _stage_display(bar, name, number))
             seconds.stop("complete")
             if isinstance(finished, CompletedObject):
+                told = (*finished.quality.warnings, *warnings())
+                finished = replace(finished, quality=replace(finished.quality, warnings=told))
                 result_bag.write(finished)
                 folder = write_results(finished, out)
                 completed.append(finished)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse_recon.types import Bool, Float32
+from sparse_recon.types import Bool, Float32, UInt8
 
 # A pixel without depth is carved through only when so many of its 8 neighbours have depth: a pinhole of the sensor, not
 # the rim of a surface that it failed to measure.
 PINHOLE_NEIGHBOURS = 7
-NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 # A pixel lies on a surface when so large a share of its valid neighbours lies on it too.
 MIN_SAME_SHARE = 0.3
+_LEAST_SAME = np.maximum(np.ceil(MIN_SAME_SHARE * np.arange(256)), 1).astype(np.uint8)  # by valid neighbours
 
 
 def carving_depth(depth_m: Float32, valid: Bool) -> Float32:
@@ -59,15 +59,29 @@ def without_flying_pixels(depth_m: Float32, edge_jump_m: float) -> Float32:
     A pixel belongs to a surface when enough of its eight neighbours measured the same depth to within half of
     `edge_jump_m`: at a straight outline five do, at a corner three; a pixel between two surfaces has none or one.
     """
-    padded = np.pad(depth_m, 1, constant_values=np.nan)
-    height, width = depth_m.shape
-    valid = np.zeros(depth_m.shape, np.uint8)
-    same = np.zeros(depth_m.shape, np.uint8)
+    import cv2
+
     half = np.float32(0.5 * edge_jump_m)
-    with np.errstate(invalid="ignore"):
-        for dv, du in NEIGHBOURS:
-            neighbour = padded[1 + dv : 1 + dv + height, 1 + du : 1 + du + width]
-            difference = np.abs(neighbour - depth_m)
-            same += difference < half
-            valid += neighbour > 0
-    return np.where(same >= np.maximum(MIN_SAME_SHARE * valid, 1), depth_m, np.float32(np.nan))
+    padded = np.asarray(cv2.copyMakeBorder(depth_m, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=np.nan), np.float32)
+    difference = np.empty((depth_m.shape[0] + 1, depth_m.shape[1] + 1), np.float32)
+
+    def alike(one: Float32, other: Float32) -> UInt8:
+        cv2.absdiff(one, other, dst=difference)
+        return (difference < half).view(np.uint8)
+
+    # Each pair of neighbours is compared once and counts for both.
+    right = alike(padded[1:, :-1], padded[1:, 1:])
+    below = alike(padded[:-1, 1:], padded[1:, 1:])
+    falling = alike(padded[:-1, :-1], padded[1:, 1:])
+    rising = alike(padded[:-1, 1:], padded[1:, :-1])
+    same = right[:-1, :-1] + right[:-1, 1:]
+    same += below[:-1, :-1]
+    same += below[1:, :-1]
+    same += falling[:-1, :-1]
+    same += falling[1:, 1:]
+    same += rising[:-1, 1:]
+    same += rising[1:, :-1]
+    valid = (depth_m > 0).view(np.uint8)
+    neighbours = cv2.boxFilter(valid, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT) - valid
+    kept = same >= np.asarray(cv2.LUT(neighbours, _LEAST_SAME))
+    return np.where(kept, depth_m, np.float32(np.nan))

@@ -4,45 +4,27 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from sparse_recon.config.session_config import AssemblyConfig, DepthConfig
-from sparse_recon.errors import ErrorCode, InputError, SparseReconError, TransformError, quoted
+from sparse_recon.errors import ErrorCode, InputError, TransformError, quoted
 from sparse_recon.frames.camera_streams import CameraInput, CameraStreams
-from sparse_recon.frames.images import (
-    RAW_ENCODINGS,
-    Image,
-    LabelBoxes,
-    RawImage,
-    Stream,
-    color_image,
-    depth_image,
-    label_image,
-)
-from sparse_recon.frames.late_transforms import LateTransform, LateTransforms
+from sparse_recon.frames.decode import FrameDecoder, MakeRoom, PosedMessages
+from sparse_recon.frames.images import Image, LabelBoxes, RawImage, Stream
 from sparse_recon.frames.matching import Stamped, Unmatched
-from sparse_recon.frames.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
+from sparse_recon.frames.rejections import Rejection, Rejections
+from sparse_recon.frames.transform_intake import TransformIntake
+from sparse_recon.frames.undistort import CameraInfo
 from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, TransformTree
-from sparse_recon.types import Float32, Float64, Frame, Int32
+from sparse_recon.types import Float64, Frame
 
-_MAX_MESSAGE_LENGTH = 1000  # of a rejection: messages quote what they were given
+_HELD_BYTES = 1e9
 _RETRYABLE_CODES = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """An input that gave no frame, and why."""
-
-    code: ErrorCode
-    message: str
-    camera: str
-    stamp_ns: int
 
 
 @dataclass(frozen=True, order=True)
@@ -52,23 +34,19 @@ class _Candidate:
     number: int
     parts: dict[str, Stamped]
 
-
-@dataclass(frozen=True, eq=False)
-class _PosedCandidate:
-    """A candidate with all that is needed to decode it."""
-
-    color: PinholeCamera
-    depth: PinholeCamera
-    T_world_cam: Float64
-    T_color_depth: Float64
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its messages."""
+        return sum(part.nbytes for part in self.parts.values())
 
 
 class FrameAssembler:
     """Matches images, camera infos and transforms; what cannot become a frame is counted with its reason.
 
     `push_*` take messages as they come and return a `Rejection` or None; `poll` returns the frames that became
-    complete, in stamp order. Neither raises for anything that is in a message. After a jump back in time everything
-    starts anew and `restarts` grows.
+    complete, in stamp order. Neither raises for anything that is in a message, nor for a mistake of ours: whatever
+    happens on the way of a frame costs that frame. After a jump back in time everything starts anew and `restarts`
+    grows.
 
     Parameters
     ----------
@@ -80,6 +58,13 @@ class FrameAssembler:
     wanted : asked with camera, `T_world_cam` and stamp in ns before anything of a frame is decoded; a frame that is not
         wanted is dropped and counted in `unneeded`, which is no rejection.
     convert : makes a raw image of an encoding that `images` does not read into one that it reads, or raises InputError.
+    make_room : told the bytes that a frame will take, and what frame that is, before anything of it is decoded; raises
+        an error of code MEMORY_BUDGET where there is no room for them.
+    held_bytes : of images that wait for their partners, transforms or camera infos; the oldest of more go.
+
+    Attributes
+    ----------
+    frames_lost : images that could not become frames although they were needed, by code.
     """
 
     def __init__(
@@ -92,27 +77,54 @@ class FrameAssembler:
         transforms: TransformSource | None = None,
         wanted: Callable[[str, Float64, int], bool] | None = None,
         convert: Callable[[Stream, RawImage], RawImage] | None = None,
+        make_room: MakeRoom | None = None,
+        held_bytes: float = _HELD_BYTES,
     ) -> None:
         self._config = config or AssemblyConfig()
-        self.depth = depth or DepthConfig()
+        self._decoder = FrameDecoder(depth or DepthConfig(), convert, make_room)
+        self._held_bytes = held_bytes
         self._cameras = {streams.name: CameraInput(streams, self._config) for streams in cameras}
         self._configured_world = world_frame
-        self.transforms: TransformSource = transforms or TransformTree(
-            history_s=self._config.history_s, max_gap_s=self._config.max_gap_s
-        )
+        self._rejections = Rejections()
+        source = transforms or TransformTree(history_s=self._config.history_s, max_gap_s=self._config.max_gap_s)
+        self._intake = TransformIntake(source, self._rejections, self._config.jump_back_s, self._jump_back)
         self._wanted = wanted
-        self._convert = convert
         self.world_frame = world_frame
-        self.rejections: deque[Rejection] = deque(maxlen=256)
-        self.counts: Counter[ErrorCode] = Counter()
         self.frames_made = 0
+        self.frames_lost: Counter[ErrorCode] = Counter()
         self.unneeded = 0
         self.restarts = 0
-        self._late = LateTransforms()
         self._waiting: list[_Candidate] = []
         self._newest_ns = 0
         self._last_emitted_ns = 0
         self._number = 0
+
+    @property
+    def transforms(self) -> TransformSource:
+        """What answers for poses."""
+        return self._intake.transforms
+
+    @property
+    def rejections(self) -> deque[Rejection]:
+        """The newest inputs that gave no frame; `counts` counts all by code."""
+        return self._rejections.newest
+
+    @property
+    def counts(self) -> Counter[ErrorCode]:
+        return self._rejections.counts
+
+    @property
+    def depth(self) -> DepthConfig:
+        """The range of valid depth."""
+        return self._decoder.depth
+
+    @depth.setter
+    def depth(self, depth: DepthConfig) -> None:
+        self._decoder.depth = depth
+
+    def transform_notes(self, within_s: float = float("inf")) -> list[str]:
+        """Return what was told of transforms that are not used as they came, all or within so many seconds till now."""
+        return self._intake.notes.sentences(within_s)
 
     def push_image(
         self, stream: Stream, camera: str, stamp_ns: int, frame_id: str, image: Image | LabelBoxes
@@ -141,6 +153,7 @@ class FrameAssembler:
         self._newest_ns = max(self._newest_ns, stamp_ns)
         self._cameras[camera].frame_id = frame_id if stream == "color" else self._cameras[camera].frame_id
         self._cameras[camera].matcher.push(stream, Stamped(stamp_ns, frame_id, image))
+        self._bound_bytes()
         return None
 
     def push_info(
@@ -150,48 +163,78 @@ class FrameAssembler:
         try:
             entry = self._cameras[camera]
             (entry.color if stream == "color" else entry.depth).put(stamp_ns, info, camera)
-        except InputError as error:
-            return self._reject(error.code, error.message, camera, stamp_ns)
         except KeyError:
+            known = ", ".join(self._cameras)
             return self._reject(
-                ErrorCode.USAGE,
-                f"no camera is named {quoted(camera)}; accepted are {', '.join(self._cameras)}",
-                camera,
-                stamp_ns,
+                ErrorCode.USAGE, f"no camera is named {quoted(camera)}; accepted are {known}", camera, stamp_ns
             )
+        except Exception as error:
+            return self.refuse(error, "camera info", camera, stamp_ns)
         return None
 
     def push_transform(
         self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool = False
     ) -> Rejection | None:
         """Take one transform of /tf or, with `static`, of /tf_static."""
-        try:
-            newest_ns = self.transforms.newest_ns(child)
-            if static or newest_ns is None or newest_ns - stamp_ns <= self._config.jump_back_s * 1e9:
-                self.transforms.add(parent, child, stamp_ns, T_parent_child, static)
-                self._late.forget(child)
-                return None
-        except SparseReconError as error:
-            return self._reject(error.code, error.message, "", stamp_ns)
-        return self._push_late(LateTransform(parent, child, stamp_ns, T_parent_child), newest_ns)
+        return self._intake.push(parent, child, stamp_ns, T_parent_child, static, self._newest_ns)
 
-    def _push_late(self, late: LateTransform, newest_ns: int) -> Rejection | None:
-        """Set a transform from long ago aside: a stray of its link, unless time jumps back.
+    def push_transform_message(self, data: bytes, static: bool) -> bool:
+        """Take a serialised TFMessage; return whether frames that wait may go on.
 
-        Time jumps back where images say so, or where all moving links between the world and a camera, two at least, do.
-        What was set aside then belongs to the new pass.
+        Raises
+        ------
+        Unreadable
+            If the bytes are none; what was read before has been used.
         """
-        self._late.add(late)
-        if any(len(links) > 1 and links <= self._late.children for links in self._moving_links()):
+        return self._intake.push_message(data, static, self._newest_ns)
+
+    def refuse(self, error: Exception, what: str, camera: str, stamp_ns: int) -> Rejection:
+        """Count an input that an exception cost, the caller's or one of here."""
+        return self._rejections.add_error(error, what, camera, stamp_ns)
+
+    @property
+    def cameras_move(self) -> bool:
+        """Whether a moving transform lies between the world and any camera."""
+        return any(self._moving_links())
+
+    def _jump_back(self, late: Set[str]) -> bool:
+        """Begin anew where all moving links between the world and a camera, two at least, are late; True if so."""
+        jumped = any(len(links) > 1 and links <= late for links in self._moving_links())
+        if jumped:
             self.restart()
-            return None
-        return self._reject(ErrorCode.STAMP_ORDER, late.refusal(newest_ns), "", late.stamp_ns)
+        return jumped
 
     def _moving_links(self) -> Iterator[frozenset[str]]:
         """Yield, for each camera whose frame is known, the moving links between it and the world."""
         for camera in self._cameras.values():
             if self.world_frame and camera.frame_id:
                 yield self.transforms.moving_links(self.world_frame, camera.frame_id)
+
+    def _bound_bytes(self) -> None:
+        """Let the oldest images go where those that wait hold too much memory: decoded they would hold more."""
+        inputs = self._cameras.values()
+        held_bytes = sum(camera.matcher.nbytes for camera in inputs) + sum(c.nbytes for c in self._waiting)
+        while held_bytes > self._held_bytes and self._waiting:
+            oldest = self._waiting.pop(0)
+            held_bytes -= oldest.nbytes
+            text = (
+                f"{oldest.camera}: frame at {oldest.stamp_ns * 1e-9:.6f} s waited for its transform or camera info "
+                f"while waiting images hold more than {self._held_bytes / 1e6:.0f} MB; publish these earlier, use "
+                "smaller images, or raise memory_budget_bytes"
+            )
+            self._lose(self._reject(ErrorCode.MEMORY_BUDGET, text, oldest.camera, oldest.stamp_ns))
+        while held_bytes > self._held_bytes:
+            fullest = max(inputs, key=lambda camera: camera.matcher.nbytes)
+            dropped = fullest.matcher.drop_oldest()
+            if dropped is None:
+                return
+            held_bytes -= dropped.nbytes
+            text = (
+                f"{fullest.streams.name}: an image at {dropped.stamp_ns * 1e-9:.6f} s waited for its partners while "
+                f"waiting images hold more than {self._held_bytes / 1e6:.0f} MB; check that all streams are published, "
+                "use smaller images, or raise memory_budget_bytes"
+            )
+            self._lose(self._reject(ErrorCode.MEMORY_BUDGET, text, fullest.streams.name, dropped.stamp_ns))
 
     def poll(self, settle: bool = False) -> list[Frame]:
         """Return frames that are complete now.
@@ -218,10 +261,7 @@ class FrameAssembler:
             self._reject(ErrorCode.STAMP_ORDER, text, lost.camera, lost.stamp_ns)
         self._waiting.clear()
         self._newest_ns = self._last_emitted_ns = 0
-        self.transforms.clear()
-        for item in self._late.take():
-            with suppress(SparseReconError):  # it was counted when it came
-                self.transforms.add(item.parent, item.child, item.stamp_ns, item.T_parent_child)
+        self._intake.restart()
         for camera in self._cameras.values():
             camera.restart()
 
@@ -251,11 +291,11 @@ class FrameAssembler:
                 if posed is None:
                     return
                 if self._wanted is None or self._wanted(candidate.camera, posed.T_world_cam, candidate.stamp_ns):
-                    frame = self._decoded(candidate, posed)
+                    frame = self._decoder.frame(posed)
                 else:
                     self.unneeded += 1
-            except (InputError, TransformError) as error:
-                self._reject(error.code, error.message, candidate.camera, candidate.stamp_ns)
+            except Exception as error:
+                self._lose(self.refuse(error, "frame", candidate.camera, candidate.stamp_ns))
             self._waiting.remove(candidate)
             if frame is not None:
                 self.frames_made += 1
@@ -301,7 +341,7 @@ class FrameAssembler:
         newest = [camera.matcher.newest_ns("color") for camera in self._cameras.values()]
         return any(ns is not None and ns < stamp_ns for ns in newest)
 
-    def _posed(self, candidate: _Candidate, camera: CameraInput, late: bool, settle: bool) -> _PosedCandidate | None:
+    def _posed(self, candidate: _Candidate, camera: CameraInput, late: bool, settle: bool) -> PosedMessages | None:
         """Return the cameras and poses of a frame, or None while waiting may help."""
         color = candidate.parts["color"]
         pinhole, depth_pinhole = camera.color.at(color.stamp_ns), camera.depth.at(color.stamp_ns)
@@ -321,25 +361,7 @@ class FrameAssembler:
             if late or error.code not in _RETRYABLE_CODES or self._is_permanent(color, error):
                 raise
             return None
-        return _PosedCandidate(pinhole, depth_pinhole, T_world_cam, T_color_depth)
-
-    def _decoded(self, candidate: _Candidate, posed: _PosedCandidate) -> Frame:
-        color, depth = candidate.parts["color"], candidate.parts.get("depth")
-        size = posed.color.size
-        rgb = posed.color.undistorted(color_image(self._readable("color", color.content), size), smooth=True)
-        labels: Int32 | None = None
-        if "labels" in candidate.parts:
-            content = self._readable("labels", candidate.parts["labels"].content)
-            labels = posed.color.undistorted(label_image(content, size), smooth=False)
-        depth_m = None
-        if depth is not None:
-            depth_m = self._depth_on_color(depth, posed.depth, posed.color, posed.T_color_depth)
-        return Frame(rgb, depth_m, posed.color.intrinsics, posed.T_world_cam, color.stamp_ns, labels, candidate.camera)
-
-    def _readable(self, stream: Stream, image: Any) -> Any:
-        if self._convert is None or not isinstance(image, RawImage) or image.encoding in RAW_ENCODINGS[stream]:
-            return image
-        return self._convert(stream, image)
+        return PosedMessages(candidate.camera, candidate.parts, pinhole, depth_pinhole, T_world_cam, T_color_depth)
 
     def _find_world(self, color: Stamped, late: bool, settle: bool) -> None:
         """Find the root of the transforms where nobody named a world frame, and notice when it gets a parent.
@@ -376,30 +398,8 @@ class FrameAssembler:
         covered = self.transforms.covers(self.world_frame, color.frame_id, color.stamp_ns)
         return error.code is ErrorCode.TF_EXTRAPOLATION and covered
 
-    def _depth_on_color(
-        self, depth: Stamped, camera: PinholeCamera, color: PinholeCamera, T_color_depth: Float64
-    ) -> Float32:
-        content = self._readable("depth", depth.content)
-        decoded_m = depth_image(content, self.depth.near_m, self.depth.far_m, camera.size)
-        depth_m = camera.undistorted(decoded_m, smooth=False)
-        if not np.any(np.isfinite(depth_m)):
-            raise InputError(
-                ErrorCode.DEPTH_EMPTY,
-                f"{color.name}: depth image at {depth.stamp_ns * 1e-9:.6f} s has no pixel within "
-                f"{self.depth.near_m:g} to {self.depth.far_m:g} m; check the sensor, depth.near_m and depth.far_m",
-            )
-        same_view = np.allclose(T_color_depth, np.eye(4), atol=1e-9)
-        if not same_view:
-            return registered_depth(depth_m, camera.intrinsics, color.intrinsics, T_color_depth)
-        if depth_m.shape != (color.intrinsics.height, color.intrinsics.width) or not np.allclose(
-            camera.intrinsics.K, color.intrinsics.K, rtol=1e-6
-        ):
-            return resampled(depth_m, camera.intrinsics, color.intrinsics)
-        return depth_m
+    def _lose(self, rejection: Rejection) -> None:
+        self.frames_lost[rejection.code] += 1
 
     def _reject(self, code: ErrorCode, message: str, camera: str, stamp_ns: int) -> Rejection:
-        text = message if len(message) <= _MAX_MESSAGE_LENGTH else f"{message[:_MAX_MESSAGE_LENGTH]} ..."
-        rejection = Rejection(code, text, camera, stamp_ns)
-        self.rejections.append(rejection)
-        self.counts[code] += 1
-        return rejection
+        return self._rejections.add(code, message, camera, stamp_ns)

@@ -40,7 +40,7 @@ def decoded(data: memoryview, format_: str, flags: int, size: Size | None) -> np
     """
     import cv2
 
-    declared = _declared_size(data)
+    declared = declared_size(data)
     if declared is None:
         raise InputError(
             ErrorCode.ENCODING_UNSUPPORTED,
@@ -104,7 +104,7 @@ def check_declared_size(what: str, declared: Size, size: Size | None) -> None:
         )
 
 
-def _declared_size(data: memoryview) -> Size | None:
+def declared_size(data: memoryview) -> Size | None:
     """Return the (width, height) that a PNG or JPEG states; (0, 0) when its header is cut; None for other files.
 
     What decoders might read in another way counts as cut.

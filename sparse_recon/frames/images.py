@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError, quoted
-from sparse_recon.frames.compressed import PNG, Size, decoded
-from sparse_recon.frames.rvl import decode_rvl
+from sparse_recon.frames.compressed import PNG, Size, declared_size, decoded
+from sparse_recon.frames.rvl import decode_rvl, rvl_size
 from sparse_recon.types import Float32, Int32, UInt8
 
 ByteData = bytes | bytearray | memoryview | array | UInt8
@@ -154,6 +154,21 @@ def depth_image(image: Image, near_m: float, far_m: float, size: Size | None = N
     with np.errstate(invalid="ignore"):
         depth_m[~((depth_m >= np.float32(near_m)) & (depth_m <= np.float32(far_m)))] = np.nan
     return depth_m
+
+
+def stated_size(image: Image) -> Size | None:
+    """Return the (width, height) that a message or the file inside it states, decoding nothing.
+
+    (0, 0) where a header is cut; None for files that are not read.
+    """
+    if isinstance(image, RawImage):
+        return image.width, image.height
+    data = _bytes(image.data)
+    if "compressedDepth" in image.format:
+        data = data[_DEPTH_HEADER.size :]
+        if "rvl" in image.format.lower():
+            return rvl_size(data)
+    return declared_size(data)
 
 
 def label_image(image: Image | LabelBoxes, size: Size | None = None) -> Int32:

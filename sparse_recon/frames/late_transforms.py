@@ -24,8 +24,9 @@ class LateTransform(NamedTuple):
         """Return why it is ignored, where the newest one of its link has this stamp."""
         lag_s = (newest_ns - self.stamp_ns) * 1e-9
         return (
-            f"transform {self.parent} -> {self.child} is {lag_s:.3f} s older than the newest one of this link and is "
-            "ignored; check the clock of its publisher"
+            f"transform {self.parent} -> {self.child} is {lag_s:.3f} s older than the newest one of this link "
+            f"({self.stamp_ns * 1e-9:.3f} s after {newest_ns * 1e-9:.3f} s) and is ignored; check the clocks of its "
+            "publishers"
         )
 
 

@@ -16,6 +16,11 @@ class Stamped:
     frame_id: str
     content: Any
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of an image; 0 for anything else."""
+        return len(getattr(self.content, "data", ()))
+
 
 @dataclass(frozen=True, eq=False)
 class Unmatched:
@@ -48,6 +53,16 @@ class StampMatcher:
     def newest_ns(self, stream: str) -> int | None:
         """Return the newest stamp pushed to a stream."""
         return self._newest_ns.get(stream)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all messages kept."""
+        return sum(message.nbytes for queue in self._queues.values() for message in queue)
+
+    def drop_oldest(self) -> Stamped | None:
+        """Forget the oldest message of the stream that holds most, and return it."""
+        queue = max(self._queues.values(), key=lambda queue: sum(message.nbytes for message in queue))
+        return queue.popleft() if queue else None
 
     def push(self, stream: str, message: Stamped) -> None:
         """Take a message whose stamp is newer than all before it in its stream."""

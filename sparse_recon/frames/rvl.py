@@ -29,7 +29,7 @@ def decode_rvl(payload: memoryview, size: Size | None = None) -> npt.NDArray[np.
     InputError
         SIZE_MISMATCH if the stated size is impossible or not `size`, or the words end before the image is full.
     """
-    width, height = struct.unpack_from("<ii", payload) if len(payload) >= 8 else (0, 0)
+    width, height = rvl_size(payload)
     check_declared_size("RVL depth", (width, height), size)
     pixels = width * height
     values = _values(payload[8 : 16 + _MAX_BYTES_PER_PIXEL * pixels])
@@ -55,6 +55,11 @@ def decode_rvl(payload: memoryview, size: Size | None = None) -> npt.NDArray[np.
     out = np.zeros(pixels, dtype=np.uint16)
     out[np.repeat(first_pixel, count) + within] = np.cumsum((deltas >> 1) ^ -(deltas & 1)).astype(np.uint16)
     return out.reshape(height, width)
+
+
+def rvl_size(payload: memoryview) -> Size:
+    """Return the (width, height) that the header states; (0, 0) where it is cut."""
+    return struct.unpack_from("<ii", payload) if len(payload) >= 8 else (0, 0)
 
 
 def _values(words: memoryview) -> npt.NDArray[np.int64]:

@@ -87,10 +87,15 @@ class PinholeCamera:
         """Width and height of its images, pixels."""
         return self.intrinsics.width, self.intrinsics.height
 
+    @property
+    def distorted(self) -> bool:
+        """Whether pixels have to be moved."""
+        return bool(np.any(self._D))
+
     @cached_property
     def _maps(self) -> tuple[Any, Any] | None:
         """Return where each pixel of the pinhole image lies in the raw one; None for the identity."""
-        if not np.any(self._D):
+        if not self.distorted:
             return None
         import cv2
 

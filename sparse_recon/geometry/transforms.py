@@ -8,14 +8,14 @@ seconds lose nanoseconds, and each new sample rebuilds the whole series.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from sparse_recon.errors import ErrorCode, InputError, TransformError
 from sparse_recon.geometry.poses import inverse, pose
+from sparse_recon.geometry.transform_history import LinkHistory, Sample
 from sparse_recon.types import Float64, check_pose
 
 # Far above what robots have; what publishes more than this must not fill memory or time.
@@ -50,32 +50,15 @@ class TransformSource(Protocol):
     def clear(self) -> None: ...
 
 
-class _Sample(NamedTuple):
-    stamp_ns: int
-    T: Float64  # (4, 4) T_parent_child
-
-
-class _Link:
-    """What is known about one child frame and its only parent."""
-
-    def __init__(self, parent: str, static: bool) -> None:
-        self.parent = parent
-        self.static = static
-        self.samples: list[_Sample] = []
-
-    def put(self, sample: _Sample, history_ns: float) -> None:
-        at = bisect_left(self.samples, sample.stamp_ns, key=_stamp)
-        if self.static:
-            self.samples = [sample]
-        elif at < len(self.samples) and self.samples[at].stamp_ns == sample.stamp_ns:
-            self.samples[at] = sample
-        else:
-            insort(self.samples, sample, key=_stamp)
-            del self.samples[: bisect_left(self.samples, self.samples[-1].stamp_ns - history_ns, key=_stamp)]
-
-
 class TransformTree:
-    """Frames that hang below each other, each with a bounded history.
+    """Frames that hang below each other, each with a bounded history: what tf2's buffer answers, and its guards.
+
+    As in tf2, whether a child is static is what its last transform says; samples below an earlier parent answer for
+    their time, and between the last of them and the first below the new parent the older one holds; a static transform
+    that is published again counts from then on; a sample of the past is sorted in.
+
+    Unlike tf2, where two samples are farther apart than `max_gap_s`, they are interpolated only if the frame has hardly
+    moved between them (`transform_history.STILL_M`, `STILL_RAD`) and its samples usually are so far apart.
 
     Bounded: of more than `MAX_FRAMES` frames the moving ones that were silent for longest are forgotten, or the newest
     static ones where these are the most; of more than `MAX_SAMPLES` samples the older half of the frame that has most.
@@ -83,17 +66,17 @@ class TransformTree:
     Parameters
     ----------
     history_s : samples of a link older than its newest one by more than this are forgotten.
-    max_gap_s : nothing is interpolated between two samples farther apart than this.
+    max_gap_s : what is interpolated in any case.
     """
 
     def __init__(self, *, history_s: float = 30.0, max_gap_s: float = 1.0) -> None:
         self._history_ns = history_s * 1e9
         self._max_gap_ns = max_gap_s * 1e9
-        self._links: dict[str, _Link] = {}  # the longest silent first
+        self._links: dict[str, LinkHistory] = {}  # the longest silent first
         self._samples = 0
 
     def add(self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool = False) -> None:
-        """Take one transform; a stamp seen before is replaced, and a child with a new parent forgets the old one.
+        """Take one transform; a stamp seen before is replaced.
 
         Parameters
         ----------
@@ -113,9 +96,9 @@ class TransformTree:
         self._check_ancestors(parent, child, stamp_ns, static)
         link = self._links.pop(child, None)
         before = 0 if link is None else len(link.samples)
-        if link is None or link.parent != parent or link.static != static:
-            link = _Link(parent, static)
-        link.put(_Sample(int(stamp_ns), np.array(T_parent_child, dtype=np.float64)), self._history_ns)
+        if link is None or link.static != static:
+            link = LinkHistory(child, static)
+        link.put(Sample(int(stamp_ns), parent, np.array(T_parent_child, dtype=np.float64)), self._history_ns)
         self._links[child] = link
         self._samples += len(link.samples) - before
         self._make_room()
@@ -128,7 +111,7 @@ class TransformTree:
             return
         for name in ancestors[: ancestors.index(child)]:
             link = self._links[name]
-            if not (static or link.static) and abs(link.samples[-1].stamp_ns - stamp_ns) > self._history_ns:
+            if not (static or link.static) and abs(link.newest_ns - stamp_ns) > self._history_ns:
                 self._forget(name)
                 return
         raise loop(parent, child)
@@ -161,19 +144,30 @@ class TransformTree:
         target, source = without_slash(target), without_slash(source)
         if target == source:
             return np.eye(4)
-        up_source, up_target = self._chain(source), self._chain(target)
-        for name in (source, target):
-            self._require(name)
+        up_source, problem = self._chain_at(source, stamp_ns)
+        up_target, other_problem = self._chain_at(target, stamp_ns)
         common = next((name for name in up_source if name in up_target), None)
         if common is None:
-            raise TransformError(
-                ErrorCode.TF_NOT_CONNECTED,
-                f"no transforms connect {source!r} to {target!r}: {source!r} is in the tree of root {up_source[-1]!r}, "
-                f"{target!r} in that of root {up_target[-1]!r}; publish the transform between these two roots",
-            )
+            raise self._not_connected(target, source, stamp_ns, problem or other_problem)
         T_common_source = self._product(up_source[: up_source.index(common)], stamp_ns)
         T_common_target = self._product(up_target[: up_target.index(common)], stamp_ns)
         return inverse(T_common_target) @ T_common_source
+
+    def _not_connected(self, target: str, source: str, stamp_ns: int, problem: TransformError | None) -> TransformError:
+        for name in (source, target):
+            self._require(name)
+        tops = self._chain(source)[-1], self._chain(target)[-1]
+        if tops[0] == tops[1]:
+            return problem or TransformError(
+                ErrorCode.TF_NOT_CONNECTED,
+                f"no transforms connected {source!r} to {target!r} at {stamp_ns * 1e-9:.3f} s: one of the frames "
+                "between them had another parent then",
+            )
+        return TransformError(
+            ErrorCode.TF_NOT_CONNECTED,
+            f"no transforms connect {source!r} to {target!r}: {source!r} is in the tree of root {tops[0]!r}, "
+            f"{target!r} in that of root {tops[1]!r}; publish the transform between these two roots",
+        )
 
     def root(self, frame: str | None = None) -> str:
         """Return the topmost frame above `frame`, or the only root there is.
@@ -190,18 +184,18 @@ class TransformTree:
 
     def frames(self) -> frozenset[str]:
         """Return the names of all frames seen."""
-        return frozenset(self._links) | {link.parent for link in self._links.values()}
+        return frozenset(self._links).union(*(link.parents for link in self._links.values()))
 
     def newest_ns(self, child: str) -> int | None:
         """Return the stamp of the newest sample that moves `child`; None for static and unknown frames."""
         link = self._links.get(without_slash(child))
-        return None if link is None or link.static else link.samples[-1].stamp_ns
+        return None if link is None or link.static else link.newest_ns
 
     def covers(self, target: str, source: str, stamp_ns: int) -> bool:
         """Return False while a later sample may still answer `lookup`: the newest one of some link is too old."""
         up_source, up_target = self._chain(without_slash(source)), self._chain(without_slash(target))
         moving = [self._links[name] for name in set(up_source) ^ set(up_target) if name in self._links]
-        return all(link.static or link.samples[-1].stamp_ns >= stamp_ns for link in moving)
+        return all(link.static or link.newest_ns >= stamp_ns for link in moving)
 
     def newest_common_ns(self, target: str, source: str) -> int:
         """Return the newest stamp at which every moving link between two frames has a sample; 0 where nothing moves.
@@ -214,7 +208,7 @@ class TransformTree:
         for name in (source, target):
             self._require(without_slash(name))
         moving = self.moving_links(target, source)
-        return min((self._links[name].samples[-1].stamp_ns for name in moving), default=0)
+        return min((self._links[name].newest_ns for name in moving), default=0)
 
     def moving_links(self, target: str, source: str) -> frozenset[str]:
         """Return the children of all moving links between two frames; none where they are not connected."""
@@ -234,53 +228,24 @@ class TransformTree:
     def _chain(self, name: str) -> list[str]:
         return chain(name, lambda child: self._links[child].parent if child in self._links else None)
 
+    def _chain_at(self, name: str, stamp_ns: int) -> tuple[list[str], TransformError | None]:
+        """Return a frame and those above it at a stamp, as far as they are known, and what ended the way."""
+        names = [name]
+        while (link := self._links.get(names[-1])) is not None:
+            try:
+                parent = link.parent_at(stamp_ns)
+            except TransformError as error:
+                return names, error
+            if parent in names:  # parents that changed may have closed a loop for a while
+                return names, _loop_at(stamp_ns, [*names[names.index(parent) :], parent])
+            names.append(parent)
+        return names, None
+
     def _product(self, children: list[str], stamp_ns: int) -> Float64:
         T = np.eye(4)
         for child in children:
-            T = self._at(child, stamp_ns) @ T
+            T = self._links[child].at(stamp_ns, self._max_gap_ns) @ T
         return T
-
-    def _at(self, child: str, stamp_ns: int) -> Float64:
-        link = self._links[child]
-        if link.static:
-            return link.samples[0].T
-        at = bisect_left(link.samples, stamp_ns, key=_stamp)
-        if at < len(link.samples) and link.samples[at].stamp_ns == stamp_ns:
-            return link.samples[at].T
-        if at in (0, len(link.samples)):
-            self._raise_extrapolation(child, link, stamp_ns, before=at == 0)
-        earlier, later = link.samples[at - 1], link.samples[at]
-        gap_ns = later.stamp_ns - earlier.stamp_ns
-        if gap_ns > self._max_gap_ns:
-            raise TransformError(
-                ErrorCode.TF_GAP,
-                f"transform {link.parent} -> {child} has a gap of {gap_ns * 1e-9:.3f} s around the stamp "
-                f"{stamp_ns * 1e-9:.3f} s; gaps up to {self._max_gap_ns * 1e-9:.3f} s are interpolated: publish it "
-                "more often or raise assembly.max_gap_s",
-            )
-        return interpolated(earlier.T, later.T, (stamp_ns - earlier.stamp_ns) / gap_ns)
-
-    def _raise_extrapolation(self, child: str, link: _Link, stamp_ns: int, before: bool) -> None:
-        edge_ns = link.samples[0 if before else -1].stamp_ns
-        side, end = ("before", "oldest") if before else ("after", "newest")
-        raise TransformError(
-            ErrorCode.TF_EXTRAPOLATION,
-            f"stamp {stamp_ns * 1e-9:.3f} s lies {abs(stamp_ns - edge_ns) * 1e-9:.3f} s {side} the {end} transform "
-            f"{link.parent} -> {child} at {edge_ns * 1e-9:.3f} s; transforms are not extrapolated: check clocks "
-            "and the rate of /tf",
-        )
-
-
-def interpolated(T_a: Float64, T_b: Float64, fraction: float) -> Float64:
-    """Return the transform at `fraction` in [0, 1] from `T_a` to `T_b`: linear translation, shortest rotation (slerp).
-
-    Both are (4, 4); the rotation follows R_a exp(fraction log(R_a^T R_b)).
-    """
-    from scipy.spatial.transform import Rotation
-
-    step = Rotation.from_matrix(T_a[:3, :3].T @ T_b[:3, :3]).as_rotvec()
-    R = T_a[:3, :3] @ Rotation.from_rotvec(fraction * step).as_matrix()
-    return pose(R, (1.0 - fraction) * T_a[:3, 3] + fraction * T_b[:3, 3])
 
 
 def pose_from_quaternion(quat_xyzw: Sequence[float], translation_m: Sequence[float]) -> Float64:
@@ -400,5 +365,9 @@ def loop(parent: str, child: str) -> InputError:
     )
 
 
-def _stamp(sample: _Sample) -> int:
-    return sample.stamp_ns
+def _loop_at(stamp_ns: int, names: Sequence[str]) -> TransformError:
+    return TransformError(
+        ErrorCode.TF_NOT_CONNECTED,
+        f"the transforms at {stamp_ns * 1e-9:.3f} s form a loop, {' -> '.join(names[:_LISTED_FRAMES])}; frames must "
+        "not change places with their parents",
+    )

@@ -172,6 +172,7 @@ def candidate_fields(candidate: ObjectCandidate) -> Fields:
         "label": NO_LABEL if candidate.label is None else int(candidate.label),
         **box_fields(candidate.box),
         "points": int(candidate.points),
+        "state": int(candidate.state),
     }
 
 

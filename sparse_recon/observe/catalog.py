@@ -10,10 +10,12 @@ import numpy as np
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, quoted
 from sparse_recon.geometry.cameras import unproject_depth
-from sparse_recon.geometry.clouds import inside_box, robust_extent, voxel_means
+from sparse_recon.geometry.clouds import inside_box, robust_extent
 from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
+from sparse_recon.observe.label_segments import LabelSegments
 from sparse_recon.observe.named_boxes import Look, NamedBoxes
-from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion, associate_labels
+from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion
+from sparse_recon.observe.scene_cloud import SceneCloud, evenly_sampled
 from sparse_recon.observe.segment import (
     SceneClusters,
     SupportPlane,
@@ -27,8 +29,8 @@ from sparse_recon.observe.silhouettes import silhouette_hull
 from sparse_recon.requests import CompletionRequest, ObjectCandidate
 from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 
-# The scene is surveyed in at most so many frames, and labels are associated in so many, evenly spread over those kept.
-SCENE_FRAMES, LABEL_FRAMES = 16, 24
+# Labels are associated in at most so many frames, evenly spread over those kept.
+LABEL_FRAMES = 24
 REGION_REACH_VOXELS = 2.0
 _NAMED_OBJECTS = 16  # in one message
 
@@ -37,11 +39,15 @@ _NAMED_OBJECTS = 16  # in one message
 class FoundObject:
     """An object with the region that says which pixels it is, and what it stands on.
 
-    Where no frame has depth, `hull_world` are points on the hull that its masks leave it.
+    Attributes
+    ----------
+    points_world : (N, 3) float32, its points on the grid of the search.
+    hull_world : where no frame has depth, points on the hull that its masks leave it.
     """
 
     candidate: ObjectCandidate
     region: ObjectRegion
+    points_world: Float32
     plane: SupportPlane | None
     up_world: Float64
     hull_world: Float32 | None = None
@@ -52,7 +58,7 @@ FrameKey = tuple[tuple[str, int, int], ...]
 
 
 class ObjectCatalog:
-    """Finds objects in frames and remembers their names; a changed set of frames is searched anew.
+    """Finds objects in frames and remembers their names; it searches anew where a frame shows something new.
 
     Parameters
     ----------
@@ -65,6 +71,8 @@ class ObjectCatalog:
     def __init__(self, config: SessionConfig, region: OrientedBox | None = None) -> None:
         self._config = config
         self._region = region
+        self._cloud = SceneCloud(config.segment.voxel_size_m, config.depth)
+        self._segments = LabelSegments(config.segment.voxel_size_m, region)
         self._scene_key: FrameKey | None = None
         self._scene: SceneClusters | None = None
         self._found_key: FrameKey | None = None
@@ -78,6 +86,8 @@ class ObjectCatalog:
     def configure(self, config: SessionConfig, region: OrientedBox | None) -> None:
         """Take new parameters and another region; names stay, everything else is searched anew."""
         self._config, self._region = config, region
+        self._cloud = SceneCloud(config.segment.voxel_size_m, config.depth)
+        self._segments = LabelSegments(config.segment.voxel_size_m, region)
         self._scene_key = self._found_key = None
 
     def suggest(self, boxes: Sequence[OrientedBox] | None) -> None:
@@ -105,10 +115,12 @@ class ObjectCatalog:
 
     def _detected(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
         """Return what label images or clusters show, whatever was suggested."""
-        key = self._update_scene(frames, checkpoint)
+        labelled = [f for f in frames if f.labels is not None]
+        self._segments.keep(labelled)
+        labelled = evenly_sampled(labelled, LABEL_FRAMES)
+        key = self._update_scene(frames, checkpoint) + _key(labelled)
         if key != self._found_key:
             assert self._scene is not None
-            labelled = _evenly_sampled([f for f in frames if f.labels is not None], LABEL_FRAMES)
             if labelled and all(f.depth_m is None for f in labelled):
                 found = self._from_silhouettes(labelled, checkpoint)
             elif labelled:
@@ -179,15 +191,15 @@ class ObjectCatalog:
         return self._camera_up
 
     def _update_scene(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> FrameKey:
-        """Survey the scene anew when the frames have changed; return what identifies them."""
-        key = tuple((f.camera, f.stamp_ns, id(f.superseded)) for f in frames)
+        """Survey the scene anew when the frames that show something have changed; return what identifies them."""
+        sample = self._cloud.frames_to_search(frames, checkpoint)
+        key = _key(sample)
         if key != self._scene_key:
             configured = np.asarray(self._config.up_world, np.float64)
             norm = float(np.linalg.norm(configured))
-            self._camera_up = upright_in_images(frames)
+            self._camera_up = upright_in_images(sample or frames)
             up = configured / norm if norm > 0 else None
-            sample = _evenly_sampled(frames, SCENE_FRAMES)
-            self._scene = survey(sample, up, self._config.segment, self._config.seed, checkpoint)
+            self._scene = survey(sample, self._cloud, up, self._config.segment, self._config.seed, checkpoint)
             self._scene_key = key
         return key
 
@@ -204,15 +216,12 @@ class ObjectCatalog:
 
     def _from_labels(self, scene: SceneClusters, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
         found = []
-        for labels in associate_labels(frames, self._config.segment.voxel_size_m, self._region, checkpoint):
-            cloud = []
-            for frame in frames:
-                checkpoint()
-                cloud.append(self._inside_region(LabelRegion(labels).points_world(frame)))
-            if not any(map(len, cloud)):
-                continue
-            points, count = voxel_means(np.concatenate(cloud), self._config.segment.voxel_size_m)
+        for group in self._segments.groups(frames, checkpoint):
             checkpoint()
+            cloud = group.cloud()
+            points, count = cloud.means(), cloud.count
+            if not len(points):
+                continue
             above = np.ones(len(points), bool)
             if scene.plane is not None:
                 above = scene.plane.heights(points) > 0.5 * self._config.segment.plane_tolerance_m
@@ -220,8 +229,9 @@ class ObjectCatalog:
             pixels = int(count[body].sum())
             if pixels < self._config.segment.min_points:
                 continue
-            region = LabelRegion(labels, points[body], REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
-            values = [label for group in labels.values() for label in group]
+            reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
+            region = LabelRegion(group.labels, points[body], reach_m)
+            values = [segment.label for segment in group.segments]
             common = max(sorted(set(values)), key=values.count)
             found.append(self._object(points[body], pixels, common, region, scene.plane))
         return found
@@ -251,7 +261,7 @@ class ObjectCatalog:
         flat = points.astype(np.float64) @ R
         low, high = robust_extent(flat)
         box = OrientedBox(pose(R, R @ (0.5 * (low + high))), np.maximum(high - low, 1e-3))
-        return FoundObject(ObjectCandidate("", label, box, pixels), region, plane, up)
+        return FoundObject(ObjectCandidate("", label, box, pixels), region, points, plane, up)
 
     def _inside_region(self, points_world: Float32) -> Float32:
         return points_world if self._region is None else points_world[inside_box(points_world, self._region)]
@@ -293,7 +303,12 @@ class ObjectCatalog:
             return None
         region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
         candidate = ObjectCandidate(name or self._boxes.name(box), None, box, pixels)
-        return FoundObject(candidate, region, self._scene.plane, self.up_world())
+        return FoundObject(candidate, region, scene.points_world[scene.label == 0], self._scene.plane, self.up_world())
+
+
+def _key(frames: Sequence[Frame]) -> FrameKey:
+    """Return what identifies these frames, as newer ones leave them."""
+    return tuple((f.camera, f.stamp_ns, id(f.superseded)) for f in frames)
 
 
 def _look(found: FoundObject, frames: Sequence[Frame]) -> Look | None:
@@ -303,12 +318,6 @@ def _look(found: FoundObject, frames: Sequence[Frame]) -> Look | None:
         if mask.any():
             return Look(np.sort(found.candidate.box.size_m), frame.rgb[mask].mean(axis=0))
     return None
-
-
-def _evenly_sampled(frames: Sequence[Frame], most: int) -> list[Frame]:
-    """Return at most `most` frames, evenly spread over all."""
-    pick = np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int))
-    return [frames[i] for i in pick]
 
 
 def _nothing_in_box(box: OrientedBox, frames: Sequence[Frame]) -> EvidenceError:

@@ -68,12 +68,12 @@ class ForgottenPlaces:
         Parameters
         ----------
         kept : the frames as they were taken.
-        present : the same frames, in the same order, without what newer ones contradict.
+        present : those of the same frames that count, without what newer ones contradict.
         """
         if not self._places:
             return tuple(present)
         self._take(kept)
-        return tuple(_without(self._noted[_name(k)], p) for k, p in zip(kept, present, strict=True))
+        return tuple(_without(self._noted[_name(frame)], frame) for frame in present)
 
     def _take(self, kept: Sequence[Frame]) -> None:
         known, self._noted = self._noted, {}

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.evidence.changes import SAME_MOMENT_NS, Change, CoarseFrame, change
+from sparse_recon.evidence.bumped import CameraShift, camera_shift
+from sparse_recon.evidence.changes import SAME_MOMENT_NS, Change, CoarseFrame, change, seen_through
+from sparse_recon.evidence.depth_noise import depth_sigma
+from sparse_recon.observe.bumps import Bump, judged
 from sparse_recon.observe.regions import ObjectRegion
-from sparse_recon.observe.views import depth_sigma
+from sparse_recon.requests import ObjectState
 from sparse_recon.types import Bool, Float32, Frame, Superseded
 
 FrameName = tuple[str, int]
+
+# A frame tells of an object where it can tell of so large a share of its points; it is in doubt when the newest such
+# frame looks through more than so many of these, and confirmed when frames of so many moments have it, none of them
+# older than one that looks through most of it.
+MIN_SEEN_SHARE, DOUBTFUL_SHARE, CONTRADICTING_SHARE, CONFIRMING_MOMENTS = 0.1, 0.2, 0.5, 2
+MAX_CHECKED_POINTS, MAX_LOOKS = 300, 8
 
 # A frame in which so large a share of an object's pixels has changed shows the object where it no longer is.
 MOVED_SHARE = 0.06
@@ -21,14 +31,26 @@ MOVED_SHARE = 0.06
 
 @dataclass(eq=False)
 class _Known:
-    """A frame, what each newer one that is kept contradicts in it, and the frame without that."""
+    """A frame, what each newer one that is kept contradicts in it, and the frame without that.
+
+    `shift` is by how much its camera seems to have moved since the frame before it, `since`.
+    """
 
     frame: Frame
     coarse: CoarseFrame | None
+    since: FrameName | None = None
+    shift: CameraShift | None = None
     compared: set[FrameName] = field(default_factory=set)
     changes: dict[FrameName, Change] = field(default_factory=dict)
     dropped: Bool | None = None
     present: Frame | None = None
+
+    def forget(self, names: Set[FrameName]) -> None:
+        """Forget what these frames said."""
+        if gone := self.changes.keys() & names:
+            self.changes = {name: found for name, found in self.changes.items() if name not in gone}
+            self.compared -= gone
+            self.present = None
 
 
 class PresentFrames:
@@ -36,37 +58,74 @@ class PresentFrames:
 
     What it gives depends on the frames alone, not on when it was asked before. A frame that nothing contradicts is
     given as it is. Not thread-safe: it belongs to the worker.
+
+    Attributes
+    ----------
+    bumps : the cameras that have moved without their transforms, among the frames of the last call of `of`.
     """
 
     def __init__(self) -> None:
+        self.bumps: tuple[Bump, ...] = ()
         self._known: dict[FrameName, _Known] = {}
+        self._misplaced: set[FrameName] = set()  # their poses are wrong
+        self._left_out: set[FrameName] = set()  # these, and those before a bump
         self._dropped: dict[str, set[FrameName]] = {}  # by object
+        # By object and frame: the region and the frame, as it was, of which nothing had to be dropped.
+        self._unmoved: dict[tuple[str, FrameName], tuple[ObjectRegion, Frame]] = {}
 
     def of(
         self, frames: Sequence[Frame], config: DepthConfig, checkpoint: Callable[[], None] = lambda: None
     ) -> tuple[Frame, ...]:
-        """Return the frames, in their order, as the newest ones leave them; `checkpoint` may raise to cancel."""
+        """Return the frames, in their order, as the newest ones leave them; `checkpoint` may raise to cancel.
+
+        Left out are frames from elsewhere than their poses say, where their camera was right before and is again; and
+        those before a bump, which contradict all that came after it.
+        """
         names = [_name(frame) for frame in frames]
         known = {name: self._entry(name, frame, config) for name, frame in zip(names, frames, strict=True)}
         if list(known.items()) != list(self._known.items()):
             self._known = known
             self._begin_anew()
         entries = sorted((e for e in known.values() if e.coarse is not None), key=lambda e: e.frame.stamp_ns)
+        left_out = self._judge(entries, checkpoint)
+        if left_out != self._left_out:
+            self._left_out = left_out
+            self._begin_anew()
+        for entry in entries:
+            entry.forget(left_out)
+        entries = [entry for entry in entries if _name(entry.frame) not in left_out]
         for number, newer in enumerate(entries):
-            name = _name(newer.frame)
             for older in entries[:number]:
-                if name not in older.compared and newer.frame.stamp_ns - older.frame.stamp_ns > SAME_MOMENT_NS:
+                checkpoint()
+                _compare(older, newer)
+        return tuple(_present(entry) for name, entry in known.items() if name not in left_out)
+
+    def _judge(self, entries: Sequence[_Known], checkpoint: Callable[[], None]) -> set[FrameName]:
+        """Find what cameras did without their transforms; return the frames that must not count."""
+        left_out: set[FrameName] = set()
+        self._misplaced = set()
+        bumps = []
+        for camera in sorted({entry.frame.camera for entry in entries}):
+            own = [entry for entry in entries if entry.frame.camera == camera]
+            for before, entry in pairwise(own):
+                if entry.since != _name(before.frame):
                     checkpoint()
-                    _compare(older, newer)
-        return tuple(_present(entry) for entry in known.values())
+                    _compare(before, entry)
+                    entry.since, entry.shift = _name(before.frame), _shift(before, entry)
+            frames, bump = judged([e.frame for e in own], [None, *(e.shift for e in own[1:])])
+            self._misplaced.update(map(_name, frames))
+            if bump is not None:
+                bumps.append(bump)
+                left_out.update(_name(entry.frame) for entry in own if entry.frame.stamp_ns < bump.stamp_ns)
+        self.bumps = tuple(bumps)
+        return left_out | self._misplaced
 
     def _begin_anew(self) -> None:
         """Forget what frames that went have said, and which frames showed an object elsewhere."""
         self._dropped.clear()
         for entry in self._known.values():
-            gone = entry.changes.keys() - self._known.keys()
-            if gone or entry.dropped is not None:
-                entry.changes = {name: found for name, found in entry.changes.items() if name not in gone}
+            entry.forget(entry.changes.keys() - self._known.keys())
+            if entry.dropped is not None:
                 entry.dropped = entry.present = None
 
     def drop_moved(self, objects: Mapping[str, ObjectRegion], checkpoint: Callable[[], None] = lambda: None) -> bool:
@@ -75,17 +134,58 @@ class PresentFrames:
         An object is rigid: where a part of what a frame shows of it has gone, or stands now in front of where it was,
         the rest of what that frame shows is out of date too, however little it differs.
         """
-        dropped = False
+        dropped, unmoved = False, {}
         for known in self._known.values():
+            if _name(known.frame) in self._left_out:
+                continue
             frame = _present(known)
             for name, region in objects.items() if frame.superseded is not None else ():
                 checkpoint()
-                mask = _moved(known, frame, region)
-                if mask is not None:
+                key, state = (name, _name(frame)), (region, frame)
+                mask = None if self._unmoved.get(key) == state else _moved(known, frame, region)
+                if mask is None:
+                    unmoved[key] = state
+                else:
                     _drop(known, mask)
                     self._dropped.setdefault(name, set()).add(_name(known.frame))
                     dropped = True
+        self._unmoved = unmoved
         return dropped
+
+    def trusted(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Return those of these frames whose poses are right, as far as is known since the last call of `of`."""
+        since_ns = {bump.camera: bump.stamp_ns for bump in self.bumps}
+        return [
+            f for f in frames if _name(f) not in self._misplaced and f.stamp_ns < since_ns.get(f.camera, f.stamp_ns + 1)
+        ]
+
+    def state(self, points_world: Float32) -> ObjectState:
+        """Return how sure it is that surface (N, 3) is where the newest frames that look there have it."""
+        points = points_world[:: max(1, len(points_world) // MAX_CHECKED_POINTS)]
+        entries = [e for n, e in self._known.items() if e.coarse is not None and n not in self._left_out]
+        moments: set[int] = set()
+        looked = 0
+        bumped = {bump.camera for bump in self.bumps}
+        for entry in sorted(entries, key=lambda e: -e.frame.stamp_ns):
+            assert entry.coarse is not None
+            visible, through = seen_through(points, entry.coarse)
+            if visible < max(1.0, MIN_SEEN_SHARE * len(points)):
+                continue
+            if entry.frame.camera in bumped:
+                continue
+            if through > DOUBTFUL_SHARE * visible:
+                if not moments:
+                    return ObjectState.DOUBTFUL
+                if through > CONTRADICTING_SHARE * visible:
+                    break
+            elif all(abs(entry.frame.stamp_ns - stamp_ns) > SAME_MOMENT_NS for stamp_ns in moments):
+                moments.add(entry.frame.stamp_ns)
+            looked += 1
+            if len(moments) == CONFIRMING_MOMENTS or looked == MAX_LOOKS:
+                break
+        if bumped and not moments:
+            return ObjectState.DOUBTFUL
+        return ObjectState.CONFIRMED if len(moments) >= CONFIRMING_MOMENTS else ObjectState.SEEN
 
     def outdated(self, object_id: str, region: ObjectRegion, since_ns: int = 0) -> int:
         """Return how many frames showed an object where it no longer is, or something in its place that is gone.
@@ -110,15 +210,26 @@ class PresentFrames:
 def _compare(older: _Known, newer: _Known) -> None:
     assert older.coarse is not None and newer.coarse is not None
     name = _name(newer.frame)
+    if name in older.compared or newer.frame.stamp_ns - older.frame.stamp_ns <= SAME_MOMENT_NS:
+        return
     older.compared.add(name)
     found = change(older.coarse, newer.coarse)
     if found.vanished.any() or np.isfinite(found.filled_m).any():
         older.changes[name], older.present = found, None
 
 
+def _shift(before: _Known, entry: _Known) -> CameraShift | None:
+    found = before.changes.get(_name(entry.frame))
+    if found is None or before.coarse is None or entry.coarse is None:
+        return None
+    return camera_shift(before.coarse, entry.coarse, found)
+
+
 def _moved(known: _Known, frame: Frame, region: ObjectRegion) -> Bool | None:
     """Return the pixels of an object, (H, W) bool, if a frame, as it is without what is gone, shows it elsewhere."""
     assert frame.superseded is not None
+    if not _changed_near(region, frame, frame.superseded):
+        return None
     mask = region.mask(frame)
     if not mask.any():
         return None
@@ -126,6 +237,17 @@ def _moved(known: _Known, frame: Frame, region: ObjectRegion) -> Bool | None:
     if frame.superseded.filled_m is not None:
         changed |= mask & _surface_in(region, known.frame, frame.superseded.filled_m)
     return mask if changed.sum() > MOVED_SHARE * (mask | changed).sum() else None
+
+
+def _changed_near(region: ObjectRegion, frame: Frame, superseded: Superseded) -> bool:
+    """Return whether anything has changed in the part of an image that can show an object."""
+    window = region.window(frame)
+    if window is None:
+        return False
+    filled_m = superseded.filled_m
+    return bool(
+        np.isfinite(superseded.gone_m[window]).any() or (filled_m is not None and np.isfinite(filled_m[window]).any())
+    )
 
 
 def _surface_in(region: ObjectRegion, frame: Frame, depth_m: Float32) -> Bool:

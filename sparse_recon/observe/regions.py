@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from sparse_recon.geometry.cameras import pixel_rays, project_points, unproject_depth
-from sparse_recon.geometry.clouds import inside_box, voxel_keys
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.observe.segment import SceneClusters
-from sparse_recon.types import Bool, Float32, Frame, OrientedBox
+from sparse_recon.types import Bool, Float32, Frame
 
-# Pieces of two frames are one object when this share of the smaller one's voxels coincide ...
-MIN_VOXEL_OVERLAP = 0.25
-# ... or of its bounding box, since opposite sides share no voxel; less proof is needed where the label is the same.
-MIN_BOX_OVERLAP, MIN_BOX_OVERLAP_SAME_LABEL = 0.5, 0.1
+Window = tuple[slice, slice]
 
 
 class ObjectRegion(ABC):
@@ -27,6 +20,10 @@ class ObjectRegion(ABC):
     @abstractmethod
     def mask(self, frame: Frame) -> Bool:
         """Return (H, W) bool, the object's pixels in a frame."""
+
+    def window(self, frame: Frame) -> Window | None:
+        """Return rows and columns outside which no pixel can be the object; None where none can."""
+        return slice(None), slice(None)
 
     def points_world(self, frame: Frame) -> Float32:
         """Return the (N, 3) float32 measured points of the object in a frame; none where there is no depth."""
@@ -81,114 +78,20 @@ class ClusterRegion(ObjectRegion):
         self._own = np.append(scene.label[close] == number, False)
         self._reach_m = reach_m
 
+    def window(self, frame: Frame) -> Window | None:
+        return window_of_box(frame, self._low, self._high)
+
     def mask(self, frame: Frame) -> Bool:
         mask = np.zeros(frame.rgb.shape[:2], bool)
-        window = window_of_box(frame, self._low, self._high)
+        window = self.window(frame)
         if frame.depth_m is None or window is None:
             return mask
         depth_m = frame.depth_m[window]
-        points = _pixel_points_world(frame, window)
+        points = pixel_points_world(frame, window)
         near = np.all((points >= self._low) & (points <= self._high), axis=-1) & (depth_m > 0)
         _, nearest = self._tree.query(points[near], distance_upper_bound=self._reach_m)  # len(tree) where none is
         mask[window][near] = self._own[nearest]
         return mask
-
-
-def associate_labels(
-    frames: Sequence[Frame],
-    voxel_size_m: float,
-    within: OrientedBox | None = None,
-    checkpoint: Callable[[], None] = lambda: None,
-) -> list[dict[tuple[str, int], set[int]]]:
-    """Group the labels of all frames into objects by where they are in space; the largest object comes first.
-
-    Numbers need not agree between frames, but two labels of one frame are never one object. What no frame measured
-    joins the object that bears its number most often. Of what was measured, only points in the box `within` count.
-    `checkpoint` is called between the frames and may raise to cancel.
-    """
-    segments: list[_LabelSegment] = []
-    for frame in frames:
-        checkpoint()
-        segments += _label_segments(frame, voxel_size_m, within)
-    checkpoint()
-    groups = [[segment] for segment in segments if len(segment.voxels)]
-    shared = {(a, b): _overlap(groups[a][0], groups[b][0]) for b in range(len(groups)) for a in range(b)}
-    root = list(range(len(groups)))
-    for (a, b), overlap in sorted(shared.items(), key=lambda pair: (-pair[1], pair[0])):
-        into, from_ = root[a], root[b]
-        if overlap <= 0 or into == from_ or {p.frame for p in groups[into]} & {p.frame for p in groups[from_]}:
-            continue
-        groups[into] += groups[from_]
-        root = [into if r == from_ else r for r in root]
-    objects = [groups[r] for r in sorted(set(root))]
-    for segment in segments:
-        if len(segment.voxels) == 0:
-            _add_unmeasured(segment, objects)
-    objects.sort(key=lambda group: -sum(len(p.voxels) for p in group))
-    return [{p.frame: {p.label} for p in group} for group in objects]
-
-
-@dataclass(frozen=True, eq=False)
-class _LabelSegment:
-    """One label of one frame: (camera, stamp), the keys of its voxels, and their bounding box, metres."""
-
-    frame: tuple[str, int]
-    label: int
-    voxels: npt.NDArray[np.int64]
-    low: Float32
-    high: Float32
-
-
-def _overlap(a: _LabelSegment, b: _LabelSegment) -> float:
-    """Return how surely two pieces are of one object: > 1 by common voxels, up to 1 by common space, 0 not at all."""
-    if a.frame == b.frame or np.any(a.low > b.high) or np.any(b.low > a.high):
-        return 0.0
-    voxels = len(np.intersect1d(a.voxels, b.voxels)) / min(len(a.voxels), len(b.voxels))
-    if voxels > MIN_VOXEL_OVERLAP:
-        return 1.0 + voxels
-    common = float(np.prod(np.maximum(np.minimum(a.high, b.high) - np.maximum(a.low, b.low), 0.0)))
-    space = common / float(min(np.prod(a.high - a.low), np.prod(b.high - b.low)))
-    return min(space, 1.0) if space > (MIN_BOX_OVERLAP_SAME_LABEL if a.label == b.label else MIN_BOX_OVERLAP) else 0.0
-
-
-def _add_unmeasured(segment: _LabelSegment, objects: list[list[_LabelSegment]]) -> None:
-    """Put a piece without depth to the object that bears its number most often and is not in its frame already."""
-    free = [group for group in objects if all(p.frame != segment.frame for p in group)]
-    same_label_counts = [sum(p.label == segment.label for p in group) for group in free]
-    if max(same_label_counts, default=0) > 0:
-        free[int(np.argmax(same_label_counts))].append(segment)
-    else:
-        objects.append([segment])
-
-
-def _label_segments(frame: Frame, voxel_size_m: float, within: OrientedBox | None) -> list[_LabelSegment]:
-    if frame.labels is None:
-        return []
-    key = (frame.camera, frame.stamp_ns)
-    points_of = None if frame.depth_m is None else _pixel_points_world(frame)
-    segments = []
-    for label in np.unique(frame.labels[frame.labels > 0]):
-        points = np.zeros((0, 3), np.float32)
-        if points_of is not None and frame.depth_m is not None:
-            points = points_of[(frame.depth_m > 0) & (frame.labels == label)]
-            if within is not None and len(points):
-                points = points[inside_box(points, within)]
-                if len(points) == 0:
-                    continue
-        if len(points):
-            low, high = np.quantile(points, 0.02, axis=0), np.quantile(points, 0.98, axis=0)
-            segments.append(
-                _LabelSegment(
-                    key, int(label), voxel_keys(points, 2 * voxel_size_m), low - voxel_size_m, high + voxel_size_m
-                )
-            )
-        else:
-            nowhere = np.zeros(3, np.float32)
-            segments.append(_LabelSegment(key, int(label), np.zeros(0, np.int64), nowhere, nowhere))
-    return segments
-
-
-Window = tuple[slice, slice]
 
 
 def window_of_box(frame: Frame, low_world: Float32, high_world: Float32) -> Window | None:
@@ -206,7 +109,7 @@ def window_of_box(frame: Frame, low_world: Float32, high_world: Float32) -> Wind
     return (slice(top, bottom), slice(left, right)) if right > left and bottom > top else None
 
 
-def _pixel_points_world(frame: Frame, window: Window = (slice(None), slice(None))) -> Float32:
+def pixel_points_world(frame: Frame, window: Window = (slice(None), slice(None))) -> Float32:
     """Return (h, w, 3) float32 world points of a window of the image; NaN where the depth is invalid."""
     assert frame.depth_m is not None
     points_cam = pixel_rays(frame.intrinsics, window) * frame.depth_m[window][..., None]

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.config.session_config import SegmentConfig
-from sparse_recon.geometry.cameras import every_nth_pixel, unproject_depth
-from sparse_recon.geometry.clouds import inside_box, voxel_means
+from sparse_recon.geometry.clouds import inside_box
 from sparse_recon.geometry.clusters import density_clusters
-from sparse_recon.geometry.poses import rotation_to_up, transform_points
+from sparse_recon.geometry.poses import rotation_to_up
 from sparse_recon.observe.containers import contained_objects, is_on_plane
+from sparse_recon.observe.scene_cloud import SceneCloud
 from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
@@ -52,21 +52,6 @@ class SceneClusters:
     label: npt.NDArray[np.int32]
     count: npt.NDArray[np.int64]
     plane: SupportPlane | None
-
-
-def scene_points(
-    frames: Sequence[Frame], voxel_size_m: float, checkpoint: Callable[[], None] = lambda: None
-) -> tuple[Float32, npt.NDArray[np.int64]]:
-    """Return the points of every second pixel of all depth frames, thinned, and pixels per voxel."""
-    clouds = []
-    for f in frames:
-        if f.depth_m is not None:
-            checkpoint()
-            points_cam = unproject_depth(f.depth_m[::2, ::2], every_nth_pixel(f.intrinsics, 2))
-            clouds.append(transform_points(f.T_world_cam, points_cam))
-    checkpoint()
-    points, count = voxel_means(np.concatenate(clouds) if clouds else np.zeros((0, 3), np.float32), voxel_size_m)
-    return points, 4 * count
 
 
 def find_support_plane(
@@ -112,6 +97,7 @@ def upright_in_images(frames: Sequence[Frame]) -> Float64:
 
 def survey(
     frames: Sequence[Frame],
+    cloud: SceneCloud,
     up_world: Float64 | None,
     config: SegmentConfig,
     seed: int,
@@ -122,8 +108,7 @@ def survey(
     With `up_world` None the plane's normal is the up direction, among planes that look level in the images.
     `checkpoint` is called between the long steps and may raise to cancel; so it is everywhere in this module.
     """
-    points, count = scene_points(frames, config.voxel_size_m, checkpoint)
-    checkpoint()
+    points, count = cloud.points(frames, checkpoint)
     label = np.full(len(points), -2, np.int32)
     if len(points) == 0:
         return SceneClusters(points, label, count, None)

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
+from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.cameras import cropped, every_nth_pixel, project_points, unproject_depth
 from sparse_recon.geometry.clouds import robust_extent, voxel_keys
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
@@ -24,13 +25,6 @@ MAX_SUPPORT_GAP_M = 0.02
 MAX_SUPPORT_GAP_EXTENT = 0.6
 RING_PX, RING_ON_PLANE_M = (5, 11), 0.01
 CROP_MARGIN_PX = 8
-
-
-def depth_sigma(depth_m: Float32, config: DepthConfig) -> Float32:
-    """Return the standard deviation of depth, (H, W) float32 metres: sensor noise and pose noise in quadrature."""
-    with np.errstate(invalid="ignore"):
-        sensor = config.sigma_base_m + config.sigma_quadratic * (depth_m - 0.4) ** 2
-        return np.sqrt(sensor**2 + config.pose_sigma_m**2).astype(np.float32)
 
 
 def collect_views(

@@ -283,7 +283,12 @@ class Completions:
         self.complete(job, CompletionRequest(object_id=name), lambda progress: None)
 
     def _finish_pass(self, names: Sequence[str]) -> None:
-        """Forget objects that are no longer there; those that were asked for by box stay."""
+        """Forget objects that are no longer there; those that were asked for by box stay.
+
+        While a camera's pose is wrong, what it no longer shows may be there all the same.
+        """
+        if self.session.bumps:
+            return
         boxes = [name for name in self.completed.objects if name.startswith("box_")]
         before = self.completed.objects
         self.completed.keep({*names, *boxes})

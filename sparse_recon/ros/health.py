@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.errors import ErrorCode
-from sparse_recon.frames.assemble import Rejection
-from sparse_recon.machine.resident_memory import resident_bytes
+from sparse_recon.frames.rejections import Rejection
+from sparse_recon.machine.resident_memory import peak_bytes, resident_bytes
 from sparse_recon.ros.camera_inputs import CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.ingest import Ingest
@@ -21,6 +21,8 @@ from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.transform_subscriptions import TransformSubscriptions
 
 OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus
+_SHOWN_NOTES = 5
+LOST_S = 5.0  # what was lost within this time is told
 
 
 @dataclass
@@ -45,9 +47,21 @@ def process_figures() -> dict[str, Any]:
 
 
 def input_health(
-    inputs: CameraInputs, ingest: Ingest, config: NodeConfig, publishers: Callable[[str], int], clock_problem: str
+    inputs: CameraInputs,
+    ingest: Ingest,
+    config: NodeConfig,
+    publishers: Callable[[str], int],
+    clock_problem: str,
+    clock_stands: bool = False,
 ) -> Health:
-    """Say which input of a camera is missing, by how much its stamps miss, or why no frame comes of it."""
+    """Say which input of a camera is missing, by how much its stamps miss, or why no frame comes of it.
+
+    Parameters
+    ----------
+    publishers : counts those of a topic.
+    clock_problem : why there is no time, empty where there is one.
+    clock_stands : simulated time has not gone on for `watchdog_s`.
+    """
     health = Health(f"inputs {inputs.name}")
     for role, state in inputs.states.items():
         rate = 1.0 / state.period_s if state.period_s > 0 else 0.0
@@ -56,7 +70,9 @@ def input_health(
     if clock_problem:
         health.worsen(ERROR, ErrorCode.STAMP_INVALID, clock_problem)
     if silent := inputs.silent(config.watchdog_s):
-        health.worsen(ERROR, ErrorCode.NO_FRAMES, _missing(inputs, silent, config.watchdog_s, publishers))
+        ended = _ended(inputs, ingest, silent, publishers, clock_stands)
+        missing = _missing(inputs, silent, config.watchdog_s, publishers)
+        health.worsen(WARN if ended else ERROR, ErrorCode.NO_FRAMES, ended or missing)
     rejection = _last_rejection(inputs, ingest)
     stalled = time.monotonic() - ingest.counts.last_frame_s[inputs.name] > config.watchdog_s
     if not silent and stalled:
@@ -67,6 +83,28 @@ def input_health(
     health.values["received"] = sum(state.received for state in inputs.states.values())
     health.values["lost_in_transport"] = sum(state.lost for state in inputs.states.values())
     return health
+
+
+def _ended(
+    inputs: CameraInputs,
+    ingest: Ingest,
+    silent: Sequence[str],
+    publishers: Callable[[str], int],
+    clock_stands: bool,
+) -> str:
+    """Return a sentence where a whole camera that gave frames is over, as a recording at its end; else nothing."""
+    required = [role for role, state in inputs.states.items() if state.required]
+    topics = [inputs.states[role].topic for role in silent]
+    held = ingest.frames_held
+    if not held or len(silent) < len(required) or not all(inputs.states[role].received for role in silent):
+        return ""
+    if any(map(publishers, topics)):
+        if not clock_stands:
+            return ""
+        why = "simulated time stands still, as where a recording is paused or has ended"
+    else:
+        why = "nobody publishes them any more: the recording has ended, or the driver has"
+    return f"no more messages on {', '.join(topics)}, and {why}; the {held} frame(s) kept are used on"
 
 
 def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publishers: Callable[[str], int]) -> str:
@@ -112,11 +150,28 @@ def _why_stalled(inputs: CameraInputs, ingest: Ingest, config: NodeConfig) -> tu
     return ErrorCode.NO_FRAMES, "messages arrive, but no frame was made of them yet"
 
 
-def transform_health(ingest: Ingest, kind: str, subscriptions: TransformSubscriptions) -> Health:
-    """Say who interpolates transforms, which frames there are, and why there are none."""
-    frames = ingest.counts.transform_frames
-    figures = {"source": kind, "received": subscriptions.received, "frames_waiting": ingest.counts.waiting}
-    health = Health("transforms", values={**figures, "frames": " ".join(frames[:50])})
+def transform_health(ingest: Ingest, config: NodeConfig, subscriptions: TransformSubscriptions) -> Health:
+    """Say who interpolates transforms, which frames there are, why there are none, and what is not used or read."""
+    frames, unread = ingest.transform_frames, ", ".join(subscriptions.unread())
+    health = Health(
+        "transforms",
+        values={
+            "source": config.transform_source,
+            "received": subscriptions.received,
+            "frames_waiting": ingest.counts.waiting,
+            "frames": " ".join(frames[:50]),
+            "not_used": "; ".join(ingest.transform_notes()),
+            "not_read": unread,
+        },
+    )
+    if unread and not config.world_frame and not ingest.cameras_move:
+        text = (
+            f"nothing moves between camera and world, and {unread} are published but not read: add their namespace to "
+            "transform_namespaces, or remap /tf and /tf_static to them; set world_frame if the camera stands still"
+        )
+        health.worsen(WARN, ErrorCode.TF_NOT_CONNECTED, text)
+    if notes := ingest.transform_notes(LOST_S):
+        health.worsen(WARN, ErrorCode.STAMP_ORDER, "; ".join(notes[-_SHOWN_NOTES:]))
     for topic, policy in subscriptions.incompatible.items():
         text = f"a publisher on {topic} offers a {policy} that tf2 does not accept either: change the publisher"
         health.worsen(WARN, ErrorCode.CONFIG_INVALID, text)
@@ -129,7 +184,7 @@ def transform_health(ingest: Ingest, kind: str, subscriptions: TransformSubscrip
 def ingest_health(ingest: Ingest, percentiles_ms: tuple[float, float], cpu_percent: float) -> Health:
     """Give the figures of the input side."""
     counts = ingest.counts
-    return Health(
+    health = Health(
         "ingest",
         values={
             "keyframes_kept": counts.kept,
@@ -145,6 +200,9 @@ def ingest_health(ingest: Ingest, percentiles_ms: tuple[float, float], cpu_perce
             "ingest_cpu_percent": f"{cpu_percent:.1f}",
         },
     )
+    if (lost := counts.losses.within(LOST_S)) is not None:
+        health.worsen(WARN, *lost)
+    return health
 
 
 def output_health(outputs: Outputs) -> Health:
@@ -178,19 +236,22 @@ def worker_health(completions: Completions) -> Health:
             "last_seconds": f"{last.seconds:.3f}",
         },
     )
+    for bump in completions.session.bumps:
+        health.worsen(ERROR, ErrorCode.EVIDENCE_CONTRADICTS, bump.sentence)
     if last.code not in (ErrorCode.OK, ErrorCode.UNKNOWN):
         health.worsen(WARN, last.code, last.message)
     return health
 
 
 def memory_health(completions: Completions) -> Health:
-    """Compare resident memory with its budget."""
-    resident, limit = resident_bytes(), completions.memory.limit_bytes
+    """Compare resident memory, and the most that it ever was, with its budget."""
+    resident, peak, limit = resident_bytes(), peak_bytes(), completions.memory.limit_bytes
     health = Health(
         "memory",
-        message=f"{resident / 1e6:.0f} of {limit / 1e6:.0f} MB",
+        message=f"{resident / 1e6:.0f} of {limit / 1e6:.0f} MB, at most {peak / 1e6:.0f} MB",
         values={
             "rss_bytes": resident,
+            "rss_peak_bytes": peak,
             "memory_budget_bytes": limit,
             "frames": len(completions.session.frames),
             "frame_bytes": completions.session.kept_bytes,
@@ -201,4 +262,10 @@ def memory_health(completions: Completions) -> Health:
     if resident > limit:
         text = f"{resident / 1e6:.0f} MB are resident, memory_budget_bytes allows {limit / 1e6:.0f} MB; raise it"
         health.worsen(ERROR, ErrorCode.MEMORY_BUDGET, text)
+    if peak > limit:
+        text = (
+            f"{resident / 1e6:.0f} MB are resident, and once it was {peak / 1e6:.0f} MB: more than "
+            f"memory_budget_bytes, {limit / 1e6:.0f} MB; raise it, or use smaller images and grids"
+        )
+        health.worsen(WARN, ErrorCode.MEMORY_BUDGET, text)
     return health

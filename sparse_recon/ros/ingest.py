@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.errors import ErrorCode, TransformError
-from sparse_recon.frames.assemble import FrameAssembler, Rejection
+from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
+from sparse_recon.frames.rejections import Rejection
+from sparse_recon.frames.transform_bytes import Unreadable
 from sparse_recon.geometry.transforms import TransformSource
 from sparse_recon.ros.cv_door import CvDoor
 from sparse_recon.ros.events import DetectionsArrived, Event, FrameKept, TimeJumped
+from sparse_recon.ros.losses import Losses
 from sparse_recon.ros.memory_budget import MemoryBudget
+from sparse_recon.ros.message_queue import WAITING_SHARE, MessageQueue
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import Float64, Frame
@@ -25,10 +29,9 @@ from sparse_recon.types import Float64, Frame
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5  # after this long without input, stamps that are near each other are matched with what there is
-_MAX_TRANSFORMS = 5000  # messages that may wait
 _LOG_EVERY_S = 5.0
 _WORKING_COPIES = 4  # of a frame, while its depth is filtered
-_WAITING_SHARE = 0.1  # of the memory budget, for messages that wait
+_HELD_SHARE = 0.2  # of it, for images that wait for others or for their poses
 _KEPT_REJECTIONS = 256
 
 
@@ -48,8 +51,8 @@ class IngestCounts:
     last_rejection : by camera, the newest input that gave no frame, until a frame was made after it; those of inputs
         that belong to no camera under an empty name.
     last_frame_s : by camera, steady clock when the last frame was made or found to add nothing.
+    losses : what was dropped, rejected or not kept lately.
     restarts : jumps back in time.
-    transform_frames : names of the frames between which there are transforms, sorted.
     cpu_s : processor time of the thread.
     """
 
@@ -63,8 +66,8 @@ class IngestCounts:
     rejections: deque[Rejection] = field(default_factory=lambda: deque(maxlen=_KEPT_REJECTIONS))
     last_rejection: dict[str, Rejection] = field(default_factory=dict)
     last_frame_s: dict[str, float] = field(default_factory=dict)
+    losses: Losses = field(default_factory=Losses)
     restarts: int = 0
-    transform_frames: list[str] = field(default_factory=list)
     cpu_s: float = 0.0
 
 
@@ -102,6 +105,8 @@ class Ingest:
             transforms=transforms,
             wanted=self._wanted,
             convert=CvDoor(),
+            make_room=lambda needed_bytes, what: memory.require_for_frame(session, needed_bytes, what),
+            held_bytes=_HELD_SHARE * config.memory_budget_bytes,
         )
         self._assembler.world_frame = world_frame
         self.counts = IngestCounts(last_frame_s={camera.name: time.monotonic() for camera in cameras})
@@ -109,47 +114,52 @@ class Ingest:
         self._generation = 0  # of frames; those of an earlier one are not kept
         self._future_ns = max((frame.stamp_ns for frame in session.frames), default=0)
         self._rejected = 0
+        self._not_kept: Counter[ErrorCode] = Counter()
         self._logged: dict[ErrorCode, tuple[float, int]] = {}
-        self._items: deque[tuple[str, str, Any]] = deque()
-        self._waiting: Counter[tuple[str, str]] = Counter()
-        self._waiting_bytes = 0
-        self._arrived = threading.Condition(threading.RLock())
-        self._stopping = False
+        self._queue = MessageQueue(
+            config.assembly.queue_size, WAITING_SHARE * config.memory_budget_bytes, self._note_dropped
+        )
         self._thread = threading.Thread(target=self._work, name="ingest", daemon=True)
         self._thread.start()
 
     def put(self, camera: str, role: str, message: Any) -> None:
         """Take a message without waiting; where too many of its kind wait, the oldest of them is dropped."""
-        key = (camera, role)
-        limit = _MAX_TRANSFORMS if role.startswith("tf") else self._config.assembly.queue_size
-        with self._arrived:
-            full = self._waiting_bytes > _WAITING_SHARE * self._config.memory_budget_bytes and _size(message)
-            if self._waiting[key] >= limit or (full and self._waiting[key]):
-                oldest = next(i for i, item in enumerate(self._items) if item[:2] == key)
-                self._taken(oldest)
-                self.counts.dropped += 1
-            self._items.append((camera, role, message))
-            self._waiting[key] += 1
-            self._waiting_bytes += _size(message)
-            self._arrived.notify()
+        self._queue.put(camera, role, message)
 
     def put_transforms(self, message: Any, static: bool) -> None:
-        """Take a TFMessage."""
+        """Take a TFMessage, serialised or not."""
         self.put("", "tf_static" if static else "tf", message)
 
     def wait_until_used(self, timeout_s: float) -> bool:
         """Wait until all that was put before this call has been used; False if that took too long."""
         used = threading.Event()
-        with self._arrived:
-            if self._stopping:
-                return True
-            self.put("", "mark", used)
-        return used.wait(timeout_s)
+        return not self._queue.put("", "mark", used) or used.wait(timeout_s)
 
     @property
     def world_frame(self) -> str:
         """Frame of all frames in the session; empty before it is known."""
         return self._assembler.world_frame
+
+    @property
+    def transform_frames(self) -> list[str]:
+        """Names of the frames between which there are transforms, sorted."""
+        with self._lock:
+            return sorted(self._assembler.transforms.frames())
+
+    @property
+    def frames_held(self) -> int:
+        """Frames in the session."""
+        return len(self._session.frames)
+
+    @property
+    def cameras_move(self) -> bool:
+        """Whether a moving transform lies between the world and any camera."""
+        with self._lock:
+            return self._assembler.cameras_move
+
+    def transform_notes(self, within_s: float = float("inf")) -> list[str]:
+        """Return what was told of transforms that are not used as they came, all or within so many seconds till now."""
+        return self._assembler.transform_notes(within_s)
 
     def T_world_frame(self, frame_id: str, stamp_ns: int) -> Float64:
         """Return the (4, 4) pose of a frame in the world frame at a stamp; 0 takes the newest transform.
@@ -202,62 +212,51 @@ class Ingest:
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread; False if it has not ended in time."""
-        with self._arrived:
-            self._stopping = True
-            self._arrived.notify()
+        self._queue.close()
         self._forget_items()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _forget_items(self) -> None:
         """Forget what waits, and let nobody wait for it."""
-        with self._arrived:
-            items = list(self._items)
-            self._items.clear()
-            self._waiting.clear()
-            self._waiting_bytes = 0
-        for _, role, content in items:
+        for _, role, content in self._queue.clear():
             if role == "mark":
                 content.set()
 
     def _work(self) -> None:
         settled = True
-        while not self._stopping:
-            item = self._next(None if settled and not self._assembler.pending else _IDLE_S)
+        while True:
+            item = self._queue.take(None if settled and not self._assembler.pending else _IDLE_S)
             settled = item is None
-            if self._stopping:
+            if self._queue.closed:
+                if item is not None and item[1] == "mark":
+                    item[2].set()
                 return
             try:
                 self._use(item)
             except Exception as error:  # nothing in a message may end this thread
-                log.exception("a message could not be used")
-                self._reject(Rejection(ErrorCode.INTERNAL, repr(error), "", 0))
+                camera, role, message = item or ("", "frame", None)
+                self._refuse(error, role, camera, _stamp_ns(message))
+            finally:
+                if item is not None and item[1] == "mark":
+                    item[2].set()
             self.counts.cpu_s = time.thread_time()
 
-    def _next(self, timeout_s: float | None) -> tuple[str, str, Any] | None:
-        with self._arrived:
-            self._arrived.wait_for(lambda: self._items or self._stopping, timeout_s)
-            if not self._items or self._stopping:
-                return None
-            return self._taken(0)
-
-    def _taken(self, index: int) -> tuple[str, str, Any]:
-        item = self._items[index]
-        del self._items[index]
-        self._waiting[item[:2]] -= 1
-        self._waiting_bytes -= _size(item[2])
-        return item
-
     def _use(self, item: tuple[str, str, Any] | None) -> None:
-        with self._lock:
-            if item is not None:
-                self._push(*item)
-            self._note_restart()
+        if item is not None:
+            with self._lock:
+                more = self._push(*item)
+                self._note_restart()
+                self._note_rejections()
+            if not more:
+                return
         while frames := self._poll(settle=item is None):
             for frame, generation in frames:
-                self._keep(frame, generation)
-        if item is not None and item[1] == "mark":
-            item[2].set()
+                try:
+                    self._keep(frame, generation)
+                except Exception as error:  # a mistake costs this frame alone
+                    self.counts.lost += 1
+                    self._refuse(error, "frame", frame.camera, frame.stamp_ns)
 
     def _poll(self, settle: bool) -> list[tuple[Frame, int]]:
         with self._lock:
@@ -266,7 +265,6 @@ class Ingest:
             for frame in frames:
                 self._note_success(frame.camera)
             self._note_rejections()
-            self.counts.transform_frames = sorted(self._assembler.transforms.frames())
             self.counts.waiting, self.counts.unneeded = self._assembler.pending, self._assembler.unneeded
             return [(frame, self._generation) for frame in frames]
 
@@ -282,8 +280,14 @@ class Ingest:
         self.counts.last_rejection.pop(camera, None)
         self.counts.last_rejection.pop("", None)
 
-    def _push(self, camera: str, role: str, message: Any) -> None:
+    def _push(self, camera: str, role: str, message: Any) -> bool:
+        """Use a message; return whether frames may have become complete by it."""
         if role in ("tf", "tf_static"):
+            if isinstance(message, bytes):
+                try:
+                    return self._assembler.push_transform_message(message, role == "tf_static")
+                except Unreadable:  # another encoding of the middleware
+                    message = _deserialised(message)
             for parent, child, stamp_ns, T_parent_child in transforms_of(message):
                 self._assembler.push_transform(parent, child, stamp_ns, T_parent_child, role == "tf_static")
         elif role in ("info", "depth_info"):
@@ -297,6 +301,7 @@ class Ingest:
             if stamp_ns_of(message) < self._future_ns - self._config.assembly.jump_back_s * 1e9:
                 self._assembler.restart()  # time went back while nobody listened
             self._assembler.push_image(stream, camera, stamp_ns_of(message), frame_id, content(message))  # type: ignore[arg-type]
+        return True
 
     def _keep(self, frame: Frame, generation: int) -> None:
         self._memory.make_room(self._session, _WORKING_COPIES * frame.nbytes)
@@ -307,9 +312,11 @@ class Ingest:
                 report = self._session.add_frame(frame)
         except MemoryError as error:
             self.counts.lost += 1
+            self._not_kept[ErrorCode.MEMORY_BUDGET] += 1
             self._reject(Rejection(ErrorCode.MEMORY_BUDGET, str(error), frame.camera, frame.stamp_ns))
             return
         if not report.accepted:
+            self._not_kept[report.code] += 1
             self._reject(Rejection(report.code, report.reason, frame.camera, frame.stamp_ns))
             return
         self.counts.kept += 1
@@ -321,11 +328,29 @@ class Ingest:
             self.counts.restarts = self._assembler.restarts
             self._post(TimeJumped(self._empty_session()))
 
+    def _note_dropped(self, camera: str, role: str, full: bool) -> None:
+        self.counts.dropped += 1
+        what = f"{role} of {camera}" if camera else f"transforms ({role})"
+        if full:
+            why = (
+                f"messages that wait hold more than {100 * WAITING_SHARE:g} % of memory_budget_bytes: raise it, or "
+                "send smaller images"
+            )
+            self.counts.losses.add(f"dropped message, {what}", ErrorCode.MEMORY_BUDGET, why)
+        else:
+            why = "messages come faster than they are used: lower rate or resolution, or raise assembly.queue_size"
+            self.counts.losses.add(f"dropped message, {what}", ErrorCode.BUSY, why)
+
+    def _refuse(self, error: Exception, what: str, camera: str, stamp_ns: int) -> None:
+        with self._lock:
+            self._assembler.refuse(error, what, camera, stamp_ns)
+            self._note_rejections()
+
     def _note_rejections(self) -> None:
         count = sum(self._assembler.counts.values())
         new = min(count - self._rejected, len(self._assembler.rejections))
         self._rejected = count
-        self.counts.rejected = self._assembler.counts.copy()
+        self.counts.rejected = self._assembler.counts + self._not_kept
         for rejection in list(self._assembler.rejections)[len(self._assembler.rejections) - new :]:
             self._reject(rejection)
 
@@ -336,6 +361,8 @@ class Ingest:
         stalled_s = time.monotonic() - self.counts.last_frame_s.get(rejection.camera, 0.0)
         if rejection.code is ErrorCode.STAMP_UNMATCHED and stalled_s < self._config.watchdog_s:
             return  # colour at 30 Hz beside depth or masks at 2 Hz is in order
+        what = f"of {rejection.camera}" if rejection.camera else "transform or message of no camera"
+        self.counts.losses.add(f"rejected {what}", rejection.code, rejection.message)
         last_s, repeats = self._logged.get(rejection.code, (-_LOG_EVERY_S, 0))
         now_s = time.monotonic()
         if now_s - last_s < _LOG_EVERY_S:
@@ -346,6 +373,16 @@ class Ingest:
         self._logged[rejection.code] = (now_s, 0)
 
 
-def _size(message: Any) -> int:
-    """Return the bytes of an image, 0 for anything else."""
-    return len(getattr(message, "data", ()))
+def _stamp_ns(message: Any) -> int:
+    """Return the stamp of a message, 0 where it has none."""
+    try:
+        return stamp_ns_of(message)
+    except AttributeError:
+        return 0
+
+
+def _deserialised(data: bytes) -> Any:
+    from rclpy.serialization import deserialize_message
+    from tf2_msgs.msg import TFMessage
+
+    return deserialize_message(data, TFMessage)

@@ -51,6 +51,31 @@ class MemoryBudget:
                 "evidence.fine_grid and keyframes.max_frames",
             )
 
+    def require_for_frame(self, session: CompletionSession, needed_bytes: int, what: str) -> None:
+        """Make room to decode a frame and to look at it, if there can be any.
+
+        Frames that take less than `_SPARE` of the budget are never refused: others go for them.
+
+        Parameters
+        ----------
+        what : the frame, as the subject of a sentence.
+
+        Raises
+        ------
+        SparseReconError
+            MEMORY_BUDGET, if it would not fit even beside no other frame, or does not fit now.
+        """
+        small = needed_bytes <= _SPARE * self.limit_bytes
+        if small or resident_bytes() - session.kept_bytes + needed_bytes <= self.limit_bytes:
+            self.make_room(session, needed_bytes)
+        resident = resident_bytes()
+        if not small and resident + needed_bytes > self.limit_bytes:
+            raise SparseReconError(
+                ErrorCode.MEMORY_BUDGET,
+                f"{what} takes {needed_bytes / 1e6:.0f} MB to be decoded and looked at, and {resident / 1e6:.0f} of "
+                f"{self.limit_bytes / 1e6:.0f} MB (memory_budget_bytes) are in use; send smaller images, or raise it",
+            )
+
     def note_growth(self, before_bytes: int) -> None:
         """Remember how far a running completion is above where it began."""
         self.growth_bytes = max(self.growth_bytes, resident_bytes() - before_bytes)

@@ -71,6 +71,7 @@ class CompletionNode(LifecycleNode):
         self._state_problem = Health("node", message="unconfigured")
         self._model_health = Health("model", message="not loaded")
         self._starts_itself, self._retry_at_s = True, 0.0
+        self._ticked = 0, time.monotonic()  # when simulated time was last seen to go on
         self._repeated = RepeatedSentences()  # a start that fails is tried again every few seconds
         self._node_parameters = NodeParameters(self, self._may_change, self._changed)
         self.executor_calls = ExecutorCalls(self)
@@ -234,7 +235,9 @@ class CompletionNode(LifecycleNode):
             world_frame=completions.world_frame,
             post=completions.post,
         )
-        self._transforms = TransformSubscriptions(self, self._ingest.put_transforms, self._times)
+        self._transforms = TransformSubscriptions(
+            self, config.transform_namespaces, self._ingest.put_transforms, self._times
+        )
 
     def _unsubscribe(self) -> None:
         for inputs in self._inputs:
@@ -313,7 +316,9 @@ class CompletionNode(LifecycleNode):
         if ingest is None:
             return []
         return [
-            input_health(inputs, ingest, self.config, self.count_publishers, self._clock_problem())
+            input_health(
+                inputs, ingest, self.config, self.count_publishers, self._clock_problem(), self._clock_stands()
+            )
             for inputs in self._inputs
         ]
 
@@ -323,6 +328,14 @@ class CompletionNode(LifecycleNode):
             return "use_sim_time is true and nobody publishes /clock; play the recording with --clock, or set it false"
         return ""
 
+    def _clock_stands(self) -> bool:
+        """Return whether simulated time has not gone on for `watchdog_s`."""
+        clock, now_s = self.get_clock(), time.monotonic()
+        if clock.now().nanoseconds != self._ticked[0]:
+            self._ticked = clock.now().nanoseconds, now_s
+        simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
+        return simulated and now_s - self._ticked[1] > self.config.watchdog_s
+
     def _health(self) -> Iterable[Health]:
         """Return the health of all parts."""
         yield replace(self._state_problem, values=process_figures())
@@ -330,7 +343,7 @@ class CompletionNode(LifecycleNode):
         if ingest is not None:
             yield from self._input_health()
             if self._transforms is not None:
-                yield transform_health(ingest, self.config.transform_source, self._transforms)
+                yield transform_health(ingest, self.config, self._transforms)
             cpu_percent = self._cpu.percent(time.thread_time() + ingest.counts.cpu_s)
             yield ingest_health(ingest, self._times.percentiles_ms(), cpu_percent)
         if completions is not None and self._outputs is not None:

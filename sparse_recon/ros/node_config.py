@@ -14,6 +14,7 @@ from sparse_recon.errors import ConfigError, clipped, quoted
 from sparse_recon.messages.footprints import FootprintConfig
 
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NAMESPACE = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,14 @@ class NodeConfig(SessionConfig):
             live=False,
         ),
     )
+    transform_namespaces: tuple[str, ...] = field(
+        default=(),
+        metadata=doc(
+            "Namespaces, such as /robot1, whose topics tf and tf_static are read beside /tf and /tf_static, as "
+            "one tree.",
+            live=False,
+        ),
+    )
     continuous: bool = field(
         default=False,
         metadata=doc("Whether all objects are completed again without a request whenever enough new views have come."),
@@ -215,6 +224,14 @@ class NodeConfig(SessionConfig):
                 )
         if len(set(self.camera_names)) != len(self.camera_names):
             raise ConfigError(f"camera_names must differ from each other, got {clipped(', '.join(self.camera_names))}")
+        for name in self.transform_namespaces:
+            if not _NAMESPACE.fullmatch(name):
+                raise ConfigError(
+                    f"transform_namespaces holds {quoted(name)}; a namespace is a slash and a name, or several, as "
+                    "/robot1"
+                )
+        if len(set(self.transform_namespaces)) != len(self.transform_namespaces):
+            raise ConfigError("transform_namespaces must differ from each other")
         if self.use_mask + self.use_detections + self.use_detections_3d > 1:
             raise ConfigError(
                 "use_mask, use_detections and use_detections_3d all name the objects; set only one of them"

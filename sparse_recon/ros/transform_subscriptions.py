@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,9 +38,21 @@ def transform_source(kind: str, node: Node, config: AssemblyConfig) -> Transform
 
 
 class TransformSubscriptions:
-    """Hands every transform of /tf and /tf_static on, for a source that does not listen by itself."""
+    """Hands on every message of /tf and /tf_static, and of those in other namespaces, as bytes.
 
-    def __init__(self, node: Node, take: Callable[[Any, bool], None], times: CallbackTimes) -> None:
+    Parameters
+    ----------
+    namespaces : whose tf and tf_static are read too.
+    take : gets the serialised TFMessage, and whether it is static.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        namespaces: Sequence[str],
+        take: Callable[[bytes, bool], None],
+        times: CallbackTimes,
+    ) -> None:
         from tf2_msgs.msg import TFMessage
 
         self._node, self._times = node, times
@@ -56,20 +68,34 @@ class TransformSubscriptions:
                     incompatible_qos=partial(self._refuse, topic), use_default_callbacks=False
                 ),
                 qos_overriding_options=qos.overridable(),
+                raw=True,
             )
-            for topic, static in (("/tf", False), ("/tf_static", True))
+            for namespace in ("", *namespaces)
+            for topic, static in ((f"{namespace}/tf", False), (f"{namespace}/tf_static", True))
         ]
 
     def _refuse(self, topic: str, event: Any) -> None:
         self.incompatible[topic] = qos.policy_name(event.last_policy_kind)
 
-    def _count(self, take: Callable[[Any, bool], None], static: bool, message: Any) -> None:
+    def _count(self, take: Callable[[bytes, bool], None], static: bool, message: bytes) -> None:
         begun_s = time.perf_counter()
         self.received += 1
         take(message, static)
         self._times.seconds.append(time.perf_counter() - begun_s)
 
+    def unread(self) -> list[str]:
+        """Return the topics of transforms that are published and not read here."""
+        read = {subscription.topic_name for subscription in self._subscriptions}
+        return sorted(
+            topic
+            for topic, kinds in self._node.get_topic_names_and_types()
+            if topic.rpartition("/")[2] in ("tf", "tf_static")
+            and topic not in read
+            and "tf2_msgs/msg/TFMessage" in kinds
+            and self._node.count_publishers(topic)
+        )
+
     def destroy(self) -> None:
-        """Close both subscriptions."""
+        """Close all subscriptions."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)

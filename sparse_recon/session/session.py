@@ -13,17 +13,19 @@ from sparse_recon.config.parameters import highest
 from sparse_recon.config.session_config import EvidenceConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
-from sparse_recon.evidence.changes import CoarseFrame, seen_through
 from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine.memory_shortage import memory_shortage, tells_memory_shortage
+from sparse_recon.observe.bumps import Bump
 from sparse_recon.observe.catalog import REGION_REACH_VOXELS, ObjectCatalog
 from sparse_recon.observe.forgotten import ForgottenPlace, ForgottenPlaces
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.present import PresentFrames
-from sparse_recon.observe.views import collect_views, depth_sigma
+from sparse_recon.observe.regions import ObjectRegion
+from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
+from sparse_recon.session.outdated import outdated
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.session.selection import forgotten_objects, not_ignored, resolved
 from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox
@@ -46,12 +48,8 @@ class Observation:
 
 # Where more of the measured points contradict other views, no surface is right.
 MAX_CONFLICT = 0.3
-# A completed object is gone when the newest frame that sees MIN_SEEN_SHARE of its measured points looks through
-# GONE_SHARE of these; it has moved when each of the two newest such frames looks through OUTDATED_SHARE: noise of poses
-# and outlines makes one frame in a hundred do so.
-MIN_SEEN_SHARE, OUTDATED_SHARE, GONE_SHARE = 0.2, 0.2, 0.6
-MAX_CHECKED_POINTS = 500
-
+# What older frames show of moved objects is dropped, which may show others to have moved, at most so many times.
+MAX_DROPS = 4
 # What does not fit is looked at again in a cube with this much more margin, within the range of that parameter.
 LARGER_CUBE = 1.4
 
@@ -207,7 +205,8 @@ class CompletionSession:
             If memory ran out.
         """
         frames, catalog = self._snapshot()
-        return tuple(found.candidate for found in catalog.objects(frames)) if frames else ()
+        found = catalog.objects(frames) if frames else []
+        return tuple(replace(f.candidate, state=self._present.state(f.points_world)) for f in found)
 
     @tells_memory_shortage("a model was loaded")
     def load(self, name: str = "", on_progress: OnLoad | None = None) -> None:
@@ -346,6 +345,7 @@ class CompletionSession:
                 f"{outdated} earlier frame(s) show the object where it no longer is and are not used for it; if "
                 "nothing moved, check the camera poses"
             )
+        self._refuse_bumped(found.region, frames)
         max_views = request.max_views or config.keyframes.max_views
         views = collect_views(
             name,
@@ -375,32 +375,28 @@ class CompletionSession:
             )
         return Observation(views, evidence, bounds, outliers)
 
+    def _refuse_bumped(self, region: ObjectRegion, frames: Sequence[Frame]) -> None:
+        """Raise EVIDENCE_CONTRADICTS where a camera that was bumped shows the object: its pose is wrong since."""
+        for bump in self._present.bumps:
+            after = [f for f in frames if f.camera == bump.camera and f.stamp_ns >= bump.stamp_ns]
+            if any(region.mask(frame).any() for frame in after):
+                raise EvidenceError(ErrorCode.EVIDENCE_CONTRADICTS, bump.sentence)
+
+    @property
+    def bumps(self) -> tuple[Bump, ...]:
+        """The cameras that have moved without their transforms, as of the last look at the frames."""
+        return self._present.bumps
+
     def out_of_date(self, completed: Sequence[CompletedObject]) -> dict[str, str]:
         """Return which completed objects are no longer where they were, and why, by the newest frames that see them.
 
-        It costs some milliseconds an object, whatever is kept.
+        What a camera says that was moved without its transform does not count.
         """
-        since_ns = min((item.stamp_ns for item in completed), default=0)
-        newer = [f for f in self._frames.frames() if f.depth_m is not None and f.stamp_ns > since_ns]
-        coarse: dict[int, CoarseFrame] = {}
-        found: dict[str, str] = {}
-        for item in completed:
-            points = item.observed_points_world[:: max(1, len(item.observed_points_world) // MAX_CHECKED_POINTS)]
-            shares: list[float] = []
-            for frame in sorted(newer, key=lambda f: -f.stamp_ns):
-                if frame.stamp_ns <= item.stamp_ns or len(shares) == 2:
-                    break
-                if id(frame) not in coarse and frame.depth_m is not None:
-                    coarse[id(frame)] = CoarseFrame.of(frame, depth_sigma(frame.depth_m, self._config.depth))
-                visible, through = seen_through(points, coarse[id(frame)])
-                if visible >= max(1.0, MIN_SEEN_SHARE * len(points)):
-                    shares.append(through / visible)
-            gone = bool(shares) and shares[0] > GONE_SHARE
-            if gone or (len(shares) == 2 and min(shares) > OUTDATED_SHARE):
-                what = "is gone" if gone else "has moved"
-                found[item.object_id] = (
-                    f"{item.object_id} {what}: the newest frame looks through {100 * shares[0]:.0f} % of its points"
-                )
+        frames = self._frames.frames()
+        found = outdated(completed, frames, self._config.depth)
+        if found:
+            self._snapshot()
+            found = outdated(completed, self._present.trusted(frames), self._config.depth)
         return found
 
     def _snapshot(self, checkpoint: Callable[[], None] = lambda: None) -> tuple[tuple[Frame, ...], ObjectCatalog]:
@@ -409,8 +405,12 @@ class CompletionSession:
             forgotten = self._forgotten
         now = present.of(kept, self._config.depth, checkpoint)
         frames = forgotten.of(kept, now)
-        if any(f.superseded is not None for f in now):
+        for _ in range(MAX_DROPS):
+            if all(f.superseded is None for f in now):
+                break
             regions = {f.candidate.object_id: f.region for f in catalog.objects(frames, checkpoint)}
-            if present.drop_moved(regions, checkpoint):
-                frames = forgotten.of(kept, present.of(kept, self._config.depth, checkpoint))
+            if not present.drop_moved(regions, checkpoint):
+                break
+            now = present.of(kept, self._config.depth, checkpoint)
+            frames = forgotten.of(kept, now)
         return frames, catalog

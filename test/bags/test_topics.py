@@ -13,7 +13,6 @@ from sparse_recon.bags.topics import (
     guess_cameras,
     is_rectified,
     named_cameras,
-    transform_topics,
 )
 from sparse_recon.errors import ErrorCode, FileError
 
@@ -163,11 +162,3 @@ def test_wrong_names_are_explained(camera: CameraTopics, word: str):
     with pytest.raises(FileError, match=word) as caught:
         named_cameras([camera], AZURE)
     assert caught.value.code is ErrorCode.TOPIC_UNKNOWN
-
-
-def test_transforms_of_a_namespace_are_used_where_there_are_no_others():
-    assert transform_topics({"/robot/tf": TRANSFORMS, "/robot/tf_static": TRANSFORMS}) == (
-        "/robot/tf",
-        "/robot/tf_static",
-    )
-    assert transform_topics({"/robot/tf": TRANSFORMS, "/tf": TRANSFORMS}) == ("/tf",)

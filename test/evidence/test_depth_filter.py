@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparse_recon.evidence.depth_filter import carving_depth, smoothed, valid_neighbours, without_flying_pixels
+from sparse_recon.evidence.depth_filter import (
+    MIN_SAME_SHARE,
+    carving_depth,
+    smoothed,
+    valid_neighbours,
+    without_flying_pixels,
+)
 
 NAN = np.float32(np.nan)
 
@@ -90,3 +96,35 @@ def test_three_of_eight_neighbours_must_lie_on_the_surface(same, kept):
     for v, u in ring[:same]:
         depth_m[v, u] = 1.0
     assert np.isfinite(without_flying_pixels(depth_m, 0.02)[2, 2]) == kept
+
+
+def without_flying_pixels_one_neighbour_at_a_time(depth_m, edge_jump_m):
+    padded = np.pad(depth_m, 1, constant_values=np.nan)
+    height, width = depth_m.shape
+    valid, same = np.zeros(depth_m.shape, np.uint8), np.zeros(depth_m.shape, np.uint8)
+    with np.errstate(invalid="ignore"):
+        for dv, du in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+            neighbour = padded[1 + dv : 1 + dv + height, 1 + du : 1 + du + width]
+            same += np.abs(neighbour - depth_m) < np.float32(0.5 * edge_jump_m)
+            valid += neighbour > 0
+    return np.where(same >= np.maximum(MIN_SAME_SHARE * valid, 1), depth_m, np.float32(np.nan))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (2, 2), (33, 47), (240, 320)])
+@pytest.mark.parametrize("edge_jump_m", [1e-6, 0.01, 0.02, 1.0])
+@pytest.mark.parametrize("missing", [0.0, 0.3, 0.9, 1.0])
+def test_the_filter_equals_the_plain_one_bit_for_bit(shape, edge_jump_m, missing):
+    rng = np.random.default_rng(shape[0] * shape[1])
+    depth_m = (0.5 + 0.005 * rng.integers(0, 6, shape)).astype(np.float32)  # many differences of the limit itself
+    depth_m += rng.choice(np.float32([0, 1e-7, 0.3]), shape)
+    depth_m[rng.random(shape) < missing] = NAN
+    expected = without_flying_pixels_one_neighbour_at_a_time(depth_m, edge_jump_m)
+    got = without_flying_pixels(depth_m, edge_jump_m)
+    assert got.dtype == np.float32 and got.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf, -np.inf, 1e-40, 3e38])
+def test_numbers_that_are_no_depth_count_as_in_the_plain_filter(value):
+    depth_m = np.random.default_rng(1).choice(np.float32([0.5, 0.505, value]), (40, 50))
+    expected = without_flying_pixels_one_neighbour_at_a_time(depth_m, 0.02)
+    assert without_flying_pixels(depth_m, 0.02).tobytes() == expected.tobytes()

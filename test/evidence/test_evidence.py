@@ -12,9 +12,9 @@ from solids import turn
 
 from sparse_recon.config.session_config import DepthConfig, EvidenceConfig
 from sparse_recon.evidence import Bounds, Evidence, VoxelState, without_outliers
+from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, pose, transform_points
-from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import Frame, ObjectFrame, ObjectView, ObjectViews
 
 HALF_M = 0.07

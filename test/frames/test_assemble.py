@@ -210,7 +210,7 @@ def test_gap_in_the_transforms(transform_source: str):
     rig.info()
     rig.tf(0)
     rig.both(1000)
-    rig.tf(2500)
+    rig.tf(2500, x=1.0)
     if transform_source == "tf2_ros":  # which bridges gaps of any length
         assert rig.finish() == [1000]
     else:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from messages_rig import MS, T0, H, Rig, W, color, depth
 
-from sparse_recon.config.session_config import SessionConfig
+from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.images import RawImage
@@ -213,3 +213,58 @@ def test_a_camera_without_calibration_does_not_hold_up_another():
     assert {frame.camera for frame in rig.frames} == {"left"}
     rig.info("right")
     assert "right" in {frame.camera for frame in rig.frames}
+
+
+# Mistakes of ours
+
+
+def test_mistake_on_the_way_of_one_frame_costs_that_frame_alone(caplog):
+    def wanted(camera, T_world_cam, stamp_ns) -> bool:
+        if stamp_ns == T0 + 2000 * MS:
+            raise ZeroDivisionError("a mistake of ours")
+        return True
+
+    rig = ready(Rig(CameraStreams("cam"), CameraStreams("arm"), wanted=wanted))
+    rig.info("arm")
+    for second in range(21):
+        rig.tf(1000 * second, child="arm_optical")
+    for ms in (1000, 2000, 3000, 4000):
+        rig.both(ms)
+        rig.both(ms + 100, "arm")
+    rig.finish()
+    assert rig.stamps_ms() == [1000, 1100, 2100, 3000, 3100, 4000, 4100]
+    assert rig.assembler.counts == {ErrorCode.INTERNAL: 1} and rig.assembler.frames_lost == {ErrorCode.INTERNAL: 1}
+    assert rig.last().camera == "cam" and rig.last().stamp_ns == T0 + 2000 * MS
+    assert "report it" in rig.last().message and caplog.text.count("Traceback") == 1
+
+
+def test_mistake_amid_frames_that_nobody_chooses_among_loses_none_of_them():
+    class Careless(DepthConfig):
+        @property
+        def near_m(self):
+            if rig.assembler.frames_made == 1:
+                raise ZeroDivisionError("a mistake of ours")
+            return 0.1
+
+    rig = Rig()
+    rig.info()
+    rig.assembler.depth = object.__new__(Careless)
+    for ms in (1000, 2000):
+        rig.both(ms)
+    rig.both(3000)
+    for ms in (0, 4000):  # now all three are complete at once
+        rig.tf(ms)
+    rig.finish()
+    assert rig.stamps_ms() == [1000]
+    assert rig.assembler.counts == {ErrorCode.INTERNAL: 2} and rig.assembler.pending == 0
+
+
+def test_memory_that_runs_out_is_told_as_such():
+    rig = ready(Rig(wanted=lambda *_: _out_of_memory()))
+    rig.both(1000)
+    assert rig.assembler.counts == {ErrorCode.MEMORY_BUDGET: 1}
+    assert "cam: frame" in rig.last().message and "memory ran out" in rig.last().message
+
+
+def _out_of_memory() -> bool:
+    raise MemoryError("no room")

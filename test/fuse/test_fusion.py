@@ -16,6 +16,7 @@ from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
 from sparse_recon.errors import ModelError
 from sparse_recon.evidence import Bounds, Evidence
+from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.fuse.blend import fine_grid
 from sparse_recon.fuse.fusion import free_space_violation, fuse
 from sparse_recon.fuse.imagined import imagined_field
@@ -24,7 +25,6 @@ from sparse_recon.geometry.poses import inverse, pose, transform_points
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
-from sparse_recon.observe.views import depth_sigma
 from sparse_recon.types import Frame, GeneratedView, ObjectFrame, ObjectView, ObjectViews, Provenance, SurfaceField
 
 CONFIG = load_config({"evidence.grid": 48, "evidence.fine_voxel_m": 0.002})

@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation, Slerp
 from sparse_recon.errors import ErrorCode, InputError, TransformError
 from sparse_recon.geometry import transforms
 from sparse_recon.geometry.poses import inverse, pose, quat_xyzw
-from sparse_recon.geometry.transforms import TransformTree, interpolated, pose_from_quaternion
+from sparse_recon.geometry.transform_history import interpolated
+from sparse_recon.geometry.transforms import TransformTree, pose_from_quaternion
 
 S = 1_000_000_000
 EPOCH = 1_700_000_000 * S  # float seconds of today resolve only 240 ns
@@ -193,10 +194,162 @@ def test_refuses_a_loop_of_frames():
         moving_tree().add("cam", "odom", EPOCH, np.eye(4))
 
 
-def test_child_with_a_new_parent_forgets_the_old_one():
-    tree = moving_tree()
-    tree.add("map", "base", EPOCH, np.eye(4))
+def test_child_with_a_new_parent_keeps_the_old_one_for_stamps_before():
+    tree = moving_tree()  # odom -> base up to 1 s
+    tree.add("map", "base", EPOCH + 2 * S, turned(0.0, (7.0, 0.0, 0.0)))
+    tree.add("map", "base", EPOCH + 3 * S, turned(0.0, (9.0, 0.0, 0.0)))
     assert tree.root("cam") == "map"
+    assert tree.lookup("odom", "cam", EPOCH + S // 2)[0, 3] == pytest.approx(1.0)
+    assert tree.lookup("odom", "cam", EPOCH + 3 * S // 2)[0, 3] == pytest.approx(2.0)  # the last sample before
+    assert tree.lookup("map", "cam", EPOCH + 5 * S // 2)[0, 3] == pytest.approx(8.0)
+    for frame, at_ns in (("map", S // 2), ("odom", 5 * S // 2)):
+        with pytest.raises(TransformError) as caught:
+            tree.lookup(frame, "cam", EPOCH + at_ns)
+        assert caught.value.code is ErrorCode.TF_NOT_CONNECTED
+
+
+def test_late_sample_below_another_parent_does_not_move_the_frame():
+    tree = moving_tree()
+    tree.add("map", "base", EPOCH + S // 4, np.eye(4))
+    assert tree.root("cam") == "odom"
+    assert tree.lookup("map", "cam", EPOCH + S // 4)[2, 3] == 1.5
+
+
+def test_the_last_transform_of_a_frame_says_whether_it_is_static():
+    tree = TransformTree()
+    tree.add("base", "cam", 0, turned(0.0, (1.0, 0, 0)), static=True)
+    assert tree.lookup("base", "cam", EPOCH)[0, 3] == 1.0 and tree.newest_ns("cam") is None
+    tree.add("base", "cam", 0, turned(0.0, (2.0, 0, 0)), static=True)
+    assert tree.lookup("base", "cam", EPOCH)[0, 3] == 2.0
+    for k in (0, 1):
+        tree.add("base", "cam", EPOCH + k * S, turned(0.0, (3.0 + k, 0, 0)))
+    assert tree.lookup("base", "cam", EPOCH + S // 2)[0, 3] == 3.5
+    tree.add("base", "cam", 0, turned(0.0, (5.0, 0, 0)), static=True)
+    assert tree.lookup("base", "cam", EPOCH - 9 * S)[0, 3] == 5.0
+
+
+def test_frame_that_changed_places_with_its_parent_is_named_where_both_are_known():
+    tree = TransformTree(history_s=2.0)
+    tree.add("a", "b", 0, np.eye(4))
+    tree.add("a", "b", S, np.eye(4))
+    tree.add("c", "b", 2 * S, np.eye(4))
+    tree.add("b", "a", 0, np.eye(4))
+    tree.add("b", "a", 2 * S, np.eye(4))
+    with pytest.raises(TransformError, match="loop, a -> b -> a") as caught:
+        tree.lookup("c", "a", S // 2)
+    assert caught.value.code is ErrorCode.TF_NOT_CONNECTED
+    assert np.array_equal(tree.lookup("c", "a", 2 * S), np.eye(4))
+
+
+# Gaps: one sample every `period_s`, then nothing for `gap_s`, over which the frame moves by `step`.
+
+
+def silent_tree(period_s: float, count: int, gap_s: float, step: np.ndarray) -> tuple[TransformTree, int]:
+    tree = TransformTree()
+    for k in range(count):
+        tree.add("map", "odom", EPOCH + round(k * period_s * S), np.eye(4))
+    end_ns = EPOCH + round((count - 1) * period_s * S)
+    tree.add("map", "odom", end_ns + round(gap_s * S), step)
+    return tree, end_ns + round(0.5 * gap_s * S)
+
+
+@pytest.mark.parametrize(
+    ("period_s", "count", "gap_s", "step", "bridged"),
+    [
+        (3.0, 1, 3.0, np.eye(4), True),  # localisation every 3 s, its first two samples
+        (3.0, 9, 3.0, turned(0.05, (0.05, 0.0, 0.0)), True),  # and later, with corrections
+        (3.0, 9, 3.0, turned(0.0, (0.2, 0.0, 0.0)), False),  # which put the robot elsewhere
+        (3.0, 9, 3.0, turned(0.2), False),  # or turn it
+        (3.0, 9, 8.0, np.eye(4), True),  # twice it had nothing to say
+        (3.0, 9, 10.0, np.eye(4), False),
+        (0.05, 9, 3.0, np.eye(4), False),  # an arm that fell silent and may have been anywhere
+        (0.05, 9, 0.9, turned(1.0, (1.0, 0.0, 0.0)), True),  # within max_gap_s
+    ],
+)
+def test_gap_is_bridged_where_a_link_of_that_rhythm_stood_still(period_s, count, gap_s, step, bridged):
+    tree, middle_ns = silent_tree(period_s, count, gap_s, step)
+    if bridged:
+        assert tree.lookup("map", "odom", middle_ns)[0, 3] == pytest.approx(step[0, 3] / 2)
+    else:
+        with pytest.raises(TransformError, match=r"assembly\.max_gap_s") as caught:
+            tree.lookup("map", "odom", middle_ns)
+        assert caught.value.code is ErrorCode.TF_GAP
+
+
+def test_gap_between_two_parents_is_not_bridged():
+    tree = TransformTree()
+    tree.add("map", "cam", EPOCH, np.eye(4))
+    tree.add("odom", "cam", EPOCH + 3 * S, np.eye(4))
+    with pytest.raises(TransformError) as caught:
+        tree.lookup("map", "cam", EPOCH + S)
+    assert caught.value.code is ErrorCode.TF_GAP
+
+
+# Against tf2, as its sources have it: one list of samples a frame, walked upwards at the stamp.
+
+
+class Tf2Model:
+    def __init__(self) -> None:
+        self.static: dict[str, tuple[str, float]] = {}
+        self.moving: dict[str, list[tuple[int, str, float]]] = {}
+
+    def add(self, parent: str, child: str, stamp: int, x: float, static: bool) -> None:
+        if static:
+            self.moving.pop(child, None)
+            self.static[child] = parent, x
+        else:
+            self.static.pop(child, None)
+            samples = [item for item in self.moving.get(child, []) if item[0] != stamp]
+            self.moving[child] = sorted([*samples, (stamp, parent, x)])
+
+    def above(self, child: str, stamp: int) -> tuple[str, float] | None:
+        if child in self.static:
+            return self.static[child]
+        samples = self.moving.get(child, [])
+        before, after = [s for s in samples if s[0] <= stamp], [s for s in samples if s[0] >= stamp]
+        if not before or not after:
+            return None
+        (t0, parent, x0), (t1, other, x1) = before[-1], after[0]
+        return parent, x0 if parent != other or t0 == t1 else x0 + (x1 - x0) * (stamp - t0) / (t1 - t0)
+
+    def way_up(self, frame: str, stamp: int) -> dict[str, float]:
+        way, x = {frame: 0.0}, 0.0
+        while (found := self.above(frame, stamp)) is not None and found[0] not in way:
+            frame, x = found[0], x + found[1]
+            way[frame] = x
+        return way
+
+    def lookup(self, target: str, source: str, stamp: int) -> float | None:
+        up, down = self.way_up(source, stamp), self.way_up(target, stamp)
+        common = next((name for name in up if name in down), None)
+        return None if common is None else up[common] - down[common]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcd"), st.sampled_from("bcdef"), st.integers(0, 9), st.integers(-5, 5), st.booleans()
+        ),
+        max_size=25,
+    )
+)
+def test_any_publications_are_answered_as_by_tf2(added):
+    tree, model = TransformTree(max_gap_s=60.0), Tf2Model()
+    for parent, child, stamp, x, static in added:
+        try:
+            tree.add(parent, child, (1 + stamp) * S, turned(0.0, (float(x), 0.0, 0.0)), static)
+        except InputError:  # loops, which tf2 takes and cannot answer
+            continue
+        model.add(parent, child, (1 + stamp) * S, float(x), static)
+    for target in tree.frames():
+        for source in tree.frames() - {target}:
+            for half in range(2, 21):
+                expected = model.lookup(target, source, half * S // 2)
+                try:
+                    found = tree.lookup(target, source, half * S // 2)[0, 3]
+                except TransformError:
+                    found = None
+                assert found == (None if expected is None else pytest.approx(expected))
 
 
 def test_leading_slashes_do_not_matter():

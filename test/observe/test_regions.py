@@ -8,18 +8,24 @@ import numpy as np
 import pytest
 from scenes import two_objects
 
-from sparse_recon.config.session_config import SegmentConfig
+from sparse_recon.config.session_config import DepthConfig, SegmentConfig
 from sparse_recon.geometry.cameras import project_points
 from sparse_recon.geometry.poses import inverse, look_at, pose, transform_points
-from sparse_recon.observe.regions import ClusterRegion, LabelRegion, associate_labels, window_of_box
+from sparse_recon.observe.label_segments import LabelSegments
+from sparse_recon.observe.regions import ClusterRegion, LabelRegion, window_of_box
+from sparse_recon.observe.scene_cloud import SceneCloud
 from sparse_recon.observe.segment import cluster_scene, survey
 
 UP = np.array([0.0, 0.0, 1.0])
 VOXEL_M = 0.005
 
 
+def scene_cloud() -> SceneCloud:
+    return SceneCloud(SegmentConfig().voxel_size_m, DepthConfig())
+
+
 def clustered(frames, up_world, config, seed):
-    return cluster_scene(survey(frames, up_world, config, seed), config, seed)
+    return cluster_scene(survey(frames, scene_cloud(), up_world, config, seed), config, seed)
 
 
 def renumbered(frame, numbers: dict[int, int]):
@@ -31,6 +37,10 @@ def renumbered(frame, numbers: dict[int, int]):
 
 def key(frame):
     return frame.camera, frame.stamp_ns
+
+
+def associate_labels(frames, voxel_size_m):
+    return [group.labels for group in LabelSegments(voxel_size_m).groups(frames)]
 
 
 def share(a, b) -> float:

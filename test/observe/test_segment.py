@@ -10,22 +10,27 @@ import trimesh
 from scenes import around, ball, block, recording, two_objects
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config.session_config import SegmentConfig, load_config
+from sparse_recon.config.session_config import DepthConfig, SegmentConfig, load_config
 from sparse_recon.geometry.poses import look_at, pose, transform_points
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS
 from sparse_recon.lab.simulate.shapes import Shape
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
-from sparse_recon.observe.segment import cluster_box, cluster_scene, find_support_plane, scene_points, survey
+from sparse_recon.observe.scene_cloud import SceneCloud
+from sparse_recon.observe.segment import cluster_box, cluster_scene, find_support_plane, survey
 from sparse_recon.types import OrientedBox
 
 CONFIG = SegmentConfig()
 UP = np.array([0.0, 0.0, 1.0])
 
 
+def scene_cloud() -> SceneCloud:
+    return SceneCloud(SegmentConfig().voxel_size_m, DepthConfig())
+
+
 def clustered(frames, up_world, config, seed):
-    return cluster_scene(survey(frames, up_world, config, seed), config, seed)
+    return cluster_scene(survey(frames, scene_cloud(), up_world, config, seed), config, seed)
 
 
 def turned(frames, T_new_world):
@@ -66,7 +71,7 @@ def test_same_points_and_seed_give_the_same_plane_and_objects():
 def test_the_table_and_not_the_larger_floor_carries_the_objects():
     table = two_objects().frames
     rng = np.random.default_rng(0)
-    points, _ = scene_points(table, CONFIG.voxel_size_m)
+    points, _ = scene_cloud().points(table)
     floor = np.column_stack([rng.uniform(-1.5, 1.5, (len(points), 2)), rng.normal(-0.7, 0.002, len(points))])
     plane = find_support_plane(np.concatenate([points, floor.astype(np.float32)]), UP, 20.0, CONFIG, rng)
     assert abs(plane.height_m) < 0.002
@@ -86,7 +91,7 @@ def test_few_points_have_no_plane_and_no_frames_no_scene():
 
 def test_thinning_keeps_points_in_place_and_counts_pixels():
     frame = two_objects().frames[0]
-    points, count = scene_points([frame], 0.005)
+    points, count = scene_cloud().points([frame])
     assert count.sum() == pytest.approx(np.count_nonzero(frame.depth_m > 0), rel=0.03)
     assert points[:, 2].min() > -0.005 and len(np.unique(np.floor(points / 0.005), axis=0)) > 0.95 * len(points)
 
@@ -94,7 +99,7 @@ def test_thinning_keeps_points_in_place_and_counts_pixels():
 def test_box_takes_what_is_in_it_without_the_table():
     box = OrientedBox(pose(np.eye(3), (0.08, 0.0, 0.03)), np.array([0.14, 0.14, 0.14]))
     frames = two_objects().frames
-    scene = cluster_box(survey(frames, UP, CONFIG, 0), box, CONFIG)
+    scene = cluster_box(survey(frames, scene_cloud(), UP, CONFIG, 0), box, CONFIG)
     own = scene.points_world[scene.label == 0]
     assert own[:, 2].min() > 0.0 and own[:, 0].min() > 0.02
     np.testing.assert_allclose(np.ptp(own, axis=0), (0.1, 0.06, 0.08), atol=0.012)
@@ -104,14 +109,14 @@ def test_box_leaves_out_the_corner_of_a_neighbour():
     # The box holds the block and reaches 2 cm into the ball.
     box = OrientedBox(pose(np.eye(3), (0.045, 0.0, 0.05)), np.array([0.21, 0.14, 0.14]))
     frames = two_objects().frames
-    scene = cluster_box(survey(frames, UP, CONFIG, 0), box, CONFIG)
+    scene = cluster_box(survey(frames, scene_cloud(), UP, CONFIG, 0), box, CONFIG)
     assert scene.points_world[scene.label == 0][:, 0].min() > 0.02
 
 
 def test_turned_box_is_taken_as_turned():
     R = Rotation.from_euler("z", 45, degrees=True).as_matrix()
     thin = OrientedBox(pose(R, (0.08, 0.0, 0.04)), np.array([0.2, 0.02, 0.2]))
-    scene = cluster_box(survey(two_objects().frames, UP, CONFIG, 0), thin, CONFIG)
+    scene = cluster_box(survey(two_objects().frames, scene_cloud(), UP, CONFIG, 0), thin, CONFIG)
     own = scene.points_world[(scene.label == 0)]
     across = (own - (0.08, 0.0, 0.04)) @ R[:, 1]
     assert len(own) > 20 and np.abs(across).max() <= 0.01 + 1e-6

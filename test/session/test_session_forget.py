@@ -152,6 +152,20 @@ def test_forgetting_does_not_end_with_the_frames_that_were_looked_through_meanwh
     assert result.stamp_ns == 5 * SECOND_NS
 
 
+def test_a_still_camera_that_goes_on_to_see_it_makes_it_an_object_again():
+    still = frames_of(views=1)[0]
+    session = session_of([replace(still, stamp_ns=k * SECOND_NS) for k in (1, 3, 5)])
+    gone, other = name_at(session, 0.08), name_at(session, -0.08)
+    session.forget([gone])
+    assert places(session) == {other: -0.08}
+    for seconds in (7, 9):
+        assert session.add_frame(replace(still, stamp_ns=seconds * SECOND_NS)).accepted
+        found = places(session)
+        assert sorted(found.values()) == [-0.08, 0.08] and found[other] == -0.08 and gone not in found
+    result = session.complete(CompletionRequest(object_id=name_at(session, 0.08)))
+    assert result.stamp_ns >= 7 * SECOND_NS
+
+
 def test_masks_without_depth_neither_show_nor_carve_what_is_forgotten():
     frames = [replace(frame, depth_m=None) for frame in frames_of(with_labels=True)]
     session = session_of(frames)

@@ -1,0 +1,184 @@
+"""Whether a camera has moved without its transform: then all that it sees has moved together, the world has not.
+
+A newer depth image is aligned with an older one of the same camera, point to plane with projective association (Blais
+and Levine 1995; Newcombe et al. 2011). A shift that makes most of the changes between the two disappear, of several
+separate things or of most of the image, is the camera's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparse_recon.evidence.changes import Change, CoarseFrame, change
+from sparse_recon.geometry.cameras import project_points
+from sparse_recon.geometry.poses import inverse, pose, transform_points
+from sparse_recon.types import Bool, Float32, Float64
+
+ITERATIONS = 40
+# Every so many-th coarse pixel is aligned; points farther apart are no pair, at first and at last.
+STEP, REACH_M = 2, (0.06, 0.02)
+HUBER_M, MIN_GROUP = 0.003, 20
+# Normals are taken from pixels so far away on either side: noise is as large as the pixels are wide.
+NORMAL_REACH, PLANE_FITS, MIN_GROUND_PIXELS = 3, 3, 100
+# The shift explains what changed if at most this share of it is left ...
+MAX_LEFT_SHARE = 0.35
+# ... and if either this share of the ground has changed, or all that stands out of it so far, so many things at least,
+# each so many pixels large: each by this share of its pixels. The ground is a plane so large at least.
+GROUND_SHARE, STANDING_OUT_M, MIN_PARTS, PART_PIXELS, STAYED_SHARE, MIN_GROUND_M = 0.5, 0.015, 2, 12, 0.1, 0.25
+# Less than this is noise of poses. A bump is no more than these: beyond, another scene is looked at.
+MIN_SHIFT_M, MAX_SHIFT_M, MAX_TURN_RAD = 0.004, 0.15, 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class CameraShift:
+    """By what a camera's newer pose is wrong, if the older one is right.
+
+    Attributes
+    ----------
+    T_right_wrong : (4, 4), maps what the newer frame measured, in the world by its pose, to where it is.
+    shift_m : mean distance by which that moves the measured points.
+    turn_rad : its rotation.
+    """
+
+    T_right_wrong: Float64
+    shift_m: float
+    turn_rad: float
+
+
+def camera_shift(older: CoarseFrame, newer: CoarseFrame, found: Change) -> CameraShift | None:
+    """Return by what the camera has moved between two of its frames; None where the world may have changed instead.
+
+    Parameters
+    ----------
+    found : what `change` says of the two.
+    """
+    before = _changed_pixels(found)
+    if before < PART_PIXELS or not _may_be_the_camera(older, found):
+        return None
+    T_old_new = _aligned(older, newer)
+    if T_old_new is None:
+        return None
+    T_right_wrong = older.T_world_cam @ T_old_new @ inverse(newer.T_world_cam)
+    points_world = transform_points(newer.T_world_cam, newer.points_cam.astype(np.float64))
+    shift_m = float(np.nanmean(np.linalg.norm(transform_points(T_right_wrong, points_world) - points_world, axis=-1)))
+    turn_rad = float(np.arccos(np.clip(0.5 * (np.trace(T_right_wrong[:3, :3]) - 1.0), -1.0, 1.0)))
+    if not MIN_SHIFT_M < shift_m < MAX_SHIFT_M or turn_rad > MAX_TURN_RAD:
+        return None
+    left = change(older, replace(newer, T_world_cam=older.T_world_cam @ T_old_new))
+    if _changed_pixels(left) > MAX_LEFT_SHARE * before:
+        return None
+    return CameraShift(T_right_wrong, shift_m, turn_rad)
+
+
+def _changed_pixels(found: Change) -> int:
+    return int(found.vanished.sum()) + int(np.isfinite(found.filled_m).sum())
+
+
+def _may_be_the_camera(older: CoarseFrame, found: Change) -> bool:
+    """Return whether the ground has changed, or several things that stand out of it and nothing has stayed."""
+    import cv2
+
+    changed = (found.vanished | np.isfinite(found.filled_m)).astype(np.uint8)
+    near = cv2.dilate(changed, np.ones((5, 5), np.uint8))
+    ground, standing_out = _layers(older)
+    if ground.any() and near[ground].mean() > GROUND_SHARE:
+        return True
+    count, part, stats, _ = cv2.connectedComponentsWithStats(standing_out.astype(np.uint8))
+    height, width = part.shape
+    moved = 0
+    for number in range(1, count):
+        left, top, wide, high, area = stats[number]
+        cut = left == 0 or top == 0 or left + wide == width or top + high == height
+        if area >= PART_PIXELS and not cut:
+            if near[part == number].mean() < STAYED_SHARE:
+                return False
+            moved += 1
+    return moved >= MIN_PARTS
+
+
+def _layers(frame: CoarseFrame) -> tuple[Bool, Bool]:
+    """Return the pixels (h, w) of the largest plane in view, and those in front of it; none where there is no plane."""
+    normals = _normals(frame.points_cam)
+    group = np.rint(4.0 * normals)
+    ground = np.isfinite(normals).all(axis=-1) & (frame.depth_m > 0)
+    none = np.zeros(ground.shape, bool)
+    if ground.any():
+        keys, count = np.unique(group[ground], axis=0, return_counts=True)
+        ground &= (group == keys[np.argmax(count)]).all(axis=-1)
+    points, standing_out = frame.points_cam.astype(np.float64), none
+    for _ in range(PLANE_FITS):
+        if ground.sum() < MIN_GROUND_PIXELS:
+            return none, none
+        centre = points[ground].mean(axis=0)
+        normal = np.linalg.svd(np.cov((points[ground] - centre).T))[0][:, 2]
+        height = (points - centre) @ (normal * np.sign(normal @ -centre))  # towards the camera
+        with np.errstate(invalid="ignore"):
+            ground, standing_out = np.abs(height) < STANDING_OUT_M, np.asarray(height > STANDING_OUT_M)
+    large = float(np.ptp(points[ground], axis=0).max()) > MIN_GROUND_M
+    return (ground, standing_out) if large else (none, none)
+
+
+def _aligned(older: CoarseFrame, newer: CoarseFrame) -> Float64 | None:
+    """Return `T_old_new` as the two depth images say; None where they share too little."""
+    normals = _normals(older.points_cam)
+    points = newer.points_cam[::STEP, ::STEP].reshape(-1, 3).astype(np.float64)
+    points = points[np.isfinite(points).all(axis=1)]
+    T = inverse(older.T_world_cam) @ newer.T_world_cam
+    height, width = older.depth_m.shape
+    for reach_m in np.geomspace(*REACH_M, ITERATIONS):
+        moved = transform_points(T, points)
+        with np.errstate(invalid="ignore"):
+            uv = np.rint(project_points(moved, older.intrinsics))
+            inside = (uv >= 0).all(axis=1) & (uv[:, 0] < width) & (uv[:, 1] < height)
+        moved = moved[inside]
+        u, v = uv[inside].astype(int).T
+        away = moved - older.points_cam[v, u]
+        normal = normals[v, u].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            near = (np.linalg.norm(away, axis=1) < reach_m) & np.isfinite(normal).all(axis=1)
+        if near.sum() < 100:
+            return None
+        moved, normal = moved[near], normal[near]
+        residual = np.einsum("kd,kd->k", away[near], normal)
+        weight = _evened(normal) / np.maximum(1.0, np.abs(residual) / HUBER_M)
+        centre = moved.mean(axis=0)
+        A = np.concatenate([np.cross(moved - centre, normal), normal], axis=1)
+        H = (A * weight[:, None]).T @ A
+        H += 1e-6 * np.diag(np.diag(H))
+        step = np.linalg.solve(H, -(A * weight[:, None]).T @ residual)
+        T = _about(centre, step) @ T
+        if np.abs(step).max() < 1e-5:
+            break
+    return T
+
+
+def _evened(normal: Float64) -> Float64:
+    """Return weights (K,) that make all directions count the same: a table must not outweigh what stands on it.
+
+    Normal-space sampling (Rusinkiewicz and Levoy 2001).
+    """
+    group = np.rint(2.0 * normal).astype(int) @ (25, 5, 1) + 62  # components are -2 to 2
+    weight: Float64 = 1.0 / np.maximum(np.bincount(group), MIN_GROUP)[group]
+    return weight / weight.max()
+
+
+def _about(centre: Float64, step: Float64) -> Float64:
+    """Return the (4, 4) motion that turns by a rotation vector about a point and then shifts; `step` is (6,)."""
+    from scipy.spatial.transform import Rotation
+
+    R = Rotation.from_rotvec(step[:3]).as_matrix()
+    return pose(R, centre - R @ centre + step[3:])
+
+
+def _normals(points: Float32) -> Float32:
+    """Return unit normals (h, w, 3) of a grid of points by central differences; NaN where a neighbour is missing."""
+    normals = np.full(points.shape, np.nan, np.float32)
+    n, inner = NORMAL_REACH, slice(NORMAL_REACH, -NORMAL_REACH)
+    along = points[inner, 2 * n :] - points[inner, : -2 * n]
+    across = points[2 * n :, inner] - points[: -2 * n, inner]
+    normal = np.cross(along, across)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        normals[inner, inner] = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+    return normals

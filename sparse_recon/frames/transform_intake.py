@@ -1,0 +1,162 @@
+"""Transforms on their way into a source: late ones are set aside, and what tf2 would do otherwise is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from contextlib import suppress
+
+import numpy as np
+
+from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.frames.late_transforms import LateTransform, LateTransforms
+from sparse_recon.frames.lazy_transforms import LazyTransforms
+from sparse_recon.frames.rejections import Rejection, Rejections
+from sparse_recon.frames.transform_bytes import TransformBytes, pose_of
+from sparse_recon.frames.transform_notes import TransformNotes
+from sparse_recon.geometry.transforms import MAX_FRAMES, MAX_NAME_LENGTH, TransformSource, without_slash
+from sparse_recon.types import Float64
+
+_SAME = 1e-6  # metres, and entries of rotations: what differs by less was published twice
+
+
+class TransformIntake:
+    """Takes the transforms of /tf and /tf_static.
+
+    - A transform older than the newest one of its link by more than `jump_back_s`, and as much older than the newest
+      image or most other links, is late: it is set aside, counted and told. tf2 would sort it in, or from 10 s on
+      ignore it. One that is late only beside a post-dated transform of its link, as AMCL's are, is sorted in.
+    - A static link that is also published on /tf with the very same value stays static. tf2 would make it a moving one
+      with a single sample, and answer nothing before and after. With another value it moves from then on, as in tf2.
+
+    Parameters
+    ----------
+    source : what answers; `transforms` is asked in its place.
+    rejections : counts what was refused.
+    late_s : `assembly.jump_back_s`.
+    jump_back : told which links are late whenever one is; where time has jumped back, it calls `restart` and returns
+        True.
+    """
+
+    def __init__(
+        self, source: TransformSource, rejections: Rejections, late_s: float, jump_back: Callable[[Set[str]], bool]
+    ) -> None:
+        self.transforms = LazyTransforms(source, late_s * 1e9)
+        self.notes = TransformNotes()
+        self._late_ns = late_s * 1e9
+        self._rejections = rejections
+        self._jump_back = jump_back
+        self._late = LateTransforms()
+        self._static: dict[str, tuple[str, Float64]] = {}  # parent and T_parent_child by child
+
+    def push(
+        self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool, now_ns: int
+    ) -> Rejection | None:
+        """Take one transform; `now_ns` is the stamp of the newest image, 0 before there is one."""
+        parent, child = without_slash(parent), without_slash(child)
+        try:
+            if not static and self._repeats_static(parent, child, T_parent_child):
+                return None
+            newest_ns = None if static else self.transforms.newest_ns(child)
+            if newest_ns is not None and newest_ns - stamp_ns > self._late_ns and self._past(child, stamp_ns, now_ns):
+                return self._set_aside(LateTransform(parent, child, stamp_ns, T_parent_child), newest_ns)
+            self._note_change(parent, child, T_parent_child, static)
+            self.transforms.add(parent, child, stamp_ns, T_parent_child, static)
+        except SparseReconError as error:
+            return self._rejections.add(error.code, error.message, "", stamp_ns)
+        self._late.forget(child)
+        return None
+
+    def push_message(self, data: bytes, static: bool, now_ns: int) -> bool:
+        """Take a serialised TFMessage; links that no path needs stay packed.
+
+        Returns
+        -------
+        Whether anything was unpacked, so that frames that wait may go on.
+
+        Raises
+        ------
+        Unreadable
+            If the bytes are no TFMessage; what was read before has been used.
+        """
+        message = TransformBytes(data)
+        unpacked = False
+        for parent, child, stamp_ns, at in message:
+            if not static and self.transforms.keep((parent, child), stamp_ns, message, at):
+                continue
+            unpacked = True
+            try:
+                names = parent.decode(), child.decode()
+                T_parent_child = pose_of(message.numbers(at), message.little_endian)
+            except (SparseReconError, UnicodeDecodeError) as error:
+                self._refuse(parent, child, stamp_ns, str(error))
+                continue
+            self.push(*names, stamp_ns, T_parent_child, static, now_ns)
+        if (left_out := message.count - len(message)) > 0:
+            text = f"a message has {message.count} transforms, {left_out} more than are used"
+            self._rejections.add(ErrorCode.FRAME_INVALID, text, "", 0)
+        return unpacked
+
+    def restart(self) -> None:
+        """Forget all moving transforms but those that were set aside: they belong to the time that begins anew."""
+        self.transforms.clear()
+        for item in self._late.take():
+            with suppress(SparseReconError):  # it was counted when it came
+                self.transforms.add(item.parent, item.child, item.stamp_ns, item.T_parent_child)
+
+    def _past(self, child: str, stamp_ns: int, now_ns: int) -> bool:
+        """Return whether a stamp is of the past for images and for most of the other links too."""
+        now_ns = max(now_ns, self.transforms.now_beside_ns(child))
+        return now_ns == 0 or now_ns - stamp_ns > self._late_ns
+
+    def _set_aside(self, late: LateTransform, newest_ns: int) -> Rejection | None:
+        self._late.add(late)
+        if self._jump_back(self._late.children):
+            return None
+        self.notes.add("late", late.child, lambda count: f"{count} x {late.refusal(newest_ns)}")
+        return self._rejections.add(ErrorCode.STAMP_ORDER, late.refusal(newest_ns), "", late.stamp_ns)
+
+    def _repeats_static(self, parent: str, child: str, T_parent_child: Float64) -> bool:
+        known = self._static.get(child)
+        if known is None or known[0] != parent or not _same(known[1], T_parent_child):
+            return False
+        self.notes.add(
+            "both",
+            child,
+            lambda count: (
+                f"static transform {parent} -> {child} came {count} x as a moving one too, which is ignored; publish "
+                "it on one of /tf and /tf_static"
+            ),
+        )
+        return True
+
+    def _note_change(self, parent: str, child: str, T_parent_child: Float64, static: bool) -> None:
+        known = self._static.get(child)
+        if known is not None and not static:
+            del self._static[child]
+            self.notes.add(
+                "moves",
+                child,
+                lambda count: (
+                    f"static transform {known[0]} -> {child} was published as a moving one with another value, {count} "
+                    "x in all, and moves from then on; publish it on one of /tf and /tf_static"
+                ),
+            )
+        elif known is not None and not (known[0] == parent and _same(known[1], T_parent_child)):
+            self.notes.add(
+                "static",
+                child,
+                lambda count: (
+                    f"static transform {known[0]} -> {child} was published again with another parent or value, "
+                    f"{count} x in all; the newest holds from then on"
+                ),
+            )
+        if static and (known is not None or len(self._static) < MAX_FRAMES):
+            self._static[child] = parent, np.array(T_parent_child)
+
+    def _refuse(self, parent: bytes, child: bytes, stamp_ns: int, why: str) -> None:
+        names = " -> ".join(name[:MAX_NAME_LENGTH].decode(errors="replace") for name in (parent, child))
+        self._rejections.add(ErrorCode.FRAME_INVALID, f"a transform {names} is skipped: {why}", "", stamp_ns)
+
+
+def _same(T_a: Float64, T_b: Float64) -> bool:
+    return T_a.shape == T_b.shape and bool(np.abs(T_a - T_b).max() < _SAME)

@@ -1,0 +1,80 @@
+"""Which frames were taken from elsewhere than their pose says: a camera that was bumped, or a transform gone astray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparse_recon.evidence.bumped import CameraShift
+from sparse_recon.types import Float64, Frame
+
+# Poses that differ by less are one again.
+SAME_SHIFT_M, SAME_TURN_RAD = 0.008, np.deg2rad(1.0)
+
+
+@dataclass(frozen=True)
+class Bump:
+    """A camera that moved without its transform.
+
+    Attributes
+    ----------
+    stamp_ns : of the first frame after it.
+    shift_m, turn_rad : by which all that it sees moved since.
+    """
+
+    camera: str
+    stamp_ns: int
+    shift_m: float
+    turn_rad: float
+
+    @property
+    def sentence(self) -> str:
+        """Say what happened, for people."""
+        return (
+            f"camera {self.camera} was moved without its transform, or its transforms are late: since the frame of "
+            f"{self.stamp_ns * 1e-9:.3f} s all that it sees is shifted together by {1e3 * self.shift_m:.0f} mm and "
+            f"turned by {np.rad2deg(self.turn_rad):.1f} deg; publish its right transform, or reset"
+        )
+
+
+def judged(frames: Sequence[Frame], shifts: Sequence[CameraShift | None]) -> tuple[list[Frame], Bump | None]:
+    """Tell frames of one camera with wrong poses from the right ones.
+
+    Parameters
+    ----------
+    frames : of one camera, by stamp.
+    shifts : of each frame against the one before it; None where there is none.
+
+    Returns
+    -------
+    The frames whose pose neither the first nor the newest ones share; and the bump, where these two differ.
+    """
+    at: list[Float64] = []  # where each frame is, in the world of the first one
+    for shift in shifts:
+        last = at[-1] if at else np.eye(4)
+        at.append(last if shift is None else last @ shift.T_right_wrong)
+    newest = [_same(T, at[-1], frame) for T, frame in zip(at, frames, strict=True)]
+    if not newest or newest[0]:
+        return [f for f, right in zip(frames, newest, strict=True) if not right], None
+    begun = len(newest) - newest[::-1].index(False) if False in newest else 0
+    shift_m, turn_rad = _difference(at[0], at[-1], frames[-1])
+    misplaced = [
+        f for f, T, right in zip(frames, at, newest, strict=True) if not right and not _same(T, at[0], frames[0])
+    ]
+    return misplaced, Bump(frames[begun].camera, frames[begun].stamp_ns, shift_m, turn_rad)
+
+
+def _same(T_a: Float64, T_b: Float64, frame: Frame) -> bool:
+    shift_m, turn_rad = _difference(T_a, T_b, frame)
+    return shift_m < SAME_SHIFT_M and turn_rad < SAME_TURN_RAD
+
+
+def _difference(T_a: Float64, T_b: Float64, frame: Frame) -> tuple[float, float]:
+    """Return by how much two corrections move what is in the middle of a frame, metres, and turn it, radians."""
+    depth_m = 0.5 if frame.depth_m is None else float(np.nanmedian(frame.depth_m))
+    middle = frame.T_world_cam @ (0.0, 0.0, depth_m, 1.0)
+    T = np.linalg.solve(T_a, T_b)
+    turn_rad = float(np.arccos(np.clip(0.5 * (np.trace(T[:3, :3]) - 1.0), -1.0, 1.0)))
+    return float(np.linalg.norm((T @ middle - middle)[:3])), turn_rad
