@@ -21,7 +21,7 @@ from sparse_recon.geometry.poses import transform_points
 from sparse_recon.lab.simulate.recording import tabletop_recording
 from sparse_recon.messages.fields import completed_cloud_fields, observed_cloud_fields, unpack_cloud, unpack_rgb
 from sparse_recon.messages.footprints import footprint_grid_fields
-from sparse_recon.messages.markers import marker_array_fields
+from sparse_recon.messages.markers import BOX, MESH, NAME, marker_array_fields
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject, Float32, Float64, TriangleMesh, UInt8
@@ -123,7 +123,7 @@ def between(ends: tuple[tuple[int, int, int], tuple[int, int, int]], share: Any)
 
 def markers_picture(array: dict[str, Any], view: OrthographicView) -> UInt8:
     """Draw the triangles of a MarkerArray, then its lines and texts above them, as nothing hides those here."""
-    meshes = [marker for marker in array["markers"] if marker["ns"] == "mesh"]
+    meshes = [marker for marker in array["markers"] if marker["ns"] and marker["id"] == MESH]
     corners = np.concatenate([columns_of(marker["points"], "xyz") for marker in meshes]).astype(np.float32)
     colors = np.concatenate([columns_of(marker["colors"], "rgb") for marker in meshes])
     mesh = TriangleMesh(corners, np.arange(len(corners), dtype=np.int32).reshape(-1, 3))
@@ -132,11 +132,11 @@ def markers_picture(array: dict[str, Any], view: OrthographicView) -> UInt8:
     draw = ImageDraw.Draw(image)
     for marker in array["markers"]:
         color = tuple(round(255 * marker["color"][c]) for c in "rgb")
-        if marker["ns"] == "box":
+        if marker["ns"] and marker["id"] == BOX:
             ends = pixels(transform_points(pose_matrix(marker["pose"]), columns_of(marker["points"], "xyz")), view)
             for begin, end in ends.reshape(-1, 2, 2):
                 draw.line([tuple(begin), tuple(end)], fill=color, width=1)
-        elif marker["ns"] == "id":
+        elif marker["ns"] and marker["id"] == NAME:
             ((x, y),) = pixels(pose_matrix(marker["pose"])[None, :3, 3], view)
             draw.text(
                 (x, y), marker["text"], fill=(40, 40, 40), anchor="mm", stroke_width=2, stroke_fill="white"

@@ -8,7 +8,7 @@ from enum import IntEnum
 class ErrorCode(IntEnum):
     """Stable numbers; `action/CompleteObject.action` repeats them as constants and a test compares the two."""
 
-    OK = 0
+    UNKNOWN = 0  # no answer was given: what a client library fills a blank result with
     INTERNAL = 1
     USAGE = 2
     CANCELLED = 3
@@ -18,6 +18,7 @@ class ErrorCode(IntEnum):
     CONFIG_INVALID = 7
     BUSY = 8
     NOT_ACTIVE = 9
+    OK = 10
 
     FRAME_INVALID = 100
     ENCODING_UNSUPPORTED = 101

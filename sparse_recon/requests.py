@@ -23,6 +23,8 @@ class CompletionRequest:
     max_views : frames used at most; 0 for the session's limit.
     deadline_s : seconds after which the model begins no further step; its best answer so far is then fused, which takes
         its usual time; 0 for none.
+    ignore_before_ns : frames with older stamps take no part: not in finding the object, nor as evidence, nor for
+        colours; 0 ignores none.
     """
 
     object_id: str = ""
@@ -32,6 +34,7 @@ class CompletionRequest:
     seed: int | None = None
     max_views: int = 0
     deadline_s: float = 0.0
+    ignore_before_ns: int = 0
 
     def __post_init__(self) -> None:
         named = [self.object_id != "", self.box is not None, self.label is not None]
@@ -43,6 +46,10 @@ class CompletionRequest:
         if self.seed is not None and self.seed < 0:
             raise InputError(
                 ErrorCode.USAGE, f"seed must be >= 0, or None for the seed of the session, got {self.seed}"
+            )
+        if self.ignore_before_ns < 0:
+            raise InputError(
+                ErrorCode.USAGE, f"ignore_before must be a stamp, or zero for none, got {self.ignore_before_ns} ns"
             )
         if self.max_views < 0 or not self.deadline_s >= 0:
             raise InputError(

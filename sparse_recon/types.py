@@ -102,12 +102,12 @@ class Frame:
     ----------
     rgb : (H, W, 3) uint8, sRGB.
     depth_m : (H, W) float32, metres along optical z, NaN where invalid (REP 117, REP 118); None for a colour camera.
-    labels : (H, W) int32, 0 background, > 0 object labels; None when nobody segmented the image.
+    labels : (H, W) int32, 0 background, > 0 object labels, < 0 not known; None when nobody segmented the image.
     intrinsics : undistorted pinhole camera of all three images.
     T_world_cam : (4, 4) float64, maps points of the optical frame (x right, y down, z forward) into the world frame.
     stamp_ns : source stamp in nanoseconds.
     camera : name of the camera, for messages and diagnostics.
-    superseded : what newer frames contradict in it; depth and labels are without that already.
+    superseded : what newer frames contradict in it, or was forgotten; depth and labels are without that already.
     """
 
     rgb: UInt8

@@ -25,9 +25,9 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from sparse_recon.action import CompleteObject
-from sparse_recon.msg import CompletedObjectArray
+from sparse_recon.msg import CompletedObject, CompletedObjectArray
 from tf2_msgs.msg import TFMessage
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from sparse_recon.types import Frame
 
@@ -36,6 +36,7 @@ MATCH_S = 120.0
 ANSWER_S = 180.0
 LOST_S = 1.0  # a best-effort image that the node has not got so long after it was sent
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+CHANGES = QoSProfile(depth=300, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 # Without it Fast DDS loses most best-effort images; both names, for its versions before and after 2.14.
 for _name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
@@ -92,7 +93,8 @@ def parameter_arguments(**values: object) -> list[str]:
 class Robot:
     """Cameras, transforms and planners around a node, in this process.
 
-    Everything received is kept: `objects`, `clouds`, `markers`, `footprints`, `diagnostics` (part -> status).
+    Everything received is kept: `objects`, `clouds`, `markers`, `footprints`, `diagnostics` (part -> status). What all
+    messages together say there is: `known_objects` by id, `known_markers` by namespace and id.
     """
 
     def __init__(
@@ -122,18 +124,40 @@ class Robot:
         self.info = node.create_publisher(CameraInfo, f"{prefix}camera_info", qos)
         self.mask = node.create_publisher(Image, f"{prefix}mask", qos)
         self.tf = node.create_publisher(TFMessage, "/tf", 100)
-        for kind, topic, kept in (
-            (CompletedObjectArray, "objects", self.objects),
-            (PointCloud2, "cloud", self.clouds),
-            (MarkerArray, "markers", self.markers),
-            (OccupancyGrid, "footprints", self.footprints),
+        for kind, topic, kept, profile in (
+            (CompletedObjectArray, "objects", self.objects, CHANGES),
+            (PointCloud2, "cloud", self.clouds, LATCHED),
+            (MarkerArray, "markers", self.markers, CHANGES),
+            (OccupancyGrid, "footprints", self.footprints, LATCHED),
         ):
-            node.create_subscription(kind, f"{name}/{topic}", kept.append, LATCHED)
+            node.create_subscription(kind, f"{name}/{topic}", kept.append, profile)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._note_diagnostics, 10)
         many = QoSProfile(depth=256)
         self.complete = ActionClient(
             node, CompleteObject, f"{name}/complete", goal_service_qos_profile=many, result_service_qos_profile=many
         )
+
+    @property
+    def known_objects(self) -> dict[str, CompletedObject]:
+        """What the messages on ~/objects say there is, in the order in which it came."""
+        known: dict[str, CompletedObject] = {}
+        for message in self.objects:
+            known = {} if message.whole else {k: item for k, item in known.items() if k not in message.removed_ids}
+            known |= {item.object_id: item for item in message.objects}
+        return known
+
+    @property
+    def known_markers(self) -> dict[tuple[str, int], Marker]:
+        """What RViz shows of the messages on ~/markers."""
+        known: dict[tuple[str, int], Marker] = {}
+        for marker in (marker for message in self.markers for marker in message.markers):
+            if marker.action == Marker.DELETEALL:
+                known = {}
+            elif marker.action == Marker.DELETE:
+                known.pop((marker.ns, marker.id), None)
+            else:
+                known[marker.ns, marker.id] = marker
+        return known
 
     def _note_diagnostics(self, array: DiagnosticArray) -> None:
         if any(status.name.startswith(f"{self.name}: ") for status in array.status):

@@ -78,7 +78,7 @@ class Client(Node):
     def complete(self, object_id: str) -> CompleteObject.Result:
         """Complete one object and print the progress in steps of 25 %."""
         self._last_percent = -1
-        goal = CompleteObject.Goal(select_by=CompleteObject.Goal.SELECT_BY_ID, object_id=object_id)
+        goal = CompleteObject.Goal(select_by=CompleteObject.Goal.SELECT_BY_ID, object_id=object_id, with_geometry=True)
         handle = self.wait(self._complete.send_goal_async(goal, self._note_feedback))
         return self.wait(handle.get_result_async()).result
 

@@ -28,10 +28,16 @@ NODE = "/completion_node"
 OBJECTS_TOPIC, CLOUD_TOPIC = f"{NODE}/objects", f"{NODE}/cloud"
 OBSERVED_TOPIC, MARKERS_TOPIC = f"{NODE}/observed_cloud", f"{NODE}/markers"
 OUTPUT_TOPICS = {
-    OBJECTS_TOPIC: ("sparse_recon/msg/CompletedObjectArray", "All completed objects."),
+    OBJECTS_TOPIC: (
+        "sparse_recon/msg/CompletedObjectArray",
+        "Completed objects: the node sends each when it has changed, the bag has all in one message.",
+    ),
     CLOUD_TOPIC: ("sensor_msgs/msg/PointCloud2", "The completed points of all objects, for stock viewers."),
     OBSERVED_TOPIC: ("sensor_msgs/msg/PointCloud2", "The measured points of all objects, before completion."),
-    MARKERS_TOPIC: ("visualization_msgs/msg/MarkerArray", "Mesh, box and name of every object, for RViz."),
+    MARKERS_TOPIC: (
+        "visualization_msgs/msg/MarkerArray",
+        "Mesh, box and name of each object, in a namespace of its id, for RViz; sent as `objects` are.",
+    ),
 }
 _FIELDS: dict[str, Callable[[list[CompletedObject], str, int], Fields]] = {
     OBJECTS_TOPIC: completed_object_array_fields,

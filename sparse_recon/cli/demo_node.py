@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparse_recon.bags.topics import CameraTopics
 from sparse_recon.cli.run_session import SessionOutcome
-from sparse_recon.errors import SparseReconError
+from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.messages.fields import completed_object_fields
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run_node(sample: Path, camera: CameraTopics, replayed: SessionOutcome) -> di
         return {"problem": error.message, "code": error.code.name}
     same = same_clouds(live, replayed)
     print(live_table(live, same, len(session.frames)), file=sys.stderr)
-    failed = [f"{goal.object_id}: {goal.message}" for goal in live.goals if goal.code]
+    failed = [f"{goal.object_id}: {goal.message}" for goal in live.goals if goal.code != ErrorCode.OK]
     if live.node_exit_code:
         failed.append(f"the node ended with {live.node_exit_code}")
     if live.frames == len(session.frames):
@@ -71,7 +71,7 @@ def live_table(live: LiveOutcome, same: dict[str, bool], frames: int) -> str:
         size = f"{arrival.size_bytes / 1e3:.1f} kB"
         lines.append(f"{arrival.topic:<{width}}  {arrival.msgtype:<38} {arrival.messages:>8} {size:>10} {points:>8}")
     for goal in live.goals:
-        if goal.code:
+        if goal.code != ErrorCode.OK:
             lines.append(f"{goal.object_id}: refused ({goal.code}): {goal.message}")
         else:
             points = (

@@ -424,7 +424,12 @@ class SessionConfig(Checked):
     model: str = field(default="compact", metadata=doc("Name of the completion model.", live=False))
     seed: int = field(default=0, metadata=doc("Seed of all random numbers of a session.", low=0, high=2**31 - 1))
     max_objects: int = field(
-        default=16, metadata=doc("Largest number of objects completed in one request that names none.", low=1, high=256)
+        default=16,
+        metadata=doc(
+            "Largest number of objects completed in one request that names none, and of those that the node publishes.",
+            low=1,
+            high=256,
+        ),
     )
     depth: DepthConfig = field(default_factory=DepthConfig)
     assembly: AssemblyConfig = field(default_factory=AssemblyConfig)

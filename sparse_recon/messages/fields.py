@@ -8,6 +8,7 @@ of dicts; those of points, colours and triangles, of which there are many, are s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,13 @@ def definition_files() -> dict[str, Path]:
     }
 
 
-def completed_object_fields(obj: CompletedObject) -> Fields:
-    """Turn a completed object into the fields of `msg/CompletedObject`."""
+def completed_object_fields(obj: CompletedObject, with_geometry: bool = True) -> Fields:
+    """Turn a completed object into the fields of `msg/CompletedObject`.
+
+    Without geometry its clouds have no points, its meshes no triangles, and there are no parts.
+    """
+    if not with_geometry:
+        obj = _without_geometry(obj)
     header = header_fields(obj.frame_id, obj.stamp_ns)
     cloud = pack_completed_points(obj)
     observed = pack_points(OBSERVED_POINT, {"xyz": obj.observed_points_world})
@@ -66,8 +72,37 @@ def completed_object_fields(obj: CompletedObject) -> Fields:
     }
 
 
-def completed_object_array_fields(objects: Iterable[CompletedObject], frame_id: str, stamp_ns: int) -> Fields:
+def _without_geometry(obj: CompletedObject) -> CompletedObject:
+    no_mesh = TriangleMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    return replace(
+        obj,
+        points_world=obj.points_world[:0],
+        normals_world=obj.normals_world[:0],
+        colors=obj.colors[:0],
+        confidence=obj.confidence[:0],
+        provenance=obj.provenance[:0],
+        observed_points_world=obj.observed_points_world[:0],
+        nominal=no_mesh,
+        conservative=no_mesh,
+        vertex_confidence=obj.vertex_confidence[:0],
+        collision_parts=(),
+    )
+
+
+def completed_object_array_fields(
+    objects: Iterable[CompletedObject],
+    frame_id: str,
+    stamp_ns: int,
+    *,
+    whole: bool = True,
+    removed_ids: Iterable[str] = (),
+) -> Fields:
     """Turn completed objects of one frame into the fields of `msg/CompletedObjectArray`.
+
+    Parameters
+    ----------
+    whole : there are no objects but these; False: they are those that changed.
+    removed_ids : objects that are no longer there.
 
     Raises
     ------
@@ -83,7 +118,9 @@ def completed_object_array_fields(objects: Iterable[CompletedObject], frame_id: 
             )
     return {
         "header": header_fields(frame_id, stamp_ns),
+        "whole": whole,
         "objects": [completed_object_fields(obj) for obj in objects],
+        "removed_ids": list(removed_ids),
     }
 
 

@@ -10,28 +10,44 @@ import numpy as np
 
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.messages.fields import COLOR, POINT, Fields, header_fields, pose_fields, records, vertex_colors
-from sparse_recon.types import CompletedObject, Float64, OrientedBox, TriangleMesh
+from sparse_recon.types import CompletedObject, Float64, TriangleMesh
 
 _LINE_LIST, _TEXT, _TRIANGLE_LIST = 5, 9, 11  # visualization_msgs/Marker types
 _ADD, _DELETE, _DELETE_ALL = 0, 2, 3
+MESH, BOX, NAME = 0, 1, 2  # numbers of an object's markers in its namespace
 _LINE_WIDTH_M, _TEXT_HEIGHT_M = 0.0015, 0.025
 _BOX_COLOR, _TEXT_COLOR = (0.0, 0.63, 0.47, 1.0), (1.0, 1.0, 1.0, 1.0)
 _PREVIEW_COLOR = (0.93, 0.55, 0.2, 0.6)
 
 
-def marker_array_fields(objects: Iterable[CompletedObject], frame_id: str, stamp_ns: int) -> Fields:
+def marker_array_fields(
+    objects: Iterable[CompletedObject],
+    frame_id: str,
+    stamp_ns: int,
+    *,
+    whole: bool = True,
+    removed_ids: Iterable[str] = (),
+) -> Fields:
     """Turn objects into the fields of `visualization_msgs/MarkerArray`.
 
-    The array stands for itself: its first marker deletes all earlier ones, so no objects leave an empty picture.
-    Then follow, with the number of the object as id, namespace `mesh` (TRIANGLE_LIST, 3 points and 3 colours a face),
-    `box` (LINE_LIST, 12 edges) and `id` (TEXT_VIEW_FACING above the box).
+    Every object has its id as namespace, and in it the markers `MESH` (TRIANGLE_LIST, 3 points and 3 colours a face),
+    `BOX` (LINE_LIST, 12 edges) and `NAME` (TEXT_VIEW_FACING above the box). They replace those of an earlier array.
+
+    Parameters
+    ----------
+    whole : the first marker deletes all earlier ones, so that no objects leave an empty picture.
+    removed_ids : objects whose markers are deleted.
     """
     header = header_fields(frame_id, stamp_ns)
-    markers = [_marker(header, "", 0, 0, action=_DELETE_ALL)]
-    for number, completed in enumerate(objects):
+    markers = [_marker(header, "", 0, 0, action=_DELETE_ALL)] if whole else []
+    for object_id in removed_ids:
+        markers += [_marker(header, object_id, number, 0, action=_DELETE) for number in (MESH, BOX, NAME)]
+    for completed in objects:
         if len(completed.nominal.faces):
-            markers.append(_mesh(header, number, completed))
-        markers += [_box(header, number, completed.box), _name(header, number, completed)]
+            markers.append(_mesh(header, completed))
+        elif not whole:
+            markers.append(_marker(header, completed.object_id, MESH, 0, action=_DELETE))
+        markers += [_box(header, completed), _name(header, completed)]
     return {"markers": markers}
 
 
@@ -50,14 +66,14 @@ def preview_end_fields(frame_id: str, stamp_ns: int) -> Fields:
     return _marker(header_fields(frame_id, stamp_ns), "preview", 0, _TRIANGLE_LIST, action=_DELETE)
 
 
-def _mesh(header: Fields, number: int, completed: CompletedObject) -> Fields:
+def _mesh(header: Fields, completed: CompletedObject) -> Fields:
     corners = completed.nominal.faces.ravel()
     colors = np.ones((len(corners), 4), dtype=np.float32)
     colors[:, :3] = vertex_colors(completed)[corners] / np.float32(255.0)
     return _marker(
         header,
-        "mesh",
-        number,
+        completed.object_id,
+        MESH,
         _TRIANGLE_LIST,
         scale=_vector(1.0, 1.0, 1.0),
         color=_color(1.0, 1.0, 1.0, 1.0),
@@ -66,15 +82,16 @@ def _mesh(header: Fields, number: int, completed: CompletedObject) -> Fields:
     )
 
 
-def _box(header: Fields, number: int, box: OrientedBox) -> Fields:
+def _box(header: Fields, completed: CompletedObject) -> Fields:
+    box = completed.box
     corners = [(np.array(signs), 0.5 * box.size_m * signs) for signs in product((-1.0, 1.0), repeat=3)]
     edges = [(p, q) for i, (s, p) in enumerate(corners) for t, q in corners[i + 1 :] if np.sum(s != t) == 1]
     points = records(POINT, np.array(edges).reshape(-1, 3))
     look: Fields = {"scale": _vector(_LINE_WIDTH_M, 0.0, 0.0), "color": _color(*_BOX_COLOR), "points": points}
-    return _marker(header, "box", number, _LINE_LIST, pose=pose_fields(box.T_world_box), **look)
+    return _marker(header, completed.object_id, BOX, _LINE_LIST, pose=pose_fields(box.T_world_box), **look)
 
 
-def _name(header: Fields, number: int, completed: CompletedObject) -> Fields:
+def _name(header: Fields, completed: CompletedObject) -> Fields:
     T_world_text: Float64 = np.eye(4)
     above = np.array([[0.0, 0.0, 0.5 * float(completed.box.size_m[2]) + _TEXT_HEIGHT_M]])
     T_world_text[:3, 3] = transform_points(completed.box.T_world_box, above)[0]
@@ -83,7 +100,7 @@ def _name(header: Fields, number: int, completed: CompletedObject) -> Fields:
         "color": _color(*_TEXT_COLOR),
         "text": completed.object_id,
     }
-    return _marker(header, "id", number, _TEXT, pose=pose_fields(T_world_text), **look)
+    return _marker(header, completed.object_id, NAME, _TEXT, pose=pose_fields(T_world_text), **look)
 
 
 def _marker(header: Fields, namespace: str, number: int, kind: int, *, action: int = _ADD, **given: Any) -> Fields:

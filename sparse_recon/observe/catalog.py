@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,6 +95,14 @@ class ObjectCatalog:
         self._suggested = None
         if boxes is not None:
             self._suggested = dict(zip(self._detections.names(boxes), boxes, strict=True))
+
+    def forget(self, names: Collection[str]) -> None:
+        """Never give these names again, and search anew; suggested boxes of these names go until others come."""
+        for known in (self._known, self._detections, self._boxes):
+            known.forget(names)
+        if self._suggested is not None:
+            self._suggested = {name: box for name, box in self._suggested.items() if name not in names}
+        self._scene_key = self._found_key = None
 
     def objects(self, frames: Sequence[Frame], checkpoint: Checkpoint = lambda: None) -> list[FoundObject]:
         """Return the objects: what is in suggested boxes, else those of the label images, else clusters."""
@@ -232,7 +240,7 @@ class ObjectCatalog:
         """Return the objects whose labels, the same in all frames, are seen from sides far enough apart."""
         found = []
         images = [f.labels for f in frames if f.labels is not None]
-        for label in sorted(set(np.concatenate([np.unique(image) for image in images]).tolist()) - {0}):
+        for label in np.unique(np.concatenate([np.unique(image[image > 0]) for image in images])).tolist():
             checkpoint()
             try:
                 hull = silhouette_hull(frames, label, checkpoint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +82,12 @@ class NamedBoxes:
         names = [self._put(found.get(i) or self._new_name(), box) for i, box in enumerate(boxes)]
         self._looks |= {name: look for name, look in zip(names, looks, strict=False) if look is not None}
         return names
+
+    def forget(self, names: Collection[str]) -> None:
+        """Let nothing be known under these names any more."""
+        for name in names:
+            self._boxes.pop(name, None)
+            self._looks.pop(name, None)
 
     def _new_name(self) -> str:
         self._given += 1

@@ -187,14 +187,17 @@ class PresentFrames:
             return ObjectState.DOUBTFUL
         return ObjectState.CONFIRMED if len(moments) >= CONFIRMING_MOMENTS else ObjectState.SEEN
 
-    def outdated(self, object_id: str, region: ObjectRegion) -> int:
-        """Return how many frames showed an object where it no longer is, or something in its place that is gone."""
+    def outdated(self, object_id: str, region: ObjectRegion, since_ns: int = 0) -> int:
+        """Return how many frames showed an object where it no longer is, or something in its place that is gone.
+
+        Frames older than `since_ns` are not counted.
+        """
         dropped = set(self._dropped.get(object_id, ()))
         for name, known in self._known.items():
             superseded = _present(known).superseded
             if superseded is not None and _surface_in(region, known.frame, superseded.gone_m).any():
                 dropped.add(name)
-        return len(dropped)
+        return sum(stamp_ns >= since_ns for _, stamp_ns in dropped)
 
     def _entry(self, name: FrameName, frame: Frame, config: DepthConfig) -> _Known:
         known = self._known.get(name)

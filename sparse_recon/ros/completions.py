@@ -48,7 +48,7 @@ class LastCompletion:
     """What became of the last completion, for diagnostics."""
 
     object_id: str = ""
-    code: ErrorCode = ErrorCode.OK
+    code: ErrorCode = ErrorCode.UNKNOWN  # there was none yet
     message: str = ""
     seconds: float = 0.0
 
@@ -58,7 +58,7 @@ class Completions:
 
     Parameters
     ----------
-    now_s : the node's clock, by which continuous passes are spaced.
+    now_s : the node's clock, by which detections grow old.
     why_no_frames : says what keeps frames from being made.
 
     Attributes
@@ -94,7 +94,6 @@ class Completions:
             found=lambda job: [item.object_id for item in self.objects(job)[: self.config.max_objects]],
             complete=lambda job, name: self._complete_again(job, name),
             finish=self._finish_pass,
-            now_s=now_s,
         )
 
     @property
@@ -132,7 +131,7 @@ class Completions:
         result = self._completed(job, request, on_progress)
         if job.reason is not None:  # what it was made of may be forgotten
             raise job.reason
-        self.completed.add(result, self.config.max_objects)
+        self.completed.add(result, min(self.config.max_objects, self._outputs.max_objects))
         self.completed.publish(self.world_frame)
         return result
 
@@ -148,6 +147,27 @@ class Completions:
         if job.reason is not None:
             raise job.reason
         self.session.set_region(there)
+
+    def forget(
+        self, job: Job, object_ids: Sequence[str], frame_id: str, stamp_ns: int, box: OrientedBox | None
+    ) -> tuple[str, ...]:
+        """Forget what was seen of objects, or in a box of another frame; return the ids of all that go.
+
+        Raises
+        ------
+        SparseReconError
+            USAGE if nothing is named, OBJECT_NOT_FOUND if an object is unknown, or what `in_world` raises.
+        """
+        self._prepared(job)
+        there = None if box is None else self.in_world(job, box, frame_id, stamp_ns)
+        if job.reason is not None:
+            raise job.reason
+        names = self.session.forget(object_ids, there, tuple(self.completed.objects.values()))
+        if self.completed.objects.keys() & set(names):
+            self.removed = [f"{name} was forgotten, as asked" for name in names if name in self.completed.objects]
+            self.completed.keep(self.completed.objects.keys() - set(names))
+            self.completed.publish(self.world_frame)
+        return names
 
     def in_world(self, job: Job, box: OrientedBox, frame_id: str, stamp_ns: int) -> OrientedBox:
         """Return a box of another frame in the world frame.
@@ -338,7 +358,7 @@ class Completions:
             self.memory.require_room(self.session)
             result = self.session.complete(request, tell, job.cancelled)
         except SparseReconError as error:
-            if error.code is ErrorCode.NO_FRAMES:
+            if error.code is ErrorCode.NO_FRAMES and not self.session.frames:
                 error = EvidenceError(ErrorCode.NO_FRAMES, f"no frame has been kept yet: {self._why_no_frames()}")
             self._outputs.end_preview()
             self.last = LastCompletion(request.object_id, error.code, error.message, time.monotonic() - begun_s)

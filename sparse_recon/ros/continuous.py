@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from sparse_recon.errors import ErrorCode, SparseReconError
@@ -21,7 +22,7 @@ class ContinuousPasses:
     found : job; returns the ids of the objects there are.
     complete : job; completes one object and publishes it.
     finish : takes the ids of a pass after its last object; objects that are no longer there go.
-    now_s : the node's clock.
+    now_s : a clock that always runs: while /clock stands still, as in a recording that pauses, passes go on.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class ContinuousPasses:
         found: Callable[[Job], Sequence[str]],
         complete: Callable[[Job, str], None],
         finish: Callable[[Sequence[str]], None],
-        now_s: Callable[[], float],
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker = worker
         self._found, self._complete, self._finish, self._now_s = found, complete, finish, now_s

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -21,28 +22,39 @@ from sparse_recon.ros import qos
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.executor_calls import ExecutorCalls
-from sparse_recon.ros.outputs import Outputs, completed_object_message
+from sparse_recon.ros.kept_results import KeptResults
+from sparse_recon.ros.node_config import ResultsConfig
+from sparse_recon.ros.outputs import completed_object_message, without_geometry
 from sparse_recon.ros.worker import Job
 
 log = logging.getLogger(__name__)
 
 Goal = CompleteObject.Goal
-_RESULTS_KEPT_S = 10  # for clients that ask late; each takes tens of megabytes, and by default they stay for 15 minutes
 
 
 class CompleteAction:
     """Serves the action as long as the node lives; while it is not active every goal ends with NOT_ACTIVE.
 
-    Every goal is accepted, so that it can end with a code and a sentence.
+    Every goal is accepted, so that it can end with a code and a sentence; but no more than `results.max_goals` that
+    rclpy has to remember.
 
     Parameters
     ----------
     active : returns what works on goals now, or None, with why not.
+    results : parameters of kept results; `keep_s` is read once, here.
     """
 
-    def __init__(self, node: Node, calls: ExecutorCalls, active: Callable[[], tuple[Completions | None, str]]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        calls: ExecutorCalls,
+        active: Callable[[], tuple[Completions | None, str]],
+        results: Callable[[], ResultsConfig],
+    ) -> None:
         self._node, self._calls, self._active = node, calls, active
-        self.outputs: Outputs | None = None
+        self._results_config = results
+        self._kept = KeptResults(without_geometry)
+        self._remembered = 0  # goals of which rclpy has a handle
         self._jobs: dict[bytes, tuple[Completions, Job]] = {}
         many = qos.services()
         self._server = ActionServer(
@@ -50,12 +62,13 @@ class CompleteAction:
             CompleteObject,
             "~/complete",
             execute_callback=self._execute,
+            goal_callback=self._answer,
             cancel_callback=self._cancel,
             callback_group=ReentrantCallbackGroup(),
             goal_service_qos_profile=many,
             result_service_qos_profile=many,
             cancel_service_qos_profile=many,
-            result_timeout=_RESULTS_KEPT_S,
+            result_timeout=results().keep_s,
         )
 
     @property
@@ -63,7 +76,23 @@ class CompleteAction:
         """Goals that have not ended."""
         return len(self._jobs)
 
+    def _answer(self, goal: CompleteObject.Goal) -> GoalResponse:
+        most = self._results_config().max_goals
+        if self._remembered < most:
+            return GoalResponse.ACCEPT
+        self._node.get_logger().warning(
+            f"goals are not accepted: results of {self._remembered} are kept, results.max_goals allows {most}; send "
+            "fewer, raise it, or lower results.keep_s",
+            throttle_duration_sec=10.0,
+        )
+        return GoalResponse.REJECT
+
+    def _forgotten(self) -> None:
+        self._remembered -= 1
+
     async def _execute(self, handle: ServerGoalHandle) -> CompleteObject.Result:
+        self._remembered += 1
+        weakref.finalize(handle, self._forgotten).atexit = False
         try:
             completed, error = await self._outcome(handle)
         except Exception as mistake:
@@ -72,7 +101,9 @@ class CompleteAction:
             error = SparseReconError(ErrorCode.INTERNAL, f"internal error, please report it: {mistake!r}")
         result = CompleteObject.Result()
         if completed is not None:
-            result.object, result.message = completed, "completed"
+            result.code, result.object, result.message = int(ErrorCode.OK), completed, "completed"
+            if handle.request.with_geometry:
+                self._kept.keep(handle, result, self._results_config().max_bytes)
             handle.succeed()
             return result
         assert error is not None
@@ -94,7 +125,7 @@ class CompleteAction:
         def run(job: Job) -> Any:
             request = request_of(goal, lambda box, frame, stamp_ns: completions.in_world(job, box, frame, stamp_ns))
             completed = completions.complete(job, request, lambda progress: self._tell(handle, progress, completions))
-            return completed_object_message(completed)
+            return completed_object_message(completed, goal.with_geometry)
 
         key = bytes(handle.goal_id.uuid)
         job = Job(f"goal {goal.object_id or _WAYS.get(goal.select_by, '')}".strip(), run, goal=True)
@@ -186,4 +217,5 @@ def request_of(goal: Any, in_world: Callable[[Any, str, int], Any]) -> Completio
         seed=None if goal.seed == Goal.SEED_FROM_PARAMETER else int(goal.seed),
         max_views=int(goal.max_views),
         deadline_s=float(goal.deadline_s),
+        ignore_before_ns=goal.ignore_before.sec * 10**9 + goal.ignore_before.nanosec,
     )

@@ -238,7 +238,7 @@ def worker_health(completions: Completions) -> Health:
     )
     for bump in completions.session.bumps:
         health.worsen(ERROR, ErrorCode.EVIDENCE_CONTRADICTS, bump.sentence)
-    if last.code is not ErrorCode.OK:
+    if last.code not in (ErrorCode.OK, ErrorCode.UNKNOWN):
         health.worsen(WARN, last.code, last.message)
     return health
 

@@ -75,7 +75,7 @@ class CompletionNode(LifecycleNode):
         self._repeated = RepeatedSentences()  # a start that fails is tried again every few seconds
         self._node_parameters = NodeParameters(self, self._may_change, self._changed)
         self.executor_calls = ExecutorCalls(self)
-        self._complete_action = CompleteAction(self, self.executor_calls, self._active)
+        self._complete_action = CompleteAction(self, self.executor_calls, self._active, lambda: self.config.results)
         self._node_services = Services(self, self.executor_calls, self._active, self._forget_frames)
         self._diagnostics = Diagnostics(self, self.config.diagnostics_period_s, self._health)
         _guard_transitions(self)
@@ -289,6 +289,8 @@ class CompletionNode(LifecycleNode):
             self._ingest.clock_jumped(self.get_clock().now().nanoseconds)
 
     def _may_change(self, parameter: Parameter) -> str:
+        if parameter.name == "results.keep_s":
+            return f"{parameter.name} is read when the node starts: give it in the parameters of its process"
         if self._state_machine.current_state[1] == "unconfigured":
             return ""
         return (

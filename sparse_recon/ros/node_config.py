@@ -34,6 +34,42 @@ class DetectionsConfig(Checked):
 
 
 @dataclass(frozen=True)
+class ResultsConfig(Checked):
+    """How long, how many, and in how many bytes, results of goals are kept for clients that ask late."""
+
+    keep_s: float = field(
+        default=900.0,
+        metadata=doc(
+            "Time for which the result of a goal can be asked for after its end, by the node's clock. Read when the "
+            "node starts.",
+            unit="s",
+            low=1.0,
+            high=86400.0,
+            live=False,
+        ),
+    )
+    max_bytes: int = field(
+        default=256 * 2**20,
+        metadata=doc(
+            "Largest memory for the geometry of kept results, those of goals with with_geometry. Above it the oldest "
+            "ones lose their geometry and say so; the newest never does.",
+            unit="bytes",
+            low=0,
+            high=2**40,
+        ),
+    )
+    max_goals: int = field(
+        default=10_000,
+        metadata=doc(
+            "Largest number of goals that wait, run, or whose result is kept: some kilobytes each. Further ones are "
+            "not accepted until results have expired.",
+            low=1,
+            high=100_000,
+        ),
+    )
+
+
+@dataclass(frozen=True)
 class NodeConfig(SessionConfig):
     """All parameters of `completion_node`."""
 
@@ -122,7 +158,8 @@ class NodeConfig(SessionConfig):
     continuous_period_s: float = field(
         default=2.0,
         metadata=doc(
-            "Shortest time from the end of one pass of continuous completion to the start of the next.",
+            "Shortest time from the end of one pass of continuous completion to the start of the next, by a clock that "
+            "runs also while /clock stands still.",
             unit="s",
             low=0.0,
             high=3600.0,
@@ -174,6 +211,7 @@ class NodeConfig(SessionConfig):
         ),
     )
     detections: DetectionsConfig = field(default_factory=DetectionsConfig)
+    results: ResultsConfig = field(default_factory=ResultsConfig)
     footprints: FootprintConfig = field(default_factory=FootprintConfig)
 
     def __post_init__(self) -> None:

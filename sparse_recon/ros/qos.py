@@ -23,6 +23,7 @@ __all__ = [
 
 # Images of one second at 30 Hz: sending one large result keeps the executor from its callbacks for a third of that.
 SENSOR_DEPTH = 30
+REQUESTS_DEPTH = 4096  # room is taken for those alone that come
 
 
 def policy_name(kind: int) -> str:
@@ -58,7 +59,7 @@ def transforms(static: bool) -> QoSProfile:
 
 def services() -> QoSProfile:
     """Room for many requests at once: by default the eleventh that waits pushes out the first without a word."""
-    return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=256)
+    return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=REQUESTS_DEPTH)
 
 
 def overridable() -> QoSOverridingOptions:

@@ -1,4 +1,4 @@
-"""The services `~/get_objects`, `~/reset`, `~/save_objects` and `~/set_region`; long work runs in the worker."""
+"""The services `~/forget`, `~/get_objects`, `~/reset`, `~/save_objects`, `~/set_region`; long work is the worker's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.executor_calls import ExecutorCalls
 from sparse_recon.ros.outputs import completed_object_message
 from sparse_recon.ros.worker import Job
-from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
+from sparse_recon.srv import Forget, GetObjects, Reset, SaveObjects, SetRegion
+from sparse_recon.types import OrientedBox
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Services:
         self._node, self._calls, self._active, self._forget_frames = node, calls, active, forget_frames
         group = ReentrantCallbackGroup()
         for kind, name, callback in (
+            (Forget, "~/forget", self._forget),
             (GetObjects, "~/get_objects", self._get_objects),
             (Reset, "~/reset", self._reset),
             (SaveObjects, "~/save_objects", self._save_objects),
@@ -59,9 +61,20 @@ class Services:
             response.header.frame_id = stamp["frame_id"]
             response.header.stamp.sec, response.header.stamp.nanosec = stamp["stamp"]["sec"], stamp["stamp"]["nanosec"]
             if request.with_completed:
-                response.completed = [completed_object_message(item) for item in completions.completed.objects.values()]
+                response.completed = [
+                    completed_object_message(item, request.with_geometry)
+                    for item in completions.completed.objects.values()
+                ]
 
         return await self._answer("get_objects", run, response)
+
+    async def _forget(self, request: Any, response: Any) -> Any:
+        def run(completions: Completions, job: Job) -> None:
+            frame_id, stamp_ns = request.region_pose.header.frame_id, stamp_ns_of(request.region_pose)
+            box = _box_or_none(request.region_pose.pose, request.region_size_m)
+            response.forgotten_ids = list(completions.forget(job, list(request.object_ids), frame_id, stamp_ns, box))
+
+        return await self._answer("forget", run, response)
 
     async def _save_objects(self, request: Any, response: Any) -> Any:
         def run(completions: Completions, job: Job) -> None:
@@ -72,9 +85,7 @@ class Services:
 
     async def _set_region(self, request: Any, response: Any) -> Any:
         def run(completions: Completions, job: Job) -> None:
-            size = request.size_m
-            everywhere = size.x == size.y == size.z == 0.0
-            box = None if everywhere else box_of(request.pose.pose, size)
+            box = _box_or_none(request.pose.pose, request.size_m)
             completions.set_region(job, request.pose.header.frame_id, stamp_ns_of(request.pose), box)
 
         return await self._answer("set_region", run, response)
@@ -104,6 +115,11 @@ class Services:
             log.exception(name)
             error = SparseReconError(ErrorCode.INTERNAL, f"internal error, please report it: {mistake!r}")
         return _done(response) if error is None else _failed(response, error)
+
+
+def _box_or_none(pose: Any, size: Any) -> OrientedBox | None:
+    """Return a box of messages; None where all edges are zero."""
+    return None if size.x == size.y == size.z == 0.0 else box_of(pose, size)
 
 
 def _done(response: Any) -> Any:

@@ -163,9 +163,9 @@ class Worker:
                 return None, job.reason
             return job.run(job), None
         except CancelledError as error:
-            return None, job.reason or error
+            return None, _without_frames(job.reason or error)
         except SparseReconError as error:
-            return None, error
+            return None, _without_frames(error)
         except MemoryError as error:
             return None, SparseReconError(
                 ErrorCode.MEMORY_BUDGET,
@@ -181,3 +181,9 @@ class Worker:
             job.done(result, error)
         except Exception:
             log.exception("what follows %s", job.name)
+
+
+def _without_frames(error: SparseReconError) -> SparseReconError:
+    """Return an error that no longer holds the frames it went through, whose cycles live until a full collection."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
 
@@ -18,7 +18,8 @@ from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine.memory_shortage import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.bumps import Bump
-from sparse_recon.observe.catalog import ObjectCatalog
+from sparse_recon.observe.catalog import REGION_REACH_VOXELS, ObjectCatalog
+from sparse_recon.observe.forgotten import ForgottenPlace, ForgottenPlaces
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.present import PresentFrames
 from sparse_recon.observe.regions import ObjectRegion
@@ -26,6 +27,7 @@ from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
 from sparse_recon.session.outdated import outdated
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
+from sparse_recon.session.selection import forgotten_objects, not_ignored, resolved
 from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class CompletionSession:
         self._region: OrientedBox | None = None
         self._catalog = ObjectCatalog(self._config)
         self._present = PresentFrames()
+        self._forgotten = ForgottenPlaces()
         self._completers: dict[str, ViewCompleter] = {}
 
     @property
@@ -120,6 +123,7 @@ class CompletionSession:
         with self._lock:
             self._catalog = ObjectCatalog(self._config, self._region)
             self._present = PresentFrames()
+            self._forgotten = ForgottenPlaces()
             return self._frames.clear()
 
     def configure(self, config: SessionConfig) -> None:
@@ -142,6 +146,45 @@ class CompletionSession:
         with self._lock:
             self._region = box
             self._catalog.configure(self._config, box)
+
+    @tells_memory_shortage("objects were forgotten")
+    def forget(
+        self,
+        object_ids: Collection[str] = (),
+        region: OrientedBox | None = None,
+        completed: Sequence[CompletedObject] = (),
+    ) -> tuple[str, ...]:
+        """Forget what the frames kept so far show of objects, or in a box; return the ids of the objects forgotten.
+
+        Neither surface nor emptiness that these frames saw there counts any longer, and the names are not given again.
+        A frame with a newer stamp that shows something there makes an object of it again.
+
+        Parameters
+        ----------
+        object_ids : as `objects` lists them, or of `completed`.
+        region : box of the world frame; objects whose centre lies in it are forgotten with it.
+        completed : results that the caller holds and wants to forget by name or by region too.
+
+        Raises
+        ------
+        InputError
+            USAGE if nothing is named.
+        EvidenceError
+            OBJECT_NOT_FOUND if an object is unknown; nothing is forgotten then.
+        MemoryBudgetError
+            If memory ran out.
+        """
+        frames, catalog = self._snapshot()
+        found = forgotten_objects(object_ids, region, frames, catalog, completed)
+        margin_m = 2.0 * REGION_REACH_VOXELS * self._config.segment.voxel_size_m
+        boxes = [(OrientedBox(box.T_world_box, box.size_m + margin_m), pixels) for box, pixels in found.values()]
+        boxes += [] if region is None else [(region, None)]
+        with self._lock:
+            kept, forgotten = self._frames.frames(), self._forgotten
+        before_ns = max((f.stamp_ns for f in kept), default=0) + 1
+        forgotten.add([ForgottenPlace(box, before_ns, pixels) for box, pixels in boxes], kept)
+        catalog.forget(found)
+        return tuple(found)
 
     def suggest(self, boxes: Sequence[OrientedBox] | None) -> None:
         """Take the boxes of a detector, world frame, for the objects there are.
@@ -293,12 +336,11 @@ class CompletionSession:
             config = replace(config, evidence=replace(config.evidence, cube_margin=margin))
 
         # 1. Which pixels, which frames.
-        frames, catalog = self._snapshot(run.checkpoint)
-        if not frames:
-            raise EvidenceError(ErrorCode.NO_FRAMES, "the session has no frames; add at least one frame with depth")
-        found = catalog.resolve(request, frames, run.checkpoint)
+        kept, catalog = self._snapshot(run.checkpoint)
+        frames = not_ignored(kept, request.ignore_before_ns)
+        found = resolved(catalog, request, frames, kept, run.checkpoint)
         name = found.candidate.object_id
-        if larger == 1.0 and (outdated := self._present.outdated(name, found.region)):
+        if larger == 1.0 and (outdated := self._present.outdated(name, found.region, request.ignore_before_ns)):
             run.warnings.append(
                 f"{outdated} earlier frame(s) show the object where it no longer is and are not used for it; if "
                 "nothing moved, check the camera poses"
@@ -360,12 +402,15 @@ class CompletionSession:
     def _snapshot(self, checkpoint: Callable[[], None] = lambda: None) -> tuple[tuple[Frame, ...], ObjectCatalog]:
         with self._lock:
             kept, catalog, present = self._frames.frames(), self._catalog, self._present
-        frames = present.of(kept, self._config.depth, checkpoint)
+            forgotten = self._forgotten
+        now = present.of(kept, self._config.depth, checkpoint)
+        frames = forgotten.of(kept, now)
         for _ in range(MAX_DROPS):
-            if all(f.superseded is None for f in frames):
+            if all(f.superseded is None for f in now):
                 break
             regions = {f.candidate.object_id: f.region for f in catalog.objects(frames, checkpoint)}
             if not present.drop_moved(regions, checkpoint):
                 break
-            frames = present.of(kept, self._config.depth, checkpoint)
+            now = present.of(kept, self._config.depth, checkpoint)
+            frames = forgotten.of(kept, now)
         return frames, catalog

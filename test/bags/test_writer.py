@@ -18,6 +18,7 @@ from sparse_recon.bags.writer import (
     ResultBag,
 )
 from sparse_recon.messages.fields import unpack_cloud
+from sparse_recon.messages.markers import BOX, MESH, NAME
 from sparse_recon.types import CompletedObject
 
 
@@ -50,8 +51,9 @@ def test_stock_reader_needs_no_definitions_of_ours(completed_box: CompletedObjec
     assert completed.quality.views_used == 3 and list(completed.quality.stage_names) == ["observe", "mesh"]
     assert by_topic[CLOUD_TOPIC].width == len(completed_box.points_world)
     assert by_topic[OBSERVED_TOPIC].width == len(completed_box.observed_points_world)
-    kinds = [(marker.ns, len(marker.points), len(marker.colors)) for marker in by_topic[MARKERS_TOPIC].markers]
-    assert kinds == [("", 0, 0), ("mesh", 36, 36), ("box", 24, 0), ("id", 0, 0)]
+    assert by_topic[OBJECTS_TOPIC].whole
+    kinds = [(m.ns, m.id, len(m.points), len(m.colors)) for m in by_topic[MARKERS_TOPIC].markers]
+    assert kinds == [("", 0, 0, 0), ("object_0", MESH, 36, 36), ("object_0", BOX, 24, 0), ("object_0", NAME, 0, 0)]
 
 
 def test_own_reader_gets_the_same_numbers(completed_box: CompletedObject, tmp_path: Path):

@@ -19,7 +19,7 @@ from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.cli.demo_node import run_node
 from sparse_recon.cli.main import main
 from sparse_recon.config.session_config import load_config
-from sparse_recon.errors import EXIT_DONE, SparseReconError
+from sparse_recon.errors import EXIT_DONE, ErrorCode, SparseReconError
 from sparse_recon.ros.play.live import run_live, why_not_here
 
 PATIENCE_S = 120.0  # enough for a busy machine; it is never used up where all goes well
@@ -52,7 +52,7 @@ def test_node_and_replay_give_the_same_points(tmp_path: Path, capsys: pytest.Cap
     live = json.loads(captured.out)["live"]
     assert live["frames"] == 5 and "problem" not in live
     assert live["same_points"] == {f"object_{k}": True for k in range(3)}
-    assert [goal["code"] for goal in live["goals"]] == [0, 0, 0]
+    assert [goal["code"] for goal in live["goals"]] == [ErrorCode.OK] * 3
     topics = {item["topic"].rpartition("/")[2]: item for item in live["topics"]}
     assert topics["objects"]["messages"] >= 3
     assert topics["objects"]["points"] == topics["cloud"]["points"] > 1000

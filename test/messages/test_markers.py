@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from completed import make_object
 
-from sparse_recon.messages.markers import marker_array_fields, preview_end_fields, preview_fields
+from sparse_recon.messages.markers import BOX, MESH, NAME, marker_array_fields, preview_end_fields, preview_fields
 from sparse_recon.types import CompletedObject, TriangleMesh
 
 DELETE, DELETE_ALL, TRIANGLE_LIST, LINE_LIST, TEXT = 2, 3, 11, 5, 9
@@ -19,11 +19,9 @@ def completed() -> CompletedObject:
     return make_object()
 
 
-def by_namespace(*objects: CompletedObject) -> dict[str, list[dict]]:
-    markers: dict[str, list[dict]] = {}
-    for marker in marker_array_fields(objects, "world", 5)["markers"]:
-        markers.setdefault(marker["ns"], []).append(marker)
-    return markers
+def markers_of(completed: CompletedObject) -> dict[int, dict]:
+    """Return the markers of an object by their number."""
+    return {m["id"]: m for m in marker_array_fields([completed], "world", 5)["markers"] if m["ns"] == "object_0"}
 
 
 def xyz(points: list[dict]) -> np.ndarray:
@@ -31,7 +29,7 @@ def xyz(points: list[dict]) -> np.ndarray:
 
 
 def test_mesh_has_three_points_and_colours_a_face(completed):
-    (mesh,) = by_namespace(completed)["mesh"]
+    mesh = markers_of(completed)[MESH]
     assert mesh["type"] == TRIANGLE_LIST and mesh["scale"] == {"x": 1.0, "y": 1.0, "z": 1.0}
     assert len(mesh["colors"]) == len(mesh["points"])
     np.testing.assert_array_equal(
@@ -41,7 +39,7 @@ def test_mesh_has_three_points_and_colours_a_face(completed):
 
 
 def test_box_lines_are_the_twelve_edges(completed):
-    (box,) = by_namespace(completed)["box"]
+    box = markers_of(completed)[BOX]
     lines = xyz(box["points"]).reshape(12, 2, 3)
     lengths = np.linalg.norm(lines[:, 1] - lines[:, 0], axis=1)
     assert box["type"] == LINE_LIST
@@ -49,21 +47,35 @@ def test_box_lines_are_the_twelve_edges(completed):
 
 
 def test_name_hangs_above_the_box(completed):
-    (name,) = by_namespace(completed)["id"]
+    name = markers_of(completed)[NAME]
     top = completed.box.T_world_box[2, 3] + 0.5 * completed.box.size_m[2]
     assert (name["type"], name["text"]) == (TEXT, "object_0") and name["pose"]["position"]["z"] > top
 
 
-def test_every_array_replaces_the_one_before(completed):
+def test_a_whole_array_replaces_all_before(completed):
     assert [m["action"] for m in marker_array_fields([], "world", 5)["markers"]] == [DELETE_ALL]
-    markers = marker_array_fields([completed, completed], "world", 5)["markers"]
+    markers = marker_array_fields([completed, replace(completed, object_id="object_1")], "world", 5)["markers"]
     assert [m["action"] for m in markers] == [DELETE_ALL, *[0] * 6]
-    assert len({(m["ns"], m["id"]) for m in markers}) == 7
+    assert len({(m["ns"], m["id"]) for m in markers[1:]}) == 6
+
+
+def test_an_array_of_what_changed_replaces_and_deletes_that_alone(completed):
+    markers = marker_array_fields([completed], "world", 5, whole=False, removed_ids=["object_7"])["markers"]
+    assert [(m["ns"], m["id"], m["action"]) for m in markers] == [
+        *(("object_7", number, DELETE) for number in (MESH, BOX, NAME)),
+        *(("object_0", number, 0) for number in (MESH, BOX, NAME)),
+    ]
+
+
+def test_a_mesh_that_is_no_more_is_deleted_with_the_next_message_of_its_object(completed):
+    empty = TriangleMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    markers = marker_array_fields([replace(completed, nominal=empty)], "world", 5, whole=False)["markers"]
+    assert [(m["id"], m["action"]) for m in markers] == [(MESH, DELETE), (BOX, 0), (NAME, 0)]
 
 
 def test_object_without_a_surface_has_no_empty_triangle_list(completed):
     empty = TriangleMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-    assert by_namespace(replace(completed, nominal=empty)).keys() == {"", "box", "id"}
+    assert markers_of(replace(completed, nominal=empty)).keys() == {BOX, NAME}
 
 
 def test_preview_is_one_translucent_triangle_list(completed):

@@ -24,6 +24,6 @@ def test_client_waits_for_frames_and_completes_all(started, recording):
     finally:
         client.kill()
     assert client.returncode == 0, output
-    assert "node: ok, code 0 OK: active" in output
+    assert "node: ok, code 10 OK: active" in output
     assert "get_objects: 3 objects in frame 'world'" in output
-    assert output.count("code 0: ") == 3 and "% of them inferred" in output
+    assert output.count("code 10: ") == 3 and "% of them inferred" in output

@@ -16,6 +16,7 @@ from visualization_msgs.msg import Marker
 
 from sparse_recon.errors import ErrorCode
 from sparse_recon.messages.fields import unpack_cloud
+from sparse_recon.messages.markers import MESH
 from sparse_recon.ros.convert import from_message
 
 Goal = CompleteObject.Goal
@@ -24,21 +25,20 @@ Goal = CompleteObject.Goal
 def test_frames_become_objects_on_every_topic(robot, recording):
     robot.send_until_kept(recording.frames)
     listed = robot.ask(GetObjects, "get_objects")
-    assert (listed.success, listed.code, listed.header.frame_id) == (True, 0, "world")
+    assert (listed.success, listed.code, listed.header.frame_id) == (True, ErrorCode.OK, "world")
     assert [item.object_id for item in listed.candidates] == ["object_0", "object_1", "object_2"]
 
-    call = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_1")
+    call = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_1", with_geometry=True)
     result = call.result()
     assert (result.code, result.message, call.status) == (ErrorCode.OK, "completed", SUCCEEDED)
     cloud = unpack_cloud(from_message(result.object.cloud))
     assert set(np.unique(cloud["provenance"])) == {1, 2}
     assert result.object.header.frame_id == "world"
 
-    robot.spin_until(lambda: robot.objects and robot.clouds and robot.markers and robot.footprints)
-    assert [item.object_id for item in robot.objects[-1].objects] == ["object_1"]
+    robot.spin_until(lambda: list(robot.known_objects) == ["object_1"] and robot.clouds and robot.footprints)
+    robot.spin_until(lambda: ("object_1", MESH) in robot.known_markers)
     assert bytes(robot.clouds[-1].data) == bytes(result.object.cloud.data)
-    kinds = {marker.ns: marker for marker in robot.markers[-1].markers if marker.action == Marker.ADD}
-    assert len(kinds["mesh"].points) == 3 * len(result.object.nominal_mesh.triangles)
+    assert len(robot.known_markers["object_1", MESH].points) == 3 * len(result.object.nominal_mesh.triangles)
     assert 100 in robot.footprints[-1].data
     stages = [item.stage for item in robot.feedback]
     assert {"observe", "complete", "mesh", "done"} <= set(stages)
@@ -90,8 +90,23 @@ def test_who_comes_later_receives_the_last_objects(robot, recording):
     robot.send_until_kept(recording.frames)
     assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result().code == ErrorCode.OK
     with Robot(robot.domain) as late:
-        late.spin_until(lambda: late.objects and late.clouds and late.markers and late.footprints)
-        assert [item.object_id for item in late.objects[-1].objects] == ["object_0"]
+        late.spin_until(lambda: list(late.known_objects) == ["object_0"] and late.clouds and late.footprints)
+        late.spin_until(lambda: {namespace for namespace, _ in late.known_markers} == {"object_0"})
+
+
+def test_of_three_objects_only_the_one_completed_again_is_sent_again(robot, recording):
+    robot.send_until_kept(recording.frames[:2])
+    for name in ("object_0", "object_1", "object_2"):
+        assert robot.start(select_by=Goal.SELECT_BY_ID, object_id=name).result().code == ErrorCode.OK
+    robot.spin_until(lambda: len(robot.known_objects) == 3 and len(robot.known_markers) == 9)
+    objects, markers = len(robot.objects), len(robot.markers)
+    assert robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_1", seed=5).result().code == ErrorCode.OK
+    robot.spin_until(lambda: robot.known_objects["object_1"].seed == 5)
+    robot.spin_until(lambda: len(robot.markers) > markers)
+    assert [[item.object_id for item in message.objects] for message in robot.objects[objects:]] == [["object_1"]]
+    assert [{marker.ns for marker in message.markers} for message in robot.markers[markers:]] == [{"object_1"}]
+    with Robot(robot.domain) as late:
+        late.spin_until(lambda: len(late.known_objects) == 3 and len(late.known_markers) == 9)
 
 
 def test_a_node_started_in_the_middle_of_the_stream_completes_too(started, recording):
@@ -226,10 +241,10 @@ def test_results_are_saved_and_nothing_is_replaced_unasked(robot, recording, tmp
 def test_reset_forgets_frames_objects_and_what_viewers_show(robot, recording):
     robot.send_until_kept(recording.frames[:2])
     robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0").result()
-    robot.spin_until(lambda: robot.objects and robot.objects[-1].objects)
+    robot.spin_until(lambda: robot.known_objects)
     answer = robot.ask(Reset, "reset")
     assert (answer.success, answer.frames_dropped, answer.objects_dropped) == (True, 2, 1)
-    robot.spin_until(lambda: not robot.objects[-1].objects and len(robot.markers[-1].markers) == 1)
+    robot.spin_until(lambda: not robot.known_objects and not robot.known_markers)
     assert not robot.clouds[-1].data
     assert [marker.action for marker in robot.markers[-1].markers] == [Marker.DELETEALL]
     assert robot.ask(GetObjects, "get_objects").candidates == []
@@ -240,10 +255,15 @@ def test_continuous_mode_completes_again_when_views_from_new_sides_come(started,
     robot = started(continuous=True, continuous_period_s=0.1)
     robot.wait_for_node()
     robot.send_until_kept(recording.frames[:1])
-    robot.spin_until(lambda: robot.objects and len(robot.objects[-1].objects) == 3, what="a first pass")
-    views = [item.quality.views_used for item in robot.objects[-1].objects]
+    robot.spin_until(lambda: len(robot.known_objects) == 3, what="a first pass")
+    views = {name: item.quality.views_used for name, item in robot.known_objects.items()}
     robot.send_until_kept(recording.frames[1:])
-    robot.spin_until(lambda: [i.quality.views_used for i in robot.objects[-1].objects] > views, what="a second pass")
+
+    def seen_better():
+        known = robot.known_objects
+        return all(name in known and known[name].quality.views_used > count for name, count in views.items())
+
+    robot.spin_until(seen_better, what="a second pass")
 
 
 def test_frames_give_way_before_the_memory_budget_is_spent(started, recording):
@@ -281,7 +301,7 @@ def test_reset_during_a_completion_ends_it_and_viewers_show_nothing(started, rec
     robot.spin_until(lambda: robot.feedback)
     assert robot.ask(Reset, "reset").frames_dropped == 5
     assert call.result().code == ErrorCode.CANCELLED
-    robot.spin_until(lambda: robot.objects and not robot.objects[-1].objects)
+    robot.spin_until(lambda: robot.objects and not robot.known_objects)
     robot.spin_until(lambda: robot.figure("memory", "frames") == 0)
 
 
@@ -292,6 +312,6 @@ def test_questions_do_not_keep_continuous_mode_from_its_work(started, recording)
     until_s = time.monotonic() + ANSWER_S
     while time.monotonic() < until_s:
         robot.ask(GetObjects, "get_objects")
-        if robot.objects and len(robot.objects[-1].objects) == 3:
+        if len(robot.known_objects) == 3:
             break
-    assert len(robot.objects[-1].objects) == 3
+    assert len(robot.known_objects) == 3

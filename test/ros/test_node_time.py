@@ -80,7 +80,7 @@ def test_three_passes_of_a_recording_give_equal_clouds_and_those_of_the_offline_
             robot.send(frame)
             robot.spin_until(lambda n=number: robot.figure("ingest", "keyframes_kept") == n, what=f"frame {number}")
         assert robot.figure("memory", "frames") == 5
-        result = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_1").result()
+        result = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_1", with_geometry=True).result()
         assert result.code == ErrorCode.OK
         clouds.append(bytes(result.object.cloud.data))
     assert clouds[0] == clouds[1] == clouds[2]
@@ -118,7 +118,7 @@ def test_a_clock_that_jumps_back_clears_frames_and_objects(started, recording):
     robot.spin_until(lambda: robot.figure("memory", "frames") == 3)
     tick(first_ns - 60_000_000_000)
     robot.spin_until(lambda: robot.figure("memory", "frames") == 0, what="forgetting")
-    robot.spin_until(lambda: robot.objects and not robot.objects[-1].objects)
+    robot.spin_until(lambda: robot.objects and not robot.known_objects)
     assert robot.figure("worker", "objects") == 0
 
 
@@ -181,3 +181,30 @@ def test_a_missing_input_is_named_within_five_seconds(robot, recording):
     assert robot.diagnostics["inputs camera"]["level"] == "2"
     assert "no message on /depth" in robot.diagnostics["inputs camera"]["message"]
     assert "/image for" not in robot.diagnostics["inputs camera"]["message"]
+
+
+def test_continuous_passes_go_on_while_the_clock_stands_still(started, recording):
+    robot = started(use_sim_time=True, continuous=True, continuous_period_s=1.0)
+    clock = robot.node.create_publisher(Clock, "/clock", 10)
+
+    def tick(stamp_ns):
+        message = Clock()
+        set_stamp(message.clock, stamp_ns)
+        clock.publish(message)
+
+    def views():
+        return sorted(item.quality.views_used for item in robot.known_objects.values())
+
+    robot.wait_for_node()
+    robot.spin_until(clock.get_subscription_count)
+    tick(recording.frames[0].stamp_ns)
+    robot.send_until_kept(recording.frames[:2])
+    robot.spin_until(lambda: views() == [2, 2, 2], what="a first pass")
+    robot.send_until_kept(recording.frames[2:])  # the recording pauses: no tick any more
+    robot.spin_until(lambda: views() == [5, 5, 5], what="a pass of all views while /clock stands still")
+
+    # Also after a jump back, where the clock stands still once more.
+    tick(recording.frames[0].stamp_ns - 3_600_000_000_000)
+    robot.spin_until(lambda: robot.figure("memory", "frames") == 0 and not robot.known_objects, what="forgetting")
+    robot.send_until_kept(recording.frames[:3], shift_ns=-3_600_000_000_000)
+    robot.spin_until(lambda: views() == [3, 3, 3], what="a pass in the time before")

@@ -41,13 +41,14 @@ from sparse_recon.msg import CompletedObjectArray
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sparse_recon.ros.convert import to_message
-from sparse_recon.ros.outputs import Outputs, completed_object_message
+from sparse_recon.ros.object_topics import SPARE_DEPTH
+from sparse_recon.ros.outputs import Outputs, completed_object_message, without_geometry
 
 DISCOVERY_S = 120.0
 SILENCE_S = 0.5
 STAMP_NS = 12_000_000_034
 DELETE, DELETE_ALL = 2, 3
-LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED = QoSProfile(depth=300, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 KINDS = {
     "objects": CompletedObjectArray,
     "cloud": PointCloud2,
@@ -64,10 +65,13 @@ EXPECTED: dict[str, Callable[..., messages.Fields]] = {
     "markers": marker_array_fields,
     "footprints": footprint_grid_fields,
 }
+MERGED = ("cloud", "observed_cloud", "footprints")
+CHANGES = ("objects", "markers")
 # Runs the lines that it is given, and says when each is done.
 PUBLISHER = """
 import sys
 import time
+from dataclasses import replace
 sys.path.insert(0, {folder!r})
 import rclpy
 from sparse_recon.requests import Progress
@@ -84,6 +88,7 @@ def wait_for_subscriber(name):
         time.sleep(0.02)
 
 
+a, b, c = balls(3)
 print("ready", flush=True)
 for line in sys.stdin:
     exec(line)
@@ -227,34 +232,141 @@ def by_rclpy(kind: Any, fields: messages.Fields) -> Any:
     return deserialize_message(serialize_message(to_message(kind, fields)), kind)
 
 
-def published(name: str, objects: list[CompletedObject]) -> Any:
-    return by_rclpy(KINDS[name], EXPECTED[name](objects, "map", STAMP_NS))
+def published(name: str, objects: list[CompletedObject], **how: Any) -> Any:
+    return by_rclpy(KINDS[name], EXPECTED[name](objects, "map", STAMP_NS, **how))
+
+
+def known_ids(subscriber: Subscriber) -> list[str]:
+    """Return which objects a receiver has after all that came, as the definition of the message says."""
+    known: dict[str, Any] = {}
+    for message in subscriber.received["objects"]:
+        if message.whole:
+            known.clear()
+        for object_id in message.removed_ids:
+            known.pop(object_id, None)
+        known.update((item.object_id, item) for item in message.objects)
+    return sorted(known)
+
+
+def drawn_ids(subscriber: Subscriber) -> list[str]:
+    """Return whose markers RViz shows after all that came."""
+    drawn: set[tuple[str, int]] = set()
+    for marker in (marker for message in subscriber.received["markers"] for marker in message.markers):
+        if marker.action == DELETE_ALL:
+            drawn.clear()
+        elif marker.action == DELETE:
+            drawn.discard((marker.ns, marker.id))
+        else:
+            drawn.add((marker.ns, marker.id))
+    return sorted({namespace for namespace, _ in drawn})
 
 
 def test_every_topic_carries_exactly_its_fields(publisher, subscriber):
     subscriber.listen(*EXPECTED)
     publisher.run("outputs.publish(balls(2), 'map', STAMP_NS)")
-    for name in EXPECTED:
+    for name in MERGED:
         assert subscriber.newest(name) == published(name, balls(2)), name
+    for name in CHANGES:
+        subscriber.newest(name, 2)
+        one, other = balls(2)
+        assert subscriber.received[name] == [
+            published(name, [one], whole=True),
+            published(name, [other], whole=False),
+        ], name
 
 
-def test_late_subscriber_receives_the_last_objects_and_no_others(publisher, subscriber):
-    publisher.run("outputs.publish(balls(2), 'map', STAMP_NS)")
-    publisher.run("outputs.publish(balls(1), 'map', STAMP_NS)")
+def test_of_three_objects_only_the_one_completed_again_crosses(publisher, subscriber):
     subscriber.listen(*EXPECTED)
-    for name in EXPECTED:
-        assert subscriber.newest(name) == published(name, balls(1)), name
+    publisher.run("outputs.publish([a, b, c], 'map', STAMP_NS)")
+    subscriber.newest("objects", 3)
+    subscriber.newest("markers", 3)
+    for name in MERGED:
+        subscriber.newest(name)
+    publisher.run("outputs.publish([a, replace(b, seed=4), c], 'map', STAMP_NS)")
+    again = subscriber.newest("objects", 4)
+    assert again == published("objects", [replace(balls(3)[1], seed=4)], whole=False)
+    assert {marker.ns for marker in subscriber.newest("markers", 4).markers} == {"object_1"}
+    subscriber.spin_for(SILENCE_S)  # the merged topics, which say the same as before, are not sent again
+    assert subscriber.counts() == {"objects": 4, "markers": 4, "cloud": 1, "observed_cloud": 1, "footprints": 1}
+    publisher.run("outputs.publish([a, replace(b, points_world=b.points_world + 0.001), c], 'map', STAMP_NS)")
+    subscriber.newest("cloud", 2)
+    subscriber.newest("footprints", 2)
+    subscriber.newest("objects", 5)
+    subscriber.newest("markers", 5)
     subscriber.spin_for(SILENCE_S)
-    assert set(subscriber.counts().values()) == {1}
+    assert subscriber.counts() == {"objects": 5, "markers": 5, "cloud": 2, "observed_cloud": 1, "footprints": 2}
+
+
+def test_a_late_subscriber_has_all_three_objects_and_after_a_removal_two(publisher, subscriber, domain):
+    publisher.run("outputs.publish([a, b, c], 'map', STAMP_NS)")
+    subscriber.listen(*EXPECTED)
+    names = ["object_0", "object_1", "object_2"]
+    subscriber.spin_until(lambda: known_ids(subscriber) == drawn_ids(subscriber) == names)
+    publisher.run("outputs.publish([a, c], 'map', STAMP_NS)")
+    left = ["object_0", "object_2"]
+    subscriber.spin_until(lambda: known_ids(subscriber) == drawn_ids(subscriber) == left)
+    assert subscriber.received["objects"][-1] == published("objects", [], whole=False, removed_ids=["object_1"])
+    late = Subscriber(domain)
+    late.listen(*EXPECTED)
+    late.spin_until(lambda: known_ids(late) == drawn_ids(late) == left)
+    assert late.newest("cloud") == published("cloud", [balls(3)[0], balls(3)[2]])
+    late.close()
+
+
+def test_a_late_subscriber_has_objects_that_were_completed_long_before_the_newest(publisher, subscriber):
+    publisher.run("outputs.publish([a, b, c], 'map', STAMP_NS)")
+    # More messages than the history holds, all of one object.
+    publisher.run("[outputs.publish([a, replace(b, seed=k), c], 'map', STAMP_NS) for k in range(60)]")
+    subscriber.listen(*CHANGES)
+    subscriber.spin_until(
+        lambda: known_ids(subscriber) == drawn_ids(subscriber) == ["object_0", "object_1", "object_2"]
+    )
+    subscriber.spin_until(lambda: subscriber.received["objects"][-1].objects[0].seed == 59)
+    assert len(subscriber.received["objects"]) <= 16 + SPARE_DEPTH
+
+
+def test_as_many_objects_as_there_may_be_reach_a_late_subscriber(publisher, subscriber):
+    publisher.run("all16 = balls(16)")
+    publisher.run("outputs.publish(all16, 'map', STAMP_NS)")
+    publisher.run("[outputs.publish([*all16[:15], replace(all16[15], seed=k)], 'map', STAMP_NS) for k in range(30)]")
+    subscriber.listen("objects")
+    subscriber.spin_until(lambda: len(known_ids(subscriber)) == 16)
+
+
+def test_a_history_that_parameters_made_shorter_is_kept_to(domain, subscriber):
+    shorter = "qos_overrides./robot/completion_node/objects.publisher.depth:=4"
+    process = Publisher(domain, "--ros-args", "-p", shorter)
+    process.run("outputs.publish([a, b, c], 'map', STAMP_NS)")
+    process.run("[outputs.publish([a, replace(b, seed=k), c], 'map', STAMP_NS) for k in range(20)]")
+    subscriber.listen("objects")
+    subscriber.spin_until(lambda: known_ids(subscriber) == ["object_0", "object_1", "object_2"])
+    subscriber.spin_for(SILENCE_S)
+    assert len(subscriber.received["objects"]) == 4
+    assert process.end() == 0
+
+
+def test_objects_in_another_frame_replace_all_of_the_frame_before(publisher, subscriber):
+    subscriber.listen(*CHANGES)
+    publisher.run("outputs.publish([a, b, c], 'map', STAMP_NS)")
+    publisher.run("outputs.publish(balls(1, 'odom'), 'odom', STAMP_NS)")
+    subscriber.spin_until(lambda: known_ids(subscriber) == drawn_ids(subscriber) == ["object_0"])
+    assert subscriber.received["objects"][-1].whole
+
+
+def test_a_new_node_says_first_that_nothing_else_is_there(publisher, subscriber):
+    subscriber.listen("objects")
+    publisher.run("outputs.publish([a, b], 'map', STAMP_NS)")
+    publisher.run("outputs = Outputs(node); outputs.publish([c], 'map', STAMP_NS)")  # as after a crash
+    subscriber.spin_until(lambda: known_ids(subscriber) == ["object_2"])
 
 
 def test_clear_empties_every_topic(publisher, subscriber):
     publisher.run("outputs.publish(balls(2), 'map', STAMP_NS)")
     publisher.run("outputs.clear('', 7)")
     subscriber.listen(*EXPECTED)
-    assert subscriber.newest("objects").objects == []
+    assert (subscriber.newest("objects", 3).whole, subscriber.newest("objects", 3).objects) == (True, [])
     assert subscriber.newest("cloud").width == subscriber.newest("observed_cloud").width == 0
-    assert [marker.action for marker in subscriber.newest("markers").markers] == [DELETE_ALL]
+    assert [marker.action for marker in subscriber.newest("markers", 3).markers] == [DELETE_ALL]
     assert max(subscriber.newest("footprints").data) == 0
     assert {message[-1].header.frame_id for name, message in subscriber.received.items() if name != "markers"} == {
         "map"
@@ -396,7 +508,7 @@ def test_what_cannot_be_published_leaves_out_its_own_topic_alone(node, caplog):
     with caplog.at_level(logging.WARNING):
         outputs.publish([broken], "map", STAMP_NS)
     assert "footprints is not published: [500 MESH_INVALID]" in caplog.text
-    assert len(received_here(node, outputs, "markers").markers) == 4
+    assert len(received_here(node, outputs, "markers").markers) == 4  # the first deletes all
 
 
 def test_publishing_after_shutdown_is_silent(caplog, domain):
@@ -410,6 +522,19 @@ def test_publishing_after_shutdown_is_silent(caplog, domain):
 
 
 def test_object_of_an_action_result_has_the_fields_of_the_topic():
-    message = completed_object_message(balls(1)[0])
+    message = completed_object_message(balls(1)[0], with_geometry=True)
     assert isinstance(message, CompletedObjectMessage)
     assert message == to_message(CompletedObjectMessage, messages.completed_object_fields(balls(1)[0]))
+
+
+def test_object_without_geometry_says_all_but_that():
+    (ball,) = balls(1)
+    whole, light = (completed_object_message(ball, with_geometry) for with_geometry in (True, False))
+    kept = ("header", "object_id", "model", "seed", "pose", "size_m", "quality")
+    assert [getattr(light, name) for name in kept] == [getattr(whole, name) for name in kept]
+    assert (light.cloud.width, light.cloud.fields) == (0, whole.cloud.fields) and not light.cloud.data
+    assert not light.observed_cloud.data and not light.vertex_confidence and not light.collision_parts
+    for mesh in (light.nominal_mesh, light.conservative_mesh):
+        assert not mesh.vertices and not mesh.triangles
+    assert len(serialize_message(light)) < 2000
+    assert without_geometry(whole) == light

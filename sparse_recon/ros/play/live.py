@@ -18,6 +18,7 @@ from typing import Any
 
 from sparse_recon.bags.topics import CameraTopics
 from sparse_recon.config.session_config import SessionConfig
+from sparse_recon.errors import ErrorCode
 from sparse_recon.ros.play.live_client import PATIENCE_S, START_S, Arrival, Client, GoalOutcome
 from sparse_recon.ros.play.player import make_room_for_images, ros_node
 
@@ -95,7 +96,7 @@ def run_live(
         client.wait_for_node()
         client.wait_for_frame(newest_ns)
         goals = [client.complete(object_id) for object_id in object_ids]
-        done = [goal.object_id for goal in goals if not goal.code]
+        done = [goal.object_id for goal in goals if goal.code == ErrorCode.OK]
         client.wait_for_objects(done)
         node.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):

@@ -13,6 +13,7 @@ from sparse_recon.bags.writer import NODE
 from sparse_recon.errors import ErrorCode, SparseReconError
 from sparse_recon.ros.output_topics import NODE_TOPICS
 from sparse_recon.ros.play.publisher_qos import PublisherQos, message_class, qos_profile
+from sparse_recon.ros.play.received_objects import RECEIVER_DEPTH, ReceivedObjects
 
 START_S = 120.0  # a busy machine loads the libraries in a minute
 PATIENCE_S = 40.0
@@ -23,7 +24,7 @@ _QUIET_S = 0.5  # the topics of one pass come one after the other
 
 @dataclass(frozen=True)
 class GoalOutcome:
-    """How one goal ended; code 0 is success."""
+    """How one goal ended; `ErrorCode.OK` is success."""
 
     object_id: str
     code: int
@@ -33,7 +34,10 @@ class GoalOutcome:
 
 @dataclass(frozen=True)
 class Arrival:
-    """What arrived on a topic: how many messages, and of the last one its size in bytes and its points, if any."""
+    """What arrived on a topic: how many messages, the size of the last one, and points, if any.
+
+    These are the points of a cloud, or of all objects that there are.
+    """
 
     topic: str
     msgtype: str
@@ -73,6 +77,7 @@ class Client:
         self._executor.add_node(self.node)
         self._last_s = self._changed_s = time.monotonic()
         self._figures: tuple[str | None, ...] = ()
+        self._known, self._applied = ReceivedObjects(), 0  # messages of ~/objects
         self._actions = ActionClient(self.node, CompleteObject, f"{NODE}/complete")
         self._objects = self.node.create_client(GetObjects, f"{NODE}/get_objects")
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._note_health, 10)
@@ -135,10 +140,8 @@ class Client:
         self._spin_until(lambda: time.monotonic() - self._last_s > _QUIET_S, "the end of the messages")
 
     def clouds(self) -> dict[str, bytes]:
-        """Return the points of each object in the newest message."""
-        if not self.received["objects"]:
-            return {}
-        return {item.object_id: bytes(item.cloud.data) for item in self._newest("objects").objects}
+        """Return the points of each object that there is."""
+        return {name: bytes(item.cloud.data) for name, item in self._known_objects().items()}
 
     def arrivals(self) -> tuple[Arrival, ...]:
         """Return what came on each topic, most important first."""
@@ -152,7 +155,15 @@ class Client:
         if NODE_TOPICS[name].msgtype == "sensor_msgs/msg/PointCloud2":
             cloud = self._newest(name)
             return int(cloud.width * cloud.height)
-        return sum(item.cloud.width for item in self._newest(name).objects) if name == "objects" else None
+        return sum(item.cloud.width for item in self._known_objects().values()) if name == "objects" else None
+
+    def _known_objects(self) -> dict[str, Any]:
+        from rclpy.serialization import deserialize_message
+
+        for data in self.received["objects"][self._applied :]:
+            self._known.take(deserialize_message(data, message_class(NODE_TOPICS["objects"].msgtype)))
+            self._applied += 1
+        return self._known.objects
 
     def _newest(self, name: str) -> Any:
         from rclpy.serialization import deserialize_message
@@ -166,7 +177,7 @@ class Client:
             arrived.append(data)
             self._last_s = time.monotonic()
 
-        qos = qos_profile(PublisherQos(latched=latched))
+        qos = qos_profile(PublisherQos(latched=latched, depth=RECEIVER_DEPTH))
         self.node.create_subscription(message_type, f"{NODE}/{name}", note, qos, raw=True)
 
     def _note_health(self, array: Any) -> None:
