@@ -93,7 +93,7 @@ class CompletionNode(LifecycleNode):
         try:
             if self._node_parameters.problem:
                 raise SparseReconError(ErrorCode.CONFIG_INVALID, self._node_parameters.problem)
-            self._outputs = Outputs(self, self.config.footprints, self.config.max_objects)
+            self._outputs = Outputs(self, self.config.footprints, self.config.max_objects, self.config.collision_faces)
             self._completions = Completions(
                 self.config, self._outputs, now_s=self._now_s, why_no_frames=self._why_no_frames
             )

@@ -210,6 +210,16 @@ class NodeConfig(SessionConfig):
             "Time without messages after which an input is reported as missing.", unit="s", low=0.5, high=60.0
         ),
     )
+    collision_faces: int = field(
+        default=500,
+        metadata=doc(
+            "Largest number of triangles of an object on ~/collision_objects: a coarser mesh that contains the "
+            "conservative one or its convex parts, 12 triangles a part at least. 0 publishes them as they are.",
+            low=0,
+            high=1_000_000,
+            live=False,
+        ),
+    )
     detections: DetectionsConfig = field(default_factory=DetectionsConfig)
     results: ResultsConfig = field(default_factory=ResultsConfig)
     footprints: FootprintConfig = field(default_factory=FootprintConfig)

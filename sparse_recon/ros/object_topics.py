@@ -30,25 +30,37 @@ class ObjectMessages:
     shown: Callable[[CompletedObject], bool] = lambda obj: True
 
 
-OBJECT_MESSAGES = {
-    "objects": ObjectMessages(
-        lambda obj, frame_id, stamp_ns, whole: completed_object_array_fields([obj], frame_id, stamp_ns, whole=whole),
-        lambda ids, frame_id, stamp_ns, whole: [
-            completed_object_array_fields([], frame_id, stamp_ns, whole=whole, removed_ids=ids)
-        ],
-    ),
-    "markers": ObjectMessages(
-        lambda obj, frame_id, stamp_ns, whole: marker_array_fields([obj], frame_id, stamp_ns, whole=whole),
-        lambda ids, frame_id, stamp_ns, whole: [
-            marker_array_fields([], frame_id, stamp_ns, whole=whole, removed_ids=() if whole else ids)
-        ],
-    ),
-    "collision_objects": ObjectMessages(
-        lambda obj, frame_id, stamp_ns, whole: collision_object_fields(obj),
+OBJECT_TOPICS = ("objects", "markers", "collision_objects")
+
+
+def object_messages(name: str, collision_faces: int) -> ObjectMessages:
+    """Return how changes are told on one of `OBJECT_TOPICS`.
+
+    Parameters
+    ----------
+    collision_faces : triangles of a collision object at most; 0 for any number.
+    """
+    if name == "objects":
+        return ObjectMessages(
+            lambda obj, frame_id, stamp_ns, whole: completed_object_array_fields(
+                [obj], frame_id, stamp_ns, whole=whole
+            ),
+            lambda ids, frame_id, stamp_ns, whole: [
+                completed_object_array_fields([], frame_id, stamp_ns, whole=whole, removed_ids=ids)
+            ],
+        )
+    if name == "markers":
+        return ObjectMessages(
+            lambda obj, frame_id, stamp_ns, whole: marker_array_fields([obj], frame_id, stamp_ns, whole=whole),
+            lambda ids, frame_id, stamp_ns, whole: [
+                marker_array_fields([], frame_id, stamp_ns, whole=whole, removed_ids=() if whole else ids)
+            ],
+        )
+    return ObjectMessages(
+        lambda obj, frame_id, stamp_ns, whole: collision_object_fields(obj, collision_faces),
         lambda ids, frame_id, stamp_ns, whole: removal_fields(ids, frame_id, stamp_ns),
         lambda obj: len(obj.conservative.faces) > 0 or len(obj.collision_parts) > 0,
-    ),
-}
+    )
 
 
 @dataclass(eq=False)

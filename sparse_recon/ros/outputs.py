@@ -24,7 +24,7 @@ from sparse_recon.messages.footprints import FootprintConfig, footprint_grid_fie
 from sparse_recon.messages.markers import preview_end_fields, preview_fields
 from sparse_recon.requests import Progress
 from sparse_recon.ros.convert import to_message
-from sparse_recon.ros.object_topics import OBJECT_MESSAGES, SPARE_DEPTH, ObjectTopic
+from sparse_recon.ros.object_topics import OBJECT_TOPICS, SPARE_DEPTH, ObjectTopic, object_messages
 from sparse_recon.ros.output_topics import NODE_TOPICS, OutputTopic
 from sparse_recon.ros.qos import PublisherEventCallbacks, latched, overridable, policy_name
 from sparse_recon.ros.serialised import serialised
@@ -50,6 +50,7 @@ class Outputs:
 
     footprints : grid of `~/footprints`.
     max_objects : never more objects than this are published.
+    collision_faces : triangles of a collision object at most; 0 for any number.
 
     Attributes
     ----------
@@ -58,7 +59,9 @@ class Outputs:
     refused : topics with subscribers that ask for a quality of service which is not offered, and its policy.
     """
 
-    def __init__(self, node: Any, footprints: FootprintConfig | None = None, max_objects: int = 16) -> None:
+    def __init__(
+        self, node: Any, footprints: FootprintConfig | None = None, max_objects: int = 16, collision_faces: int = 500
+    ) -> None:
         self._node = node
         self.footprints = footprints or FootprintConfig()
         self.max_objects = max_objects
@@ -74,9 +77,9 @@ class Outputs:
             message_type = _message_type(topic.msgtype)
             if message_type is not None:
                 publisher = self._publishers[name] = self._publisher(name, topic, message_type)
-                if name in OBJECT_MESSAGES:
+                if name in OBJECT_TOPICS:
                     self._object_topics[name] = ObjectTopic(
-                        OBJECT_MESSAGES[name], partial(self._send, name), history_depth(publisher)
+                        object_messages(name, collision_faces), partial(self._send, name), history_depth(publisher)
                     )
         self.topics = {name: str(publisher.topic_name) for name, publisher in self._publishers.items()}
 
@@ -149,7 +152,7 @@ class Outputs:
         qos = latched()
         if not topic.latched:
             qos.durability = QoSDurabilityPolicy.VOLATILE
-        if name in OBJECT_MESSAGES:
+        if name in OBJECT_TOPICS:
             qos.depth = self.max_objects + SPARE_DEPTH
 
         def refused(event: Any) -> None:

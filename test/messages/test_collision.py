@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+import trimesh
 from completed import make_object
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -105,3 +106,28 @@ def test_removal_names_the_object_and_carries_no_shape():
     first, second = (received(fields) for fields in removal_fields({"b", "a"}, "world", 1_500_000_000))
     assert [(m.id, m.operation, len(m.meshes)) for m in (first, second)] == [("a", REMOVE, 0), ("b", REMOVE, 0)]
     assert (first.header.frame_id, first.header.stamp.sec) == ("world", 1)
+
+
+def test_a_collision_object_keeps_its_budget_and_holds_the_conservative_mesh(obj):
+    ball = trimesh.creation.icosphere(4, 0.06)
+    vertices = (ball.vertices + obj.box.T_world_box[:3, 3]).astype(np.float32)
+    fine = replace(obj, conservative=TriangleMesh(vertices, np.asarray(ball.faces, np.int32), True), collision_parts=())
+    message = received(collision_object_fields(fine, 200))
+    (mesh,) = message.meshes
+    corners = np.array([[v.x, v.y, v.z] for v in mesh.vertices])
+    assert len(mesh.triangles) <= 200 < len(ball.faces)
+    planes = corners[np.array([t.vertex_indices for t in mesh.triangles])].mean(axis=1)
+    assert np.linalg.norm(planes, axis=1).min() > 0.06 - 1e-4  # no triangle cuts into the ball
+    assert np.linalg.norm(corners, axis=1).max() < 0.07
+    assert len(received(collision_object_fields(fine)).meshes[0].triangles) == len(ball.faces)
+
+
+def test_convex_parts_share_the_budget(obj):
+    def ball(at: tuple[float, float, float], detail: int) -> TriangleMesh:
+        made = trimesh.creation.icosphere(detail, 0.03)
+        return TriangleMesh((made.vertices + at).astype(np.float32), np.asarray(made.faces, np.int32), True)
+
+    parts = (ball((0.0, 0.0, 0.0), 4), ball((0.05, 0.0, 0.0), 3))
+    message = received(collision_object_fields(replace(obj, collision_parts=parts), 300))
+    faces = [len(mesh.triangles) for mesh in message.meshes]
+    assert len(faces) == 2 and sum(faces) <= 300 and faces[0] > faces[1] >= 12

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
 
 from sparse_recon.messages.fields import Fields
-from sparse_recon.ros.object_topics import OBJECT_MESSAGES, ObjectTopic
+from sparse_recon.ros.object_topics import OBJECT_TOPICS, ObjectTopic, object_messages
 from sparse_recon.types import TriangleMesh
 
 MOST, DEPTH = 4, 6
@@ -57,7 +57,7 @@ class Topic:
     def __init__(self, name: str, depth: int = DEPTH) -> None:
         self.history: deque[Fields] = deque(maxlen=depth)
         self.sent = 0
-        self.topic = ObjectTopic(OBJECT_MESSAGES[name], self._send, depth)
+        self.topic = ObjectTopic(object_messages(name, 0), self._send, depth)
 
     def _send(self, fields: Any) -> None:
         self.history.append(fields())
@@ -73,7 +73,7 @@ steps = st.lists(
 
 @given(steps)
 def test_who_comes_at_any_time_has_every_object_and_no_other(todo):
-    topics = {name: Topic(name) for name in OBJECT_MESSAGES}
+    topics = {name: Topic(name) for name in OBJECT_TOPICS}
     live: dict[str, Any] = {}
     frame_id = "map"
     for seed, (what, number) in enumerate(todo):
@@ -95,7 +95,7 @@ def test_who_comes_at_any_time_has_every_object_and_no_other(todo):
         assert scene_of(list(topics["collision_objects"].history)) == solid
 
 
-@pytest.mark.parametrize("name", OBJECT_MESSAGES)
+@pytest.mark.parametrize("name", OBJECT_TOPICS)
 def test_only_what_changed_is_sent_and_repeated_no_oftener_than_it_must(name):
     topic = Topic(name, depth=24)
     three = [replace(WHOLE, object_id=f"object_{k}") for k in range(3)]
