@@ -67,6 +67,15 @@ def highest(config_type: type, name: str) -> float:
     return float(next(p for p in parameters(config_type) if p.name == name).high or 0.0)
 
 
+def needs_restart(before: Any, after: Any) -> bool:
+    """Return whether two groups of one type differ in a parameter that nothing takes while it runs."""
+    return any(
+        getattr(before, f.name) != getattr(after, f.name)
+        for f in fields(before)
+        if f.metadata and not f.metadata["live"]
+    )
+
+
 def _kind(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         return {str: "str[]", int: "int[]"}.get(typing.get_args(hint)[0], "float[3]")

@@ -9,7 +9,7 @@ from threading import RLock
 
 from sparse_recon.complete.base import OnLoad, ViewCompleter
 from sparse_recon.complete.registry import create
-from sparse_recon.config.parameters import highest
+from sparse_recon.config.parameters import highest, needs_restart
 from sparse_recon.config.session_config import EvidenceConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence, without_outliers
@@ -129,11 +129,16 @@ class CompletionSession:
     def configure(self, config: SessionConfig) -> None:
         """Take new parameters, the world frame among them; frames, names of objects and loaded models stay.
 
+        A model whose weights, device, precision or other parameters of its loading are others is loaded anew.
+
         Objects are looked for anew. Frames kept already keep the depth that `depth` left them; after a change of the
         world frame their poses are wrong, and the caller resets the session.
         """
         with self._lock:
-            self._config = config
+            before, self._config = self._config, config
+            for name in list(self._completers):
+                if hasattr(config, name) and needs_restart(getattr(before, name), getattr(config, name)):
+                    del self._completers[name]
             self._frames.configure(config)
             self._catalog.configure(config, self._region)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scenes import recording, two_objects
 from sessions import CONFIG, digest, session_of
 
+from sparse_recon.complete.compact.shipped import WEIGHTS_FILE
 from sparse_recon.config.session_config import load_config
-from sparse_recon.errors import EvidenceError
+from sparse_recon.errors import ErrorCode, EvidenceError, ModelError
 from sparse_recon.geometry.poses import pose
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
@@ -198,3 +201,33 @@ def test_loaded_models_stay_when_parameters_change():
     session.configure(load_config({"seed": 3}, CONFIG))
     session.load()
     assert session._completers == loaded
+
+
+def test_other_weights_are_loaded_and_other_steps_are_not(tmp_path):
+    """A copy of the weights that ship is taken, then one that is damaged: only what was loaded anew can tell."""
+    good, bad = tmp_path / "good.safetensors", tmp_path / "bad.safetensors"
+    good.write_bytes((Path(__file__).parents[2] / "models" / WEIGHTS_FILE).read_bytes())
+    bad.write_bytes(b"no weights")
+    session = CompletionSession(load_config({"model": "compact"}))
+    session.load()
+    loaded = session._completers["compact"]
+    session.configure(load_config({"model": "compact", "compact.steps": 3}))
+    session.load()
+    assert session._completers["compact"] is loaded
+    session.configure(load_config({"model": "compact", "compact.weights": str(good)}))
+    session.load()
+    assert session._completers["compact"] is not loaded
+    session.configure(load_config({"model": "compact", "compact.weights": str(bad)}))
+    with pytest.raises(ModelError) as caught:
+        session.load()
+    assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID
+
+
+@pytest.mark.parametrize(("name", "value"), [("precision", "fp32"), ("device", "cpu")])
+def test_another_precision_or_device_loads_the_model_anew(name, value):
+    session = CompletionSession(load_config({"model": "compact"}))
+    session.load()
+    loaded = session._completers["compact"]
+    session.configure(load_config({"model": "compact", f"compact.{name}": value}))
+    session.load()
+    assert session._completers["compact"] is not loaded
