@@ -11,6 +11,7 @@ from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.images import RawImage
 from sparse_recon.frames.rejections import Rejection
+from sparse_recon.frames.robot_links import RobotMask
 from sparse_recon.frames.undistort import CameraInfo
 from sparse_recon.geometry.poses import pose
 from sparse_recon.geometry.transforms import TransformSource
@@ -43,13 +44,14 @@ class Rig:
         *cameras: CameraStreams,
         wanted: Callable[[str, Float64, int], bool] | None = None,
         transforms: TransformSource | None = None,
+        robot: RobotMask | None = None,
         **config: float,
     ) -> None:
         assembly = AssemblyConfig(**config)
         if transforms is None and self.new_transforms is not None:
             transforms = self.new_transforms(assembly)
         self.assembler = FrameAssembler(
-            cameras or [CameraStreams("cam")], config=assembly, wanted=wanted, transforms=transforms
+            cameras or [CameraStreams("cam")], config=assembly, wanted=wanted, transforms=transforms, robot=robot
         )
         self.frames: list[Frame] = []
 

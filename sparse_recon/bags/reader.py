@@ -28,6 +28,7 @@ from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
 from sparse_recon.frames.rejections import Rejection
+from sparse_recon.frames.robot_links import RobotMask
 from sparse_recon.frames.transform_bytes import Unreadable
 from sparse_recon.geometry.transforms import TransformSource, TransformTree, without_slash
 from sparse_recon.types import Float64, Frame
@@ -204,6 +205,7 @@ class FrameReader:
                 "or if the camera stood still, set world_frame to its optical frame",
             )
         streams = [_streams(camera) for camera in self.cameras]
+        robot = RobotMask.of(config.robot)
         world_frame = config.world_frame or self._only_root()
         assembly = config.assembly
         self._assembler = FrameAssembler(
@@ -212,7 +214,9 @@ class FrameReader:
             depth=config.depth,
             config=assembly,
             wanted=wanted,
+            robot=robot,
         )
+        self._robot = robot
         self._roles = {
             topic: (role, camera.name)
             for camera in self.cameras
@@ -264,6 +268,7 @@ class FrameReader:
             topics = ", ".join(topic for topic, reason in self._left_out.items() if reason == why)
             warnings.append(f"the transforms of {topics} were not read: {why}")
         warnings += self._assembler.transform_notes()
+        warnings += self._robot.problems
         lost = self._assembler.frames_lost
         count = sum(lost.values())
         seen = count + self._assembler.frames_made + self._assembler.unneeded

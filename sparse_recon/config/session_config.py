@@ -406,6 +406,37 @@ class FusionConfig(Checked):
 
 
 @dataclass(frozen=True)
+class RobotConfig(Checked):
+    """What of the images is the robot itself."""
+
+    description: str = field(
+        default="",
+        metadata=doc(
+            "URDF of the robot, as a file or as text (robot_description): pixels on the boxes around its collision "
+            "geometries are taken out of depth and label images. Empty takes nothing out.",
+            live=False,
+        ),
+    )
+    padding_m: float = field(
+        default=0.02,
+        metadata=doc("By how much these boxes grow on each side.", unit="m", low=0.0, high=0.2, live=False),
+    )
+    left_in: tuple[str, ...] = field(
+        default=(),
+        metadata=doc("Links that stay in the images, such as a table that is part of the description.", live=False),
+    )
+    label: int = field(
+        default=0,
+        metadata=doc(
+            "Value of the robot in label images; its pixels are taken out too. 0 means that it has none.",
+            low=0,
+            high=2**31 - 1,
+            live=False,
+        ),
+    )
+
+
+@dataclass(frozen=True)
 class SessionConfig(Checked):
     """All parameters of a completion session."""
 
@@ -433,6 +464,7 @@ class SessionConfig(Checked):
     )
     depth: DepthConfig = field(default_factory=DepthConfig)
     assembly: AssemblyConfig = field(default_factory=AssemblyConfig)
+    robot: RobotConfig = field(default_factory=RobotConfig)
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)

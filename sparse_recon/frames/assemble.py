@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -18,6 +20,7 @@ from sparse_recon.frames.decode import FrameDecoder, MakeRoom, PosedMessages
 from sparse_recon.frames.images import Image, LabelBoxes, RawImage, Stream
 from sparse_recon.frames.matching import Stamped, Unmatched
 from sparse_recon.frames.rejections import Rejection, Rejections
+from sparse_recon.frames.robot_links import RobotMask
 from sparse_recon.frames.transform_intake import TransformIntake
 from sparse_recon.frames.undistort import CameraInfo
 from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, TransformTree
@@ -48,6 +51,7 @@ class FrameAssembler:
     make_room : told the bytes that a frame will take, and what frame that is, before anything of it is decoded; raises
         an error of code MEMORY_BUDGET where there is no room for them.
     held_bytes : of images that wait for their partners, transforms or camera infos; the oldest of more go.
+    robot : is taken out of the frames.
 
     Attributes
     ----------
@@ -66,9 +70,11 @@ class FrameAssembler:
         convert: Callable[[Stream, RawImage], RawImage] | None = None,
         make_room: MakeRoom | None = None,
         held_bytes: float = _HELD_BYTES,
+        robot: RobotMask | None = None,
     ) -> None:
         self._config = config or AssemblyConfig()
-        self._decoder = FrameDecoder(depth or DepthConfig(), convert, make_room)
+        self._robot = robot or RobotMask((), 0.0)
+        self._decoder = FrameDecoder(depth or DepthConfig(), convert, make_room, self._robot)
         self._held_bytes = held_bytes
         self._cameras = {streams.name: CameraInput(streams, self._config) for streams in cameras}
         self._configured_world = world_frame
@@ -253,7 +259,10 @@ class FrameAssembler:
                 if posed is None:
                     return
                 if self._wanted is None or self._wanted(candidate.camera, posed.T_world_cam, candidate.stamp_ns):
-                    frame = self._decoder.frame(posed)
+                    T_world_links = self._link_poses(candidate.stamp_ns, late or settle)
+                    if T_world_links is None:
+                        return
+                    frame = self._decoder.frame(replace(posed, T_world_links=T_world_links))
                 else:
                     self.unneeded += 1
             except Exception as error:
@@ -325,6 +334,19 @@ class FrameAssembler:
             return None
         return PosedMessages(candidate.camera, candidate.parts, pinhole, depth_pinhole, T_world_cam, T_color_depth)
 
+    def _link_poses(self, stamp_ns: int, late: bool) -> dict[str, Float64] | None:
+        """Return the poses of the robot's links that are known, or None while waiting may help."""
+        found: dict[str, Float64] = {}
+        for link in self._robot.links:
+            try:
+                found[link] = self.transforms.lookup(self.world_frame, link, stamp_ns)
+            except TransformError as error:
+                known = error.code is ErrorCode.TF_EXTRAPOLATION
+                if known and not late and not self.transforms.covers(self.world_frame, link, stamp_ns):
+                    return None
+                self._intake.notes.add("robot", link, partial(_left_in, link, error.message))
+        return found
+
     def _find_world(self, color: Stamped, late: bool, settle: bool) -> None:
         """Find the root of the transforms where nobody named a world frame, and notice when it gets a parent.
 
@@ -365,3 +387,7 @@ class FrameAssembler:
 
     def _reject(self, code: ErrorCode, message: str, camera: str, stamp_ns: int) -> Rejection:
         return self._rejections.add(code, message, camera, stamp_ns)
+
+
+def _left_in(link: str, why: str, count: int) -> str:
+    return f"link {link} of the robot stays in {count} frame(s): {why}"

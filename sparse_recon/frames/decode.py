@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.frames.decoded_size import working_bytes
 from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, Stream, color_image, depth_image, label_image
 from sparse_recon.frames.matching import Stamped
+from sparse_recon.frames.robot_links import RobotMask
 from sparse_recon.frames.undistort import PinholeCamera, registered_depth, resampled
 from sparse_recon.types import Float32, Float64, Frame, Int32
 
@@ -29,6 +30,7 @@ class PosedMessages:
     color, depth : the cameras.
     T_world_cam : (4, 4) pose of the colour camera.
     T_color_depth : (4, 4), maps points of the depth camera into the colour camera.
+    T_world_links : (4, 4) poses of the robot's links by name.
     """
 
     camera: str
@@ -37,6 +39,7 @@ class PosedMessages:
     depth: PinholeCamera
     T_world_cam: Float64
     T_color_depth: Float64
+    T_world_links: Mapping[str, Float64] = field(default_factory=dict)
 
     @property
     def same_view(self) -> bool:
@@ -53,6 +56,7 @@ class FrameDecoder:
     convert : makes a raw image of an encoding that `images` does not read into one that it reads, or raises InputError.
     make_room : told how many bytes it takes to decode a frame and look at it, and what frame that is, before anything
         of it is decoded; raises an error of code MEMORY_BUDGET where there is no room.
+    robot : is taken out of the frames.
     """
 
     def __init__(
@@ -60,8 +64,10 @@ class FrameDecoder:
         depth: DepthConfig,
         convert: Callable[[Stream, RawImage], RawImage] | None,
         make_room: MakeRoom | None,
+        robot: RobotMask,
     ) -> None:
         self.depth = depth
+        self._robot = robot
         self._convert = convert
         self._make_room = make_room
 
@@ -84,7 +90,8 @@ class FrameDecoder:
             labels = color.undistorted(label_image(content, color.size), smooth=False)
         depth_m = self._depth_on_color(posed, parts["depth"]) if "depth" in parts else None
         stamp_ns = parts["color"].stamp_ns
-        return Frame(rgb, depth_m, color.intrinsics, posed.T_world_cam, stamp_ns, labels, posed.camera)
+        frame = Frame(rgb, depth_m, color.intrinsics, posed.T_world_cam, stamp_ns, labels, posed.camera)
+        return self._robot.taken_out(frame, posed.T_world_links) if self._robot else frame
 
     def _readable(self, stream: Stream, image: Any) -> Any:
         if self._convert is None or not isinstance(image, RawImage) or image.encoding in RAW_ENCODINGS[stream]:

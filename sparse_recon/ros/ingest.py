@@ -15,6 +15,7 @@ from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
 from sparse_recon.frames.rejections import Rejection
+from sparse_recon.frames.robot_links import RobotMask
 from sparse_recon.frames.transform_bytes import Unreadable
 from sparse_recon.geometry.transforms import TransformSource
 from sparse_recon.ros.cv_door import CvDoor
@@ -96,6 +97,9 @@ class Ingest:
         post: Callable[[Event], None],
     ) -> None:
         self._config, self._session, self._memory, self._post = config, session, memory, post
+        robot = RobotMask.of(config.robot)
+        for problem in robot.problems:
+            log.warning(problem)
         self._lock = threading.RLock()  # held while the assembler and its transforms are used
         self._assembler = FrameAssembler(
             cameras,
@@ -107,6 +111,7 @@ class Ingest:
             convert=CvDoor(),
             make_room=lambda needed_bytes, what: memory.require_for_frame(session, needed_bytes, what),
             held_bytes=_HELD_SHARE * config.memory_budget_bytes,
+            robot=robot,
         )
         self._assembler.world_frame = world_frame
         self.counts = IngestCounts(last_frame_s={camera.name: time.monotonic() for camera in cameras})
