@@ -64,7 +64,7 @@ class FrameDecoder:
         depth: DepthConfig,
         convert: Callable[[Stream, RawImage], RawImage] | None,
         make_room: MakeRoom | None,
-        robot: RobotMask,
+        robot: RobotMask | None = None,
     ) -> None:
         self.depth = depth
         self._robot = robot
