@@ -8,7 +8,7 @@ camera is fixed, or goes 3 degrees a frame around the table, or both take turns;
 images, or by the boxes of a detector. Printed for each:
 
 - frames: frames after the last change until the list is right, and stays so: median, share within two, worst (every
-  frame sees the change): each true thing is listed once within 3 cm, and nothing where a thing was before;
+  frame sees the change): each true thing is listed within 3 cm of where it was listed before, moved as it was, and nothing where one was;
 - ghosts: listed objects at the end where a thing was before; noise: those that were nowhere, ever: bumps of the table;
 - lost: true things that the list lacks at the end, those that did not change apart;
 - named: moved things that kept their name;
@@ -216,8 +216,12 @@ def near(at: Float64, places: Sequence[Float64]) -> bool:
     return any(float(np.linalg.norm(at - place)) < NEAR_M for place in places)
 
 
-def places(things: Things) -> list[Float64]:
-    return [T[:2, 3] for _, T in things]
+def places(things: Things, seen_off: dict[int, Float64] | None = None) -> list[Float64]:
+    """Return where things are on the table; with `seen_off`, where one sees them: the middle of what is seen is not
+    the middle of the thing.
+    """
+    off = seen_off or {}
+    return [T[:2, 3] + off.get(id(shape), np.zeros(2)) for shape, T in things]
 
 
 def listed(session: CompletionSession) -> dict[str, Float64]:
@@ -225,10 +229,11 @@ def listed(session: CompletionSession) -> dict[str, Float64]:
     return {c.object_id: c.box.T_world_box[:2, 3] for c in session.objects()}
 
 
-def right(found: dict[str, Float64], now: Things, before: Things) -> bool:
+def right(found: dict[str, Float64], now: Things, before: Things, seen_off: dict[int, Float64] | None = None) -> bool:
     """Whether each true thing is listed, and nothing where a thing was before and is not any more."""
-    ghosts = [at for at in found.values() if near(at, places(before)) and not near(at, places(now))]
-    return not ghosts and all(near(place, list(found.values())) for place in places(now))
+    there, were = places(now, seen_off), places(before, seen_off)
+    ghosts = [at for at in found.values() if near(at, were) and not near(at, there)]
+    return not ghosts and all(near(place, list(found.values())) for place in there)
 
 
 def detected(things: Things, rng: np.random.Generator) -> list[OrientedBox]:
@@ -282,6 +287,7 @@ def run(name: str, seed: int, args: argparse.Namespace, cameras: str, found_by: 
         before = look(first, number)
     if not right(before, things, things) or len(before) != len(things):
         return  # what is not found at rest says nothing about change
+    seen_off = _seen_off(before, things)
     completed = {at: session.complete(CompletionRequest(object_id=n)) for n, at in _places_of(before, things).items()}
     stages = CASES[name](things, rng)
     settled = next(k for k in range(AFTER) if all(stage.things == stages[-1].things for stage in stages[k:]))
@@ -294,10 +300,14 @@ def run(name: str, seed: int, args: argparse.Namespace, cameras: str, found_by: 
                 wrong |= {at} & set(_unchanged(things, [stage.things for stage in stages]))
                 del completed[at]
         if stage.bump is None and number >= settled:
-            until = min(until, number + 1 - settled) if right(found, stage.things, things) else AFTER + 1 - settled
+            until = (
+                min(until, number + 1 - settled)
+                if right(found, stage.things, things, seen_off)
+                else AFTER + 1 - settled
+            )
     if stages[-1].bump is not None:
         until = 1 if session.bumps and not wrong and all(_refused(session, n) for n in found) else AFTER + 1
-    _count(tally, name, things, stages, found, before, until)
+    _count(tally, name, things, stages, found, before, until, seen_off)
     still, gone = _unchanged(things, [s.things for s in stages]), _far(things, stages[-1].things)
     tally.wrongly_gone += len(wrong)
     tally.still += len(still)
@@ -355,23 +365,32 @@ def _count(
     found: dict[str, Float64],
     before: dict[str, Float64],
     until: int,
+    seen_off: dict[int, Float64],
 ) -> None:
     tally.frames.append(until)
     if stages[-1].bump is not None:
         return
     now = stages[-1].things
+    there, were = places(now, seen_off), places(things, seen_off)
     tally.objects += len(now)
-    strangers = [at for at in found.values() if not near(at, places(now))]
-    tally.ghosts += sum(near(at, places(things)) for at in strangers)
-    tally.noise += sum(not near(at, places(things)) for at in strangers)
-    lost = [not near(place, list(found.values())) for place in places(now)]
+    strangers = [at for at in found.values() if not near(at, there)]
+    tally.ghosts += sum(near(at, were) for at in strangers)
+    tally.noise += sum(not near(at, were) for at in strangers)
+    lost = [not near(place, list(found.values())) for place in there]
     changed = 1 if name.startswith(("moved", "turned", "put back")) else 0
     tally.lost_changed += sum(lost[:changed])
     tally.lost_still += sum(lost[changed:])
     if name.startswith("moved"):
         tally.moved += 1
-        old = next(n for n, at in before.items() if near(at, places(things[:1])))
-        tally.named += old in found and near(found[old], places(now[:1]))
+        old = next(n for n, at in before.items() if near(at, were[:1]))
+        tally.named += old in found and near(found[old], there[:1])
+
+
+def _seen_off(found: dict[str, Float64], things: Things) -> dict[int, Float64]:
+    """Return by how much the place of each thing in the list is off, by shape."""
+    at = list(found.values())
+    nearest = {id(shape): min(at, key=lambda a, T=T: np.linalg.norm(a - T[:2, 3])) for shape, T in things}  # type: ignore[misc]
+    return {id(shape): nearest[id(shape)] - T[:2, 3] for shape, T in things}
 
 
 def line(title: str, tally: Tally) -> str:
