@@ -8,7 +8,8 @@ camera is fixed, or goes 3 degrees a frame around the table, or both take turns;
 images, or by the boxes of a detector. Printed for each:
 
 - frames: frames after the last change until the list is right, and stays so: median, share within two, worst (every
-  frame sees the change): each true thing is listed within 3 cm of where it was listed before, moved as it was, and nothing where one was;
+  frame sees the change): each true thing is listed within 3 cm of where it was listed before, moved as it was, and
+  nothing where one was;
 - ghosts: listed objects at the end where a thing was before; noise: those that were nowhere, ever: bumps of the table;
 - lost: true things that the list lacks at the end, those that did not change apart;
 - named: moved things that kept their name;
