@@ -65,6 +65,9 @@ def add_config_arguments(parser: argparse.ArgumentParser, up_default: str) -> No
     group.add_argument(
         "--max-objects", type=int, metavar="N", help="the N largest, when all are completed (default: max_objects)"
     )
+    group.add_argument(
+        "--force", action="store_true", help="go on though the views do not belong together: evidence.check_views=false"
+    )
     group.add_argument("--help-parameters", action=_ShowParameters, help="list all parameters and exit")
 
 
@@ -126,6 +129,8 @@ def config_of(args: argparse.Namespace, base: SessionConfig | None = None) -> Se
         config = load_config({name.strip(): _yaml_value(text, assignment)}, config)
     named = {"model": args.model, "seed": args.seed, "up_world": args.up, "max_objects": args.max_objects}
     config = load_config({name: value for name, value in named.items() if value is not None}, config)
+    if getattr(args, "force", False):
+        config = load_config({"evidence.check_views": False}, config)
     check_known(config.model)
     return config
 

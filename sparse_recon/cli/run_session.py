@@ -177,6 +177,9 @@ def run_session(
     if not session.frames:
         raise _no_frames(count, *rejected())
     seconds.stop("read")
+    found = session.views_verdict
+    if found.refused and session.config.evidence.check_views:
+        raise EvidenceError(ErrorCode.VIEWS_DISAGREE, f"{found.sentence}. --force goes on all the same")
     requests = _requests(session, request())
     seconds.stop("find")
     outcomes: list[ObjectOutcome] = []
@@ -246,9 +249,14 @@ def _requests(session: CompletionSession, wanted: CompletionRequest) -> list[Com
             ErrorCode.OBJECT_NOT_FOUND,
             f"no object stands on a support plane in {len(session.frames)} frames; name one with --box or --label, "
             "give the up direction with --up (0 0 0 estimates it), or check depth.far_m, segment.plane_tilt_deg, "
-            "segment.min_points and segment.max_size_m",
+            "segment.min_points and segment.max_size_m" + _hint(session),
         )
     return [replace(wanted, object_id=candidate.object_id) for candidate in found]
+
+
+def _hint(session: CompletionSession) -> str:
+    found = session.views_verdict.sentence
+    return f"; what is more, {found}" if found else ""
 
 
 def _complete(

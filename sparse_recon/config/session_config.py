@@ -329,6 +329,13 @@ class EvidenceConfig(Checked):
             "Truncation distance of the signed distance measured by cameras (TSDF), in voxels.", low=1.5, high=10.0
         ),
     )
+    check_views: bool = field(
+        default=True,
+        metadata=doc(
+            "Whether requests are refused (VIEWS_DISAGREE) where the views do not belong together, because poses, "
+            "axes, units or calibration are wrong. false goes on, with a warning in each result."
+        ),
+    )
     soft_conflict: float = field(
         default=0.04,
         metadata=doc(

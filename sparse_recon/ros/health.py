@@ -236,6 +236,8 @@ def worker_health(completions: Completions) -> Health:
             "last_seconds": f"{last.seconds:.3f}",
         },
     )
+    if problem := completions.session.views_verdict.sentence:
+        health.worsen(WARN, ErrorCode.VIEWS_DISAGREE, problem)
     for bump in completions.session.bumps:
         health.worsen(ERROR, ErrorCode.EVIDENCE_CONTRADICTS, bump.sentence)
     if last.code not in (ErrorCode.OK, ErrorCode.UNKNOWN):

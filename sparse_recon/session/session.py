@@ -28,6 +28,7 @@ from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidat
 from sparse_recon.session.outdated import outdated
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.session.selection import forgotten_objects, not_ignored, resolved
+from sparse_recon.session.views_check import ViewsVerdict, verdict
 from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class CompletionSession:
         self._present = PresentFrames()
         self._forgotten = ForgottenPlaces()
         self._completers: dict[str, ViewCompleter] = {}
+        self._judged: tuple[tuple[Frame, ...], ViewsVerdict] = ((), ViewsVerdict())
 
     @property
     def config(self) -> SessionConfig:
@@ -343,6 +345,8 @@ class CompletionSession:
         # 1. Which pixels, which frames.
         kept, catalog = self._snapshot(run.checkpoint)
         frames = not_ignored(kept, request.ignore_before_ns)
+        if larger == 1.0:
+            self._check_views(run)
         found = resolved(catalog, request, frames, kept, run.checkpoint)
         name = found.candidate.object_id
         if larger == 1.0 and (outdated := self._present.outdated(name, found.region, request.ignore_before_ns)):
@@ -379,6 +383,26 @@ class CompletionSession:
                 "poses and the clocks of cameras and transforms, or reset the session if the camera was moved",
             )
         return Observation(views, evidence, bounds, outliers)
+
+    @property
+    def views_verdict(self) -> ViewsVerdict:
+        """Whether the frames kept belong together; it is judged anew where there are others."""
+        frames = self._frames.frames()
+        if self._judged[0] != frames:
+            self._judged = frames, verdict(frames)
+        return self._judged[1]
+
+    def _check_views(self, run: CompletionRun) -> None:
+        """Raise VIEWS_DISAGREE, or warn, where the frames kept do not belong together."""
+        if self._present.bumps:
+            return  # which says more
+        found = self.views_verdict
+        if found.refused and run.config.evidence.check_views:
+            raise EvidenceError(
+                ErrorCode.VIEWS_DISAGREE, f"{found.sentence}. evidence.check_views = false goes on all the same"
+            )
+        if found.sentence:
+            run.warnings.append(found.sentence)
 
     def _refuse_bumped(self, region: ObjectRegion, frames: Sequence[Frame]) -> None:
         """Raise EVIDENCE_CONTRADICTS where a camera that was bumped shows the object: its pose is wrong since."""
