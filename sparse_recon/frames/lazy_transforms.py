@@ -68,6 +68,8 @@ class LazyTransforms:
 
     def keep(self, names: tuple[bytes, bytes], stamp_ns: int, message: TransformBytes, at: int) -> bool:
         """Keep a moving transform packed, and return True; False if it must be added now."""
+        if self._stale:
+            self._need()
         link = self._by_names.get(names)
         if link is None or link.needed or stamp_ns < link.newest_ns - self._late_ns:
             return False

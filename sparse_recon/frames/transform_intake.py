@@ -104,9 +104,9 @@ class TransformIntake:
                 self.transforms.add(item.parent, item.child, item.stamp_ns, item.T_parent_child)
 
     def _past(self, child: str, stamp_ns: int, now_ns: int) -> bool:
-        """Return whether a stamp is of the past for images and for most of the other links too."""
+        """Return whether a stamp is of the past for images or most of the other links; not where there are none."""
         now_ns = max(now_ns, self.transforms.now_beside_ns(child))
-        return now_ns == 0 or now_ns - stamp_ns > self._late_ns
+        return now_ns > 0 and now_ns - stamp_ns > self._late_ns
 
     def _set_aside(self, late: LateTransform, newest_ns: int) -> Rejection | None:
         self._late.add(late)

@@ -110,6 +110,16 @@ def test_clear_forgets_what_is_packed(robot):
     assert robot.lookup("base", "joint_7", 20 * S)[0, 3] == 1.0
 
 
+def test_path_that_was_asked_for_is_unpacked_also_after_all_was_forgotten(robot):
+    robot.clear()
+    for k in range(1, 4):
+        before = robot.source.added
+        send(
+            robot, ("odom", "base", (20 + k) * S, 0.0), ("base", "cam", (20 + k) * S, 0.0), ("base", "joint_7", k, 0.0)
+        )
+        assert robot.source.added >= before + 2
+
+
 def test_link_that_keeps_changing_its_parent_is_no_longer_packed(robot):
     for k in range(20):
         send(robot, ("ab"[k % 2], "joint_3", (11 + k) * S, 0.0))

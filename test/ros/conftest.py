@@ -48,6 +48,7 @@ def robot(shared_node):
         companion.wait_for_node()
         assert companion.ask(Reset, "reset").success
         assert companion.ask(SetRegion, "set_region").success
+        companion.spin_until(lambda: companion.figure("memory", "frames") == 0, what="the forgetting")
         yield companion
 
 
