@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparse_recon.errors import ErrorCode, TransformError
+from sparse_recon.errors import ErrorCode, InputError, TransformError
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, labels_of, stamp_ns_of, transforms_of
@@ -309,8 +309,13 @@ class Ingest:
         if isinstance(message, bytes):
             try:
                 return self._assembler.push_transform_message(message, static)
-            except Unreadable:  # another encoding of the middleware
-                message = _deserialised(message)
+            except Unreadable as unreadable:  # another encoding of the middleware
+                try:
+                    message = _deserialised(message)
+                except Exception:  # nor that
+                    text = f"a message of transforms cannot be read: {unreadable}"
+                    self._assembler.refuse(InputError(ErrorCode.FRAME_INVALID, text), "tf", "", 0)
+                    return False
         for parent, child, stamp_ns, T_parent_child in transforms_of(message):
             self._assembler.push_transform(parent, child, stamp_ns, T_parent_child, static)
         return True
