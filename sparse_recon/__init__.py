@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparse_recon.config.session_config import SessionConfig, load_config
     from sparse_recon.errors import ErrorCode, SparseReconError
-    from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate, Progress
+    from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate, ObjectState, Progress
     from sparse_recon.session.session import CompletionSession
     from sparse_recon.types import (
         CameraIntrinsics,
@@ -37,6 +37,7 @@ __all__ = [
     "Frame",
     "FrameReport",
     "ObjectCandidate",
+    "ObjectState",
     "OrientedBox",
     "Progress",
     "Provenance",
@@ -50,7 +51,7 @@ __all__ = [
 _MODULES = {
     "config.session_config": ("SessionConfig", "load_config"),
     "errors": ("ErrorCode", "SparseReconError"),
-    "requests": ("CompletionRequest", "FrameReport", "ObjectCandidate", "Progress"),
+    "requests": ("CompletionRequest", "FrameReport", "ObjectCandidate", "ObjectState", "Progress"),
     "session.session": ("CompletionSession",),
     "types": (
         *("CameraIntrinsics", "CompletedObject", "Frame", "OrientedBox", "Provenance", "QualityRecord"),
