@@ -18,10 +18,13 @@ from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
 MIN_PLANE_POINTS, MIN_PLANE_SHARE = 50, 0.05
-# Cameras on robots look down by up to this much, and are seldom mounted on their side.
-CAMERA_ROLL_PITCH_DEG = 60.0
+# Where nobody says where up is: cameras look at things from the side or from above, straight down at most, and are
+# seldom mounted on their side. A plane that faces a level camera is seldom a table: it counts by this share.
+CAMERA_TILT_DEG, STEEP_DEG, STEEP_SHARE = 60.0, 60.0, 0.4
 # Inside a box or mask, clusters with fewer pixels than this share of the largest one's are not the object.
 CLUSTER_SHARE = 0.2
+# What has so large a share of the support plane under it in view hangs in the air.
+BENEATH_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +58,16 @@ class SceneClusters:
 
 
 def find_support_plane(
-    points_world: Float32, up_world: Float64, tilt_deg: float, config: SegmentConfig, generator: np.random.Generator
+    points_world: Float32,
+    up_world: Float64,
+    tilt_deg: float,
+    config: SegmentConfig,
+    generator: np.random.Generator,
+    image_up_world: Float64 | None = None,
 ) -> SupportPlane | None:
     """Return the plane within `tilt_deg` of level that carries the scene, or None.
+
+    Where up is only guessed, `image_up_world` is what points up in the images: steep planes there count less.
 
     RANSAC (Fischler and Bolles 1981) with all hypotheses at once and our own generator: Open3D's draws from several
     threads and finds another plane once in a few runs. The plane wins that has many points on it, few less than
@@ -78,7 +88,10 @@ def find_support_plane(
     inlier_share = np.mean(np.abs(height) <= config.plane_tolerance_m, axis=1)
     below = np.mean((height < -2 * config.plane_tolerance_m) & (height > -config.max_height_m), axis=1)
     above = np.mean(height > config.max_height_m, axis=1)
-    best = int(np.argmax(inlier_share * (1.0 - 1.5 * below) * (1.0 - above)))
+    score = inlier_share * (1.0 - 1.5 * below) * (1.0 - above)
+    if image_up_world is not None:
+        score = np.where(normal @ image_up_world < np.cos(np.deg2rad(STEEP_DEG)), STEEP_SHARE * score, score)
+    best = int(np.argmax(score))
     plane = SupportPlane(normal[best].astype(np.float64), float(normal[best] @ vertices[best]))
     for _ in range(2):
         inliers = points_world[np.abs(plane.heights(points_world)) <= config.plane_tolerance_m]
@@ -93,6 +106,16 @@ def upright_in_images(frames: Sequence[Frame]) -> Float64:
     up = -np.mean([f.T_world_cam[:3, 1] for f in frames], axis=0)
     norm = float(np.linalg.norm(up))
     return up / norm if norm > 1e-6 else np.array([0.0, 0.0, 1.0])
+
+
+def upright_by_cameras(frames: Sequence[Frame]) -> Float64:
+    """Return the (3,) unit world direction between up in the images and back to the cameras, on average.
+
+    A camera that looks down by any angle, level to straight down, has up within 45 degrees of it.
+    """
+    up = -np.mean([f.T_world_cam[:3, 1] + f.T_world_cam[:3, 2] for f in frames], axis=0)
+    norm = float(np.linalg.norm(up))
+    return up / norm if norm > 1e-6 else upright_in_images(frames)
 
 
 def survey(
@@ -114,7 +137,8 @@ def survey(
         return SceneClusters(points, label, count, None)
     generator = np.random.default_rng(seed)
     if up_world is None:
-        plane = find_support_plane(points, upright_in_images(frames), CAMERA_ROLL_PITCH_DEG, config, generator)
+        guess = upright_by_cameras(frames)
+        plane = find_support_plane(points, guess, CAMERA_TILT_DEG, config, generator, upright_in_images(frames))
     else:
         plane = find_support_plane(points, up_world, config.plane_tilt_deg, config, generator)
     if plane is not None:
@@ -147,7 +171,10 @@ def cluster_scene(
         return scene
     cluster = density_clusters(points[candidates], config.cluster_gap_m, checkpoint=checkpoint)
     if plane is not None:
-        cluster = _standing(cluster, points[candidates], plane, config, np.random.default_rng(seed), checkpoint)
+        on_plane = points[label == -1]
+        cluster = _standing(
+            cluster, points[candidates], on_plane, plane, config, np.random.default_rng(seed), checkpoint
+        )
     _number(label, candidates, cluster, points, scene.count, config)
     return replace(scene, label=label)
 
@@ -191,12 +218,16 @@ def largest_clusters(
 def _standing(
     cluster: npt.NDArray[np.integer],
     points: Float32,
+    on_plane: Float32,
     plane: SupportPlane,
     config: SegmentConfig,
     generator: np.random.Generator,
     checkpoint: Callable[[], None],
 ) -> npt.NDArray[np.integer]:
-    """Return the clusters without those that hang in the air, and with containers replaced by what is in them."""
+    """Return the clusters without those that hang in the air, and with containers replaced by what is in them.
+
+    What is seen from above alone has no side: it hangs only where the plane is seen under it.
+    """
     standing = np.full(len(points), -1, np.int64)
     height = plane.heights(points)
     for k in range(int(cluster.max(initial=-1)) + 1):
@@ -204,10 +235,19 @@ def _standing(
         part: npt.NDArray[np.integer] = np.zeros(int(own.sum()), np.int64)
         if np.ptp(points[own], axis=0).max() > config.max_size_m:
             part = contained_objects(points[own], height[own], plane.up_world, config, generator, checkpoint)
-        elif not is_on_plane(height[own], config.cluster_gap_m):
+        elif not is_on_plane(height[own], config.cluster_gap_m) and _seen_beneath(points[own], on_plane, plane, config):
             continue
         standing[own] = np.where(part >= 0, part + standing.max(initial=-1) + 1, -1)
     return standing
+
+
+def _seen_beneath(points: Float32, on_plane: Float32, plane: SupportPlane, config: SegmentConfig) -> bool:
+    """Return whether the support plane is in view under most of a cluster."""
+    R = rotation_to_up(plane.up_world)[:, :2].astype(np.float32)
+    edge_m = 2.0 * config.voxel_size_m
+    footprint, seen = (np.unique(np.floor(p @ R / edge_m).astype(np.int64), axis=0) for p in (points, on_plane))
+    shared = len(footprint) + len(seen) - len(np.unique(np.concatenate([footprint, seen]), axis=0))
+    return shared > BENEATH_SHARE * len(footprint)
 
 
 def _number(

@@ -15,7 +15,7 @@ from sparse_recon.geometry.poses import look_at, pose, transform_points
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS
-from sparse_recon.lab.simulate.shapes import Shape
+from sparse_recon.lab.simulate.shapes import Shape, load_manifold, painted_shape
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.observe.scene_cloud import SceneCloud
 from sparse_recon.observe.segment import cluster_box, cluster_scene, find_support_plane, survey
@@ -173,3 +173,31 @@ def test_frame_of_the_world_does_not_matter():
     there = clustered(turned(two_objects().frames, T), UP, CONFIG, 0)
     moved = transform_points(T, np.array(centres(here)))
     np.testing.assert_allclose(np.array(centres(there)), moved, atol=0.006)  # points fall into other voxels
+
+
+def straight_down(angle_deg: float = 0.0):
+    """Two views of two objects from above, with one table edge up in the images or another."""
+    scene = scene_of([ball(), block()], [pose(np.eye(3), (-0.08, 0, 0)), pose(np.eye(3), (0.08, 0, 0))])
+    R = Rotation.from_euler("z", angle_deg, degrees=True).as_matrix()
+    looks = [look_at((0.02 * k, 0.03, 0.75), (0.02 * k, 0.03, 0.0), R @ (0.0, 1.0, 0.0)) for k in range(2)]
+    return record(scene, looks, sensor=SENSORS["clean"], intrinsics=depth_camera(320, 240)).frames
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 90.0, 200.0])
+def test_a_camera_that_looks_straight_down_has_up_towards_it(angle_deg):
+    scene = clustered(straight_down(angle_deg), None, CONFIG, 0)
+    assert scene.plane is not None and scene.plane.up_world[2] > 0.99
+    assert len(centres(scene)) == 2
+
+
+@pytest.mark.parametrize("pitch_deg", [10.0, 30.0, 50.0, 70.0, 85.0])
+def test_up_is_found_for_every_pitch_though_there_is_a_wall_behind(pitch_deg):
+    wall = painted_shape(
+        "wall", load_manifold().cube((2.0, 0.05, 1.4), True), lambda p: np.full((len(p), 3), 90, np.uint8)
+    )
+    scene = scene_of([block(), wall], [pose(np.eye(3), (0, 0, 0)), pose(np.eye(3), (0.0, 0.6, 0.7))])
+    down = np.deg2rad(pitch_deg)
+    eye = (0.0, 0.1 - 0.75 * np.cos(down), 0.05 + 0.75 * np.sin(down))
+    frame = record(scene, [look_at(eye, (0.0, 0.1, 0.05), (0.0, 0.0, 1.0))], sensor=SENSORS["clean"]).frames
+    found = clustered(frame, None, CONFIG, 0)
+    assert found.plane is not None and found.plane.up_world[2] > 0.99
