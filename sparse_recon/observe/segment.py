@@ -23,8 +23,9 @@ MIN_PLANE_POINTS, MIN_PLANE_SHARE = 50, 0.05
 CAMERA_TILT_DEG, STEEP_DEG, STEEP_SHARE = 60.0, 60.0, 0.4
 # Inside a box or mask, clusters with fewer pixels than this share of the largest one's are not the object.
 CLUSTER_SHARE = 0.2
-# What has so large a share of the support plane under it in view hangs in the air.
-BENEATH_SHARE = 0.5
+# What has so large a share of the support plane under it in view hangs in the air, also where cameras look down so
+# steeply (cosine) that it need not show a side.
+BENEATH_SHARE, STEEP_LOOK = 0.5, 0.87
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +50,14 @@ class SceneClusters:
     label : (N,) int32, >= 0 object, -1 support plane, -2 anything else.
     count : (N,) int64, depth pixels in the voxel.
     plane : the support plane; None where there is none.
+    from_above : all cameras look down on it so steeply that things may show no side.
     """
 
     points_world: Float32
     label: npt.NDArray[np.int32]
     count: npt.NDArray[np.int64]
     plane: SupportPlane | None
+    from_above: bool = False
 
 
 def find_support_plane(
@@ -143,7 +146,8 @@ def survey(
         plane = find_support_plane(points, up_world, config.plane_tilt_deg, config, generator)
     if plane is not None:
         label[np.abs(plane.heights(points)) <= config.plane_tolerance_m] = -1
-    return SceneClusters(points, label, count, plane)
+    steep = plane is not None and all(f.T_world_cam[:3, 2] @ plane.up_world < -STEEP_LOOK for f in frames)
+    return SceneClusters(points, label, count, plane, steep)
 
 
 def cluster_scene(
@@ -171,7 +175,7 @@ def cluster_scene(
         return scene
     cluster = density_clusters(points[candidates], config.cluster_gap_m, checkpoint=checkpoint)
     if plane is not None:
-        on_plane = points[label == -1]
+        on_plane = points[label == -1] if scene.from_above else None
         cluster = _standing(
             cluster, points[candidates], on_plane, plane, config, np.random.default_rng(seed), checkpoint
         )
@@ -218,7 +222,7 @@ def largest_clusters(
 def _standing(
     cluster: npt.NDArray[np.integer],
     points: Float32,
-    on_plane: Float32,
+    on_plane: Float32 | None,
     plane: SupportPlane,
     config: SegmentConfig,
     generator: np.random.Generator,
@@ -226,7 +230,8 @@ def _standing(
 ) -> npt.NDArray[np.integer]:
     """Return the clusters without those that hang in the air, and with containers replaced by what is in them.
 
-    What is seen from above alone has no side: it hangs only where the plane is seen under it.
+    What is seen from above alone, where the points `on_plane` are given, may show no side: it hangs only where the
+    plane is in view under it.
     """
     standing = np.full(len(points), -1, np.int64)
     height = plane.heights(points)
@@ -235,7 +240,9 @@ def _standing(
         part: npt.NDArray[np.integer] = np.zeros(int(own.sum()), np.int64)
         if np.ptp(points[own], axis=0).max() > config.max_size_m:
             part = contained_objects(points[own], height[own], plane.up_world, config, generator, checkpoint)
-        elif not is_on_plane(height[own], config.cluster_gap_m) and _seen_beneath(points[own], on_plane, plane, config):
+        elif not is_on_plane(height[own], config.cluster_gap_m) and (
+            on_plane is None or _seen_beneath(points[own], on_plane, plane, config)
+        ):
             continue
         standing[own] = np.where(part >= 0, part + standing.max(initial=-1) + 1, -1)
     return standing
