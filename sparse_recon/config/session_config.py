@@ -111,6 +111,14 @@ class AssemblyConfig(Checked):
             live=False,
         ),
     )
+    depth_is_registered: bool = field(
+        default=False,
+        metadata=doc(
+            "Whether depth images are registered to colour whatever frame they name. false goes by the transforms: "
+            "depth from elsewhere than colour needs a camera info of its own, and without one it is refused.",
+            live=False,
+        ),
+    )
     queue_size: int = field(
         default=48,
         metadata=doc(

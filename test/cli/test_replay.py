@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edited_bags import edited
 from transform_messages import serialised, store
 
 from sparse_recon.bags.frames_bag import write_frames
@@ -346,3 +347,24 @@ def test_what_was_not_read_or_used_is_in_every_result(
         assert any("/robot2/tf were not read" in warning for warning in record["warnings"])
         assert any("world -> marker" in warning and "older" in warning for warning in record["warnings"])
     assert "/robot2/tf were not read" in told
+
+
+DEPTH = "/camera/aligned_depth_to_color/image_raw"
+
+
+def beside_colour(topic: str, message: object) -> list[tuple[str, object]]:
+    if topic == DEPTH:
+        message.header.frame_id = "camera_depth_optical_frame"  # type: ignore[attr-defined]
+    return [(topic, message)]
+
+
+def test_depth_of_another_frame_without_its_camera_info_is_refused(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    edited(bag, tmp_path / "bag", beside_colour)
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json") == 3
+    message = error_of(capsys)["message"]
+    assert "INTRINSICS_INVALID" in message and "camera_color_optical_frame" in message
+    assert "camera_depth_optical_frame" in message and "assembly.depth_is_registered" in message
+    said = ("--set", "assembly.depth_is_registered=true", "--max-objects", "1")
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json", *said) == 0
