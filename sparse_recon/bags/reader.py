@@ -257,6 +257,11 @@ class FrameReader:
         return self._assembler.world_frame
 
     @property
+    def depth_encoding(self) -> str:
+        """Encoding of the depth images; empty before the first one was decoded."""
+        return self._assembler.depth_encoding
+
+    @property
     def rejections(self) -> Sequence[Rejection]:
         return tuple(self._assembler.rejections)
 

@@ -116,6 +116,11 @@ class FrameAssembler:
     def depth(self, depth: DepthConfig) -> None:
         self._decoder.depth = depth
 
+    @property
+    def depth_encoding(self) -> str:
+        """Encoding of the last depth image that was decoded; empty before there is one."""
+        return self._decoder.depth_encoding
+
     def transform_notes(self, within_s: float = float("inf")) -> list[str]:
         """Return what was told of transforms that are not used as they came, all or within so many seconds till now."""
         return self._intake.notes.sentences(within_s)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -368,3 +369,38 @@ def test_depth_of_another_frame_without_its_camera_info_is_refused(
     assert "camera_depth_optical_frame" in message and "assembly.depth_is_registered" in message
     said = ("--set", "assembly.depth_is_registered=true", "--max-objects", "1")
     assert replay(tmp_path / "bag", tmp_path / "out", "--json", *said) == 0
+
+
+def box_of(folder: Path) -> np.ndarray:
+    """Return centre and size in metres of a result."""
+    box = json.loads((folder / "quality.json").read_text())["box"]
+    return np.array([*np.array(box["T_world_box"])[:3, 3], *box["size_m"]])
+
+
+def in_unit(unit_m: float, encoding: str) -> Callable[[str, object], list[tuple[str, object]]]:
+    """Return an edit that gives depth in another unit."""
+
+    def edit(topic: str, message: object) -> list[tuple[str, object]]:
+        if topic == DEPTH:
+            millimetres = np.frombuffer(message.data, "<u2")  # type: ignore[attr-defined]
+            dtype = "<u2" if encoding == "16UC1" else "<f4"
+            data = np.round(millimetres * (0.001 / unit_m)).astype(dtype)
+            message.encoding, message.data = encoding, data.view(np.uint8)  # type: ignore[attr-defined]
+            message.step = len(message.data) // message.height  # type: ignore[attr-defined]
+        return [(topic, message)]
+
+    return edit
+
+
+@pytest.mark.parametrize(("unit_m", "encoding"), [(0.00025, "16UC1"), (0.0001, "16UC1"), (0.001, "32FC1")])
+def test_depth_of_another_unit_is_told_and_read_with_the_parameter(
+    bag: Path, done: Path, tmp_path: Path, unit_m: float, encoding: str, capsys: pytest.CaptureFixture[str]
+):
+    edited(bag, tmp_path / "bag", in_unit(unit_m, encoding))
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json", "--set", "depth.far_m=4.0") == 3
+    message = error_of(capsys)["message"]
+    assert "depth.unit_m" in message and "median" in message and encoding in message
+    assert replay(tmp_path / "bag", tmp_path / "out", "--set", f"depth.unit_m={unit_m}") == 0
+    for name in ("object_0", "object_1"):
+        read, true = (box_of(out / name) for out in (tmp_path / "out", done))
+        np.testing.assert_allclose(read, true, atol=1e-3)  # half a count of rounding moves nothing by a millimetre

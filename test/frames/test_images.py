@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.frames.images import CompressedImage, RawImage, color_image, depth_image, label_image
+from sparse_recon.frames.depth_images import depth_image
+from sparse_recon.frames.images import CompressedImage, RawImage, color_image, label_image
 
 RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 DEPTH_MM = np.random.default_rng(2).integers(200, 2900, (6, 8)).astype(np.uint16)

@@ -12,7 +12,8 @@ from messages_rig import H, Rig, W
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
-from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, color_image, depth_image, label_image
+from sparse_recon.frames.depth_images import depth_image
+from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, color_image, label_image
 from sparse_recon.ros import cv_door
 from sparse_recon.ros.cv_door import CvDoor, cv_bridge_problem
 
