@@ -1,42 +1,23 @@
-"""Damaged recordings: everything readable up to the damage, from an MCAP or SQLite file that a stock reader refuses.
+"""MCAP files that a stock reader refuses, damaged ones among them: everything readable up to the damage.
 
-A recorder that was killed leaves an MCAP file without footer, often in the middle of a chunk, or an SQLite file
-whose last pages are missing (https://mcap.dev/spec).
+A recorder that was killed leaves an MCAP file without footer, often in the middle of a chunk (https://mcap.dev/spec).
 """
 
 from __future__ import annotations
 
 import io
-import re
-import sqlite3
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from sparse_recon.bags.channels import Channel, offered_qos, unreadable
 from sparse_recon.bags.decompression import MAX_CHUNK_BYTES, Undecompressable, decompressed_pieces
-from sparse_recon.errors import ErrorCode, FileError
 
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A topic of a recording, with the text of its message definition where the recording carries it.
-
-    `offered_qos` holds a `rosbags.interfaces.Qos` for each publisher that was recorded, where that is known.
-    """
-
-    topic: str
-    msgtype: str
-    definition: str
-    definition_format: str  # ros2msg, ros2idl or empty
-    count: int
-    offered_qos: tuple[Any, ...] = ()
 
 
 class _Cut(Exception):
@@ -61,14 +42,14 @@ class SalvagedMcap:
         try:
             counts = Counter(number for number, _, _ in self._all_messages())
         except OSError as error:
-            raise _unreadable(path, f"{error.strerror or error}, check permissions") from error
+            raise unreadable(path, f"{error.strerror or error}, check permissions") from error
         self.channels = tuple(
-            Channel(topic, name, text, form, counts[number], _offered_qos(self._qos.get(number, "")))
+            Channel(topic, name, text, form, counts[number], offered_qos(self._qos.get(number, "")))
             for number, (topic, schema) in self._topics.items()
             for name, form, text in [self._schemas.get(schema, ("", "", ""))]
         )
         if not self.channels:
-            raise _unreadable(path, self.damage or "it holds no topics")
+            raise unreadable(path, self.damage or "it holds no topics")
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, log time in ns, data) in the order of the file; `damage` says afterwards why it ended."""
@@ -139,106 +120,6 @@ class SalvagedMcap:
                     self._qos[number] = value
 
 
-class SalvagedSqlite:
-    """An SQLite recording read row by row until the first page that is missing.
-
-    Raises
-    ------
-    FileError
-        BAG_UNREADABLE if not even its list of topics can be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.damage = ""
-        try:
-            self._database = _connected(path)
-        except sqlite3.Error as error:
-            raise _unreadable(path, str(error)) from error
-        try:
-            # Only with this does SQLite open a file that has fewer pages than its header says.
-            self._database.execute("PRAGMA writable_schema = ON")
-            topics = self._database.execute("SELECT id, name, type FROM topics ORDER BY id").fetchall()
-        except sqlite3.Error as error:
-            self._database.close()
-            raise _unreadable(path, str(error)) from error
-        self._topics = {number: name for number, name, _ in topics}
-        texts, qos = self._definitions(), self._qos()
-        self.channels = tuple(
-            Channel(name, kind, *texts.get(kind, ("", "")), -1, _offered_qos(qos.get(number, "")))
-            for number, name, kind in topics
-        )
-
-    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-        """Yield (topic, log time in ns, data) in the order of recording; `damage` says afterwards why it ended."""
-        held: tuple[str, int, bytes] | None = None
-        try:
-            for number, log_ns, data in self._database.execute("SELECT topic_id, timestamp, data FROM messages"):
-                if held is not None:
-                    yield held
-                held = (self._topics.get(number, ""), log_ns, data)
-                held = held if held[0] in topics else None
-        except sqlite3.Error as error:
-            self.damage = str(error)
-            if self._cut_within_a_page():  # SQLite fills that page with zeros, and the last row may end in it
-                held = None
-        if held is not None:
-            yield held
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    def _cut_within_a_page(self) -> bool:
-        (page_bytes,) = self._database.execute("PRAGMA page_size").fetchone()
-        return self.path.stat().st_size % page_bytes != 0
-
-    def _definitions(self) -> dict[str, tuple[str, str]]:
-        query = "SELECT topic_type, encoded_message_definition, encoding FROM message_definitions"
-        try:
-            return {kind: (text, form) for kind, text, form in self._database.execute(query)}
-        except sqlite3.Error:  # recordings before Iron carry none
-            return {}
-
-    def _qos(self) -> dict[int, str]:
-        try:
-            return dict(self._database.execute("SELECT id, offered_qos_profiles FROM topics"))
-        except sqlite3.Error:  # recordings before Eloquent carry none
-            return {}
-
-
-def check_tables(path: Path) -> None:
-    """Refuse an SQLite file that computes what it should hold: a view or a generated column may never end.
-
-    Raises
-    ------
-    FileError
-        BAG_UNREADABLE.
-    """
-    with suppress(sqlite3.Error), closing(_connected(path)) as database:
-        database.execute("PRAGMA writable_schema = ON")
-        for kind, name, text in database.execute("SELECT type, name, sql FROM sqlite_master"):
-            computed = re.search(r"\bas\s*\(|^\s*create\s+virtual", str(text), re.IGNORECASE)
-            if kind not in ("table", "index") or computed:
-                raise _unreadable(path, f"it holds the {kind} {str(name)[:40]!r}, which no recorder writes")
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    # Without a write-ahead log nothing can change the file, and SQLite must not try to lock a read-only folder.
-    has_log = path.with_name(f"{path.name}-wal").exists()
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}", uri=True)
-
-
-def _offered_qos(text: str) -> tuple[Any, ...]:
-    """Return the profiles of a topic's publishers, or none where the text is damaged."""
-    from rosbags.rosbag2.metadata import parse_qos
-
-    try:
-        return tuple(parse_qos(text))
-    except Exception:  # rosbags takes the text for what it should be
-        return ()
-
-
 def _chunk_records(content: memoryview) -> Iterator[tuple[int, memoryview]]:
     (size,) = struct.unpack_from("<Q", content, 16)
     compression, at = _text(content, 28)
@@ -274,9 +155,3 @@ def _text(content: memoryview, at: int) -> tuple[str, int]:
     if at + 4 + size > len(content):
         raise _Cut("it ends within a record")
     return bytes(content[at + 4 : at + 4 + size]).decode(), at + 4 + size
-
-
-def _unreadable(path: Path, why: str) -> FileError:
-    return FileError(
-        ErrorCode.BAG_UNREADABLE, f"{path} cannot be read: {why}; nothing could be saved from it, record it again"
-    )

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from sparse_recon.bags.channels import Channel
 from sparse_recon.bags.decompression import (
     MAX_CHUNK_BYTES,
     MAX_FILE_BYTES,
@@ -20,13 +21,15 @@ from sparse_recon.bags.decompression import (
     decompressed,
     decompressed_pieces,
 )
-from sparse_recon.bags.salvage import Channel, SalvagedMcap, SalvagedSqlite, check_tables
+from sparse_recon.bags.salvage import SalvagedMcap
+from sparse_recon.bags.sqlite_file import SalvagedSqlite, check_tables, write_ahead_log
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.files.atomic import file_errors
 
 _MAX_METADATA_BYTES = 2_000_000
 # Images of nothing shrink to a thousandth; small files may grow to this.
 _FREE_BYTES, _MOST_GROWTH = 1 << 28, 1000
+_URI_MARKS = "%?#"  # rosbags writes names into a URI as they are, and opens other files
 _SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 
 
@@ -230,6 +233,8 @@ def _opened_file(path: Path) -> Storage:
         )
     if path.suffix == ".db3":
         check_tables(path)
+        if write_ahead_log(path) is not None or any(mark in str(path.resolve()) for mark in _URI_MARKS):
+            return SalvagedSqlite(path)
     try:
         return _Sound(path)
     except Exception:  # rosbags raises errors of many libraries on damaged input
