@@ -136,9 +136,20 @@ class _Sound:
         self.damage = ""
         self._reader = Reader(path)
         self._reader.open()
+        if path.suffix == ".mcap" and not _indexed(self._reader.storage):
+            self._reader.close()
+            raise ValueError(f"{path} has no index of all its messages")
         forms = {Format.MSG: "ros2msg", Format.IDL: "ros2idl"}
         self.channels = tuple(
-            Channel(c.topic, c.msgtype, c.msgdef.data, forms.get(c.msgdef.format, ""), c.msgcount, _offered_qos(c))
+            Channel(
+                c.topic,
+                c.msgtype,
+                c.msgdef.data,
+                forms.get(c.msgdef.format, ""),
+                c.msgcount,
+                _offered_qos(c),
+                str(getattr(c.ext, "serialization_format", "")),
+            )
             for c in self._reader.connections
         )
 
@@ -156,6 +167,11 @@ class _Sound:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _indexed(mcap: Any) -> bool:
+    """Return whether an index leads to all messages: rosbags passes over others, or wants them in the order of time."""
+    return sum(sum(chunk.channel_count.values()) for chunk in mcap.chunks) == mcap.statistics.message_count > 0
 
 
 def _bound_chunks() -> None:
@@ -237,7 +253,7 @@ def _opened_file(path: Path) -> Storage:
             return SalvagedSqlite(path)
     try:
         return _Sound(path)
-    except Exception:  # rosbags raises errors of many libraries on damaged input
+    except Exception:  # rosbags raises errors of many libraries on damaged input, and we on one without an index
         return SalvagedMcap(path) if path.suffix == ".mcap" else SalvagedSqlite(path)
 
 

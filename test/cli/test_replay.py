@@ -18,7 +18,7 @@ from edited_bags import edited
 from transform_messages import serialised, store
 
 from sparse_recon.bags.frames_bag import write_frames
-from sparse_recon.bags.reader import Bag
+from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.writer import OBJECTS_TOPIC
 from sparse_recon.cli.main import main
 from sparse_recon.frames.transform_bytes import TransformBytes
@@ -404,3 +404,13 @@ def test_depth_of_another_unit_is_told_and_read_with_the_parameter(
     for name in ("object_0", "object_1"):
         read, true = (box_of(out / name) for out in (tmp_path / "out", done))
         np.testing.assert_allclose(read, true, atol=1e-3)  # half a count of rounding moves nothing by a millimetre
+
+
+def test_topics_that_were_recorded_without_a_message_are_passed_over(bag: Path, tmp_path: Path):
+    images = "sensor_msgs/msg/Image"
+    packed = tmp_path / "packed"
+    with Bag(bag) as source:
+        write_frames(FrameReader(source), packed, world_frame="world", compressed=True)
+    raw = {"/camera/color/image_raw": images, DEPTH: images}
+    edited(packed, tmp_path / "bag", lambda topic, message: [(topic, message)], empty=raw)
+    assert replay(tmp_path / "bag", tmp_path / "out", "--max-objects", "1") == 0
