@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -58,42 +58,35 @@ class LabelBoxes:
 
 Image = RawImage | CompressedImage
 
-_COLOR = {
-    "rgb8": 3,
-    "bgr8": 3,
-    "rgba8": 4,
-    "bgra8": 4,
-    "8UC3": 3,
-    "8UC4": 4,
-    "mono8": 1,
-    "8UC1": 1,
-    "yuv422": 2,
-    "uyvy": 2,
-    "yuv422_yuy2": 2,
-    "yuyv": 2,
-    "bayer_rggb8": 1,
-    "bayer_bggr8": 1,
-    "bayer_gbrg8": 1,
-    "bayer_grbg8": 1,
+# Channels, bytes of each, and how OpenCV makes RGB of the upper ones. OpenCV names a Bayer pattern by its second row
+# and column, ROS by its first.
+_COLOR: dict[str, tuple[int, int, str]] = {
+    "rgb8": (3, 1, ""),
+    "bgr8": (3, 1, "BGR2RGB"),
+    "rgba8": (4, 1, "RGBA2RGB"),
+    "bgra8": (4, 1, "BGRA2RGB"),
+    "rgb16": (3, 2, ""),
+    "bgr16": (3, 2, "BGR2RGB"),
+    "rgba16": (4, 2, "RGBA2RGB"),
+    "bgra16": (4, 2, "BGRA2RGB"),
+    "8UC3": (3, 1, "BGR2RGB"),
+    "8UC4": (4, 1, "BGRA2RGB"),
+    "mono8": (1, 1, "GRAY2RGB"),
+    "8UC1": (1, 1, "GRAY2RGB"),
+    "mono16": (1, 2, "GRAY2RGB"),
+    "yuv422": (2, 1, "YUV2RGB_UYVY"),
+    "uyvy": (2, 1, "YUV2RGB_UYVY"),
+    "yuv422_yuy2": (2, 1, "YUV2RGB_YUYV"),
+    "yuyv": (2, 1, "YUV2RGB_YUYV"),
+    "nv12": (1, 1, "YUV2RGB_NV12"),
+    "nv21": (1, 1, "YUV2RGB_NV21"),
+    **{
+        f"bayer_{pattern}{8 * size}": (1, size, f"Bayer{code}2RGB")
+        for pattern, code in (("rggb", "BG"), ("bggr", "RG"), ("gbrg", "GR"), ("grbg", "GB"))
+        for size in (1, 2)
+    },
 }
-# OpenCV names a Bayer pattern by its second row and column, ROS by its first.
-_CV_CODE = {
-    "rgba8": "RGBA2RGB",
-    "bgr8": "BGR2RGB",
-    "8UC3": "BGR2RGB",
-    "bgra8": "BGRA2RGB",
-    "8UC4": "BGRA2RGB",
-    "mono8": "GRAY2RGB",
-    "8UC1": "GRAY2RGB",
-    "yuv422": "YUV2RGB_UYVY",
-    "uyvy": "YUV2RGB_UYVY",
-    "yuv422_yuy2": "YUV2RGB_YUYV",
-    "yuyv": "YUV2RGB_YUYV",
-    "bayer_rggb8": "BayerBG2RGB",
-    "bayer_bggr8": "BayerRG2RGB",
-    "bayer_gbrg8": "BayerGR2RGB",
-    "bayer_grbg8": "BayerGB2RGB",
-}
+_HALF_PLANES = ("nv12", "nv21")  # a plane of luma, then one of half its height with both chroma channels
 DEPTH_TYPES = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 DEPTH_HEADER = struct.Struct("<iff")  # ConfigHeader of compressed_depth_image_transport: format, a, b
 _T = TypeVar("_T")
@@ -107,7 +100,7 @@ RAW_ENCODINGS: Mapping[Stream, frozenset[str]] = {
 
 
 def color_image(image: Image, size: Size | None = None) -> UInt8:
-    """Return (H, W, 3) uint8 sRGB of a colour or grey image.
+    """Return (H, W, 3) uint8 sRGB of a colour or grey image; of 16 bits the upper 8 are used.
 
     Parameters
     ----------
@@ -125,13 +118,21 @@ def color_image(image: Image, size: Size | None = None) -> UInt8:
         # compressed_image_transport names the channel order in the file after the word "compressed".
         swapped = "rgb" in image.format.partition("compressed")[2]
         return cast(UInt8, bgr if swapped else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
-    channels = accepted(image.encoding, _COLOR, "colour")
-    pixels = cast(UInt8, pixels_of(image, np.dtype(np.uint8), channels))
-    if image.encoding == "rgb8":
-        return np.array(pixels)
-    if channels == 2 and image.width % 2:
-        raise InputError(ErrorCode.SIZE_MISMATCH, f"{image.encoding} needs an even width, got {image.width} px")
-    return cast(UInt8, cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{_CV_CODE[image.encoding]}")))
+    channels, depth_bytes, code = accepted(image.encoding, _COLOR, "colour")
+    halved = image.encoding in _HALF_PLANES
+    if (image.width % 2 and (channels == 2 or halved)) or (image.height % 2 and halved):
+        raise InputError(
+            ErrorCode.SIZE_MISMATCH,
+            f"{image.encoding} needs an even {'size' if halved else 'width'}, got {image.width}x{image.height} px",
+        )
+    planes = replace(image, height=image.height + image.height // 2) if halved else image
+    pixels = pixels_of(planes, np.dtype(np.uint8), channels * depth_bytes)
+    if depth_bytes == 2:
+        pixels = pixels[..., 0 if image.is_bigendian else 1 :: 2]
+        pixels = pixels[..., 0] if channels == 1 else pixels
+    if not code:
+        return np.array(pixels, np.uint8)
+    return cast(UInt8, cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{code}")))
 
 
 def stated_size(image: Image) -> Size | None:

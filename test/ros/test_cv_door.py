@@ -154,8 +154,8 @@ def test_only_frames_that_are_made_go_through_the_door():
     rig.info()
     rig.tf(0)
     rig.tf(1000)
-    rig.color(100, image=RawImage("rgb16", W, H, W * 6, False, bytes(W * H * 6)))
+    rig.color(100, image=RawImage("16UC3", W, H, W * 6, False, bytes(W * H * 6)))
     assert asked == []
     rig.depth(100)
     rig.both(200)
-    assert rig.stamps_ms() == [100, 200] and asked == [("color", "rgb16")]
+    assert rig.stamps_ms() == [100, 200] and asked == [("color", "16UC3")]
