@@ -414,3 +414,27 @@ def test_topics_that_were_recorded_without_a_message_are_passed_over(bag: Path, 
     raw = {"/camera/color/image_raw": images, DEPTH: images}
     edited(packed, tmp_path / "bag", lambda topic, message: [(topic, message)], empty=raw)
     assert replay(tmp_path / "bag", tmp_path / "out", "--max-objects", "1") == 0
+
+
+def test_a_camera_that_moves_while_its_driver_alone_has_transforms_is_told(
+    recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Depth of a table that a camera turns about looks alike from all sides; the images do not."""
+    rng = np.random.default_rng(0)
+    still = recording.frames[0].T_world_cam
+    wall = rng.integers(0, 256, (240, 420, 3), dtype=np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    carried = [
+        replace(
+            frame,
+            rgb=wall[:240, 20 * k : 20 * k + 320],
+            labels=None,
+            T_world_cam=still,
+            depth_m=np.full((240, 320), 0.7, np.float32),
+        )
+        for k, frame in enumerate([recording.frames[0]] * 3)
+    ]
+    carried = [replace(frame, stamp_ns=frame.stamp_ns + 10**10 * k) for k, frame in enumerate(carried)]
+    write_frames(carried, tmp_path / "bag", world_frame="world")
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json") == 3
+    message = error_of(capsys)["message"]
+    assert "3 frames have one pose" in message and "odometry" in message
