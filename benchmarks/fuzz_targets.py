@@ -19,7 +19,8 @@ from sparse_recon.config.session_config import SegmentConfig, SessionConfig
 from sparse_recon.errors import SparseReconError
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
-from sparse_recon.frames.images import CompressedImage, RawImage, color_image, depth_image, label_image
+from sparse_recon.frames.depth_images import depth_image
+from sparse_recon.frames.images import CompressedImage, RawImage, color_image, label_image
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
 from sparse_recon.geometry.poses import look_at
 from sparse_recon.session.session import CompletionSession

@@ -94,7 +94,7 @@ def read_topics(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     try:
         with Bag(Path(given["bag"])) as bag:
-            cameras = guess_cameras(bag.types)
+            cameras = guess_cameras(bag.types, bag.counts)
     except SparseReconError as error:
         raise RuntimeError(f"{error.message}; or name them: image:=... depth:=... camera_info:=...") from None
     if len(cameras) > 1:

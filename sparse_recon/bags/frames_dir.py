@@ -14,8 +14,9 @@ import numpy as np
 from sparse_recon.bags.storage import natural_order
 from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError
-from sparse_recon.frames.images import CompressedImage, color_image, depth_image, label_image
-from sparse_recon.types import CameraIntrinsics, Float64, Frame
+from sparse_recon.frames.depth_images import depth_image, empty_depth
+from sparse_recon.frames.images import CompressedImage, color_image, label_image
+from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ _Pixels = TypeVar("_Pixels")
 class FramesFolder:
     """Posed RGB-D frames in files.
 
-    Files of one frame share a name: `NAME.color.png` or `.jpg` (8 bit), `NAME.depth.png` (16 bit, millimetres, 0
-    invalid), `NAME.pose.txt` (4 x 4 camera-to-world, row major, metres), and optionally `NAME.labels.png`.
+    Files of one frame share a name: `NAME.color.png` or `.jpg` (8 bit), `NAME.depth.png` (16 bit, 0 invalid,
+    millimetres or `depth.unit_m`), `NAME.pose.txt` (4 x 4 camera-to-world, row major, metres), and optionally
+    `NAME.labels.png`.
     `intrinsics.K.txt` holds the 3 x 3 pinhole matrix; `NAME.K.txt` overrides it for one frame. Files carry no time:
     frames are stamped 0.1 s apart in the order of their names, numbers by their value.
 
@@ -39,6 +41,7 @@ class FramesFolder:
 
     Attributes
     ----------
+    depth_encoding : of its depth images, for messages.
     counts : frames left out while reading, by code, as their files are missing or damaged.
     last_reason : why the last of them was left out, with the name of the file.
 
@@ -49,6 +52,7 @@ class FramesFolder:
     """
 
     camera = "camera"
+    depth_encoding = "16-bit PNG"
 
     def __init__(self, path: Path, depth: DepthConfig | None = None) -> None:
         self.path = Path(path)
@@ -105,8 +109,7 @@ class FramesFolder:
         K_file = files["K.txt"] if files["K.txt"].exists() else self.path / "intrinsics.K.txt"
         depth_m = labels = None
         if files["depth.png"].exists():
-            near_m, far_m = self._depth.near_m, self._depth.far_m
-            depth_m = _decoded(files["depth.png"], lambda image: depth_image(image, near_m, far_m))
+            depth_m = _decoded(files["depth.png"], self._measured)
         if files["labels.png"].exists():
             labels = _decoded(files["labels.png"], label_image)
         K, T_world_cam = _matrix(K_file, 3), _orthonormal(_matrix(files["pose.txt"], 4))
@@ -115,6 +118,12 @@ class FramesFolder:
             return Frame(rgb, depth_m, intrinsics, T_world_cam, stamp_ns, labels, self.camera)
         except InputError as error:
             raise InputError(error.code, f"{color}: {error.message}") from None
+
+    def _measured(self, image: CompressedImage) -> Float32:
+        depth_m = depth_image(image, self._depth.near_m, self._depth.far_m, unit_m=self._depth.unit_m)
+        if not np.any(np.isfinite(depth_m)):
+            raise empty_depth(image, "the depth image", self._depth)
+        return depth_m
 
 
 def _decoded(path: Path, decode: Callable[[CompressedImage], _Pixels]) -> _Pixels:

@@ -1,50 +1,40 @@
-"""Damaged recordings: everything readable up to the damage, from an MCAP or SQLite file that a stock reader refuses.
+"""MCAP files that a stock reader refuses or reads wrongly: damaged, without an index, in no order of time.
 
-A recorder that was killed leaves an MCAP file without footer, often in the middle of a chunk, or an SQLite file
-whose last pages are missing (https://mcap.dev/spec).
+A recorder that was killed leaves an MCAP file without footer, often in the middle of a chunk (https://mcap.dev/spec).
 """
 
 from __future__ import annotations
 
-import io
-import re
-import sqlite3
 import struct
-from collections import Counter
+from array import array
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from sparse_recon.bags.decompression import MAX_CHUNK_BYTES, Undecompressable, decompressed_pieces
-from sparse_recon.errors import ErrorCode, FileError
+import numpy as np
 
-_MAGIC = b"\x89MCAP0\r\n"
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
+from sparse_recon.bags.channels import Channel, offered_qos, unreadable
+from sparse_recon.bags.mcap_records import (
+    CHANNEL,
+    MESSAGE,
+    SCHEMA,
+    Cut,
+    Record,
+    content_at,
+    record_in,
+    records,
+    text_at,
+)
 
-
-@dataclass(frozen=True)
-class Channel:
-    """A topic of a recording, with the text of its message definition where the recording carries it.
-
-    `offered_qos` holds a `rosbags.interfaces.Qos` for each publisher that was recorded, where that is known.
-    """
-
-    topic: str
-    msgtype: str
-    definition: str
-    definition_format: str  # ros2msg, ros2idl or empty
-    count: int
-    offered_qos: tuple[Any, ...] = ()
-
-
-class _Cut(Exception):
-    """The file ends, or makes no sense, from here on."""
+_LAST_NS = 2**63 - 1
+_SORTED_MESSAGES = 2_000_000  # those of more are read in the order of the file
+_KEPT_BYTES, _MOST_READS = 1 << 28, 20  # of chunks kept unpacked, and how often a chunk is unpacked on average
 
 
 class SalvagedMcap:
-    """An MCAP file read from its start, without its index; chunks that are cut are read as far as they go.
+    """An MCAP file read without its index, in the order of log times; chunks that are cut are read as far as they go.
 
     Raises
     ------
@@ -56,227 +46,107 @@ class SalvagedMcap:
         self.path = path
         self.damage = ""
         self._schemas: dict[int, tuple[str, str, str]] = {}
-        self._topics: dict[int, tuple[str, int]] = {}
+        self._topics: dict[int, tuple[str, int, str]] = {}
         self._qos: dict[int, str] = {}
+        self._ordered = True
+        counts: Counter[int] = Counter()
+        last_ns = 0
         try:
-            counts = Counter(number for number, _, _ in self._all_messages())
+            for number, log_ns, _ in self._in_file_order():
+                counts[number] += 1
+                self._ordered = self._ordered and log_ns >= last_ns
+                last_ns = log_ns
         except OSError as error:
-            raise _unreadable(path, f"{error.strerror or error}, check permissions") from error
+            raise unreadable(path, f"{error.strerror or error}, check permissions") from error
+        self._ordered = self._ordered or counts.total() > _SORTED_MESSAGES
         self.channels = tuple(
-            Channel(topic, name, text, form, counts[number], _offered_qos(self._qos.get(number, "")))
-            for number, (topic, schema) in self._topics.items()
+            Channel(topic, name, text, form, counts[number], offered_qos(self._qos.get(number, "")), encoding)
+            for number, (topic, schema, encoding) in self._topics.items()
             for name, form, text in [self._schemas.get(schema, ("", "", ""))]
         )
         if not self.channels:
-            raise _unreadable(path, self.damage or "it holds no topics")
+            raise unreadable(path, self.damage or "it holds no topics")
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-        """Yield (topic, log time in ns, data) in the order of the file; `damage` says afterwards why it ended."""
-        for number, log_ns, data in self._all_messages():
-            topic = self._topics[number][0] if number in self._topics else ""
-            if topic in topics:
-                yield topic, log_ns, bytes(data)
+        """Yield (topic, log time in ns, data) in the order of time; `damage` says afterwards why it ended."""
+        names = {number: topic for number, (topic, _, _) in self._topics.items() if topic in topics}
+        found = self._in_file_order() if self._ordered else self._in_time_order(names)
+        for number, log_ns, data in found:
+            if number in names:
+                yield names[number], log_ns, bytes(data)
 
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _all_messages(self) -> Iterator[tuple[int, int, memoryview]]:
+    def _in_file_order(self) -> Iterator[tuple[int, int, memoryview]]:
+        for number, log_ns, record in self._messages():
+            yield number, log_ns, record.content[22:]
+
+    def _in_time_order(self, numbers: Collection[int]) -> Iterator[tuple[int, int, memoryview]]:
+        """Yield the messages of some channels sorted by log time, from the places where they lie."""
+        channel, log_ns, file_at, chunk_at = self._places
+        places = np.flatnonzero(np.isin(channel, list(numbers)))
+        places = places[np.argsort(log_ns[places], kind="stable")]
+        kept: OrderedDict[int, memoryview] = OrderedDict()
+        reads, most_reads = 0, _MOST_READS * (100 + len(np.unique(file_at[places[chunk_at[places] >= 0]])))
+        with self.path.open("rb") as file:
+            for place in places:
+                at, inner = int(file_at[place]), int(chunk_at[place])
+                content = kept.pop(at, None)
+                if content is None:
+                    content = content_at(file, at)
+                    reads += inner >= 0
+                if inner >= 0:
+                    kept[at] = content
+                    while sum(map(len, kept.values())) > _KEPT_BYTES and len(kept) > 1:
+                        kept.popitem(last=False)
+                    content = record_in(content, inner)
+                yield int(channel[place]), int(log_ns[place]), content[22:]
+                if reads > most_reads:
+                    self.damage = "its messages are too far out of the order of time to be sorted"
+                    return
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Channel, log time and place of every message."""
+        columns = array("q"), array("q"), array("q"), array("q")
+        for number, time_ns, record in self._messages():
+            for column, value in zip(columns, (number, time_ns, record.file_at, record.chunk_at), strict=True):
+                column.append(value)
+        channel, log_ns, file_at, chunk_at = (np.frombuffer(column, np.int64) for column in columns)
+        return channel, log_ns, file_at, chunk_at
+
+    def _messages(self) -> Iterator[tuple[int, int, Record]]:
+        """Yield channel, log time and record of messages as far as the file makes sense, and note what they are."""
         with self.path.open("rb") as file:
             try:
-                if file.read(8) != _MAGIC:
-                    raise _Cut("it does not start like an MCAP file")
-                for opcode, content in self._records(file):
-                    if opcode == _SCHEMA:
-                        self._put_schema(content)
-                    elif opcode == _CHANNEL:
-                        self._put_channel(content)
-                    elif opcode == _MESSAGE:
-                        number, _, log_ns = struct.unpack_from("<HIQ", content)
-                        yield number, log_ns, content[22:]
-            except (_Cut, struct.error, IndexError, UnicodeDecodeError, OSError) as cut:
+                for record in records(file):
+                    if record.opcode == SCHEMA:
+                        self._put_schema(record.content)
+                    elif record.opcode == CHANNEL:
+                        self._put_channel(record.content)
+                    elif record.opcode == MESSAGE:
+                        number, _, log_ns = struct.unpack_from("<HIQ", record.content)
+                        yield number, min(log_ns, _LAST_NS), record
+            except (Cut, struct.error, IndexError, UnicodeDecodeError, OSError) as cut:
                 self.damage = f"{cut} (byte {file.tell()} of {self.path.stat().st_size})"
-
-    def _records(self, file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
-        while True:
-            head = file.read(9)
-            if head[:1] and head[0] in (_DATA_END, _FOOTER):
-                raise _Cut("its index is missing or damaged")
-            if len(head) < 9:
-                raise _Cut("it ends without a footer")
-            opcode, size = struct.unpack("<BQ", head)
-            left = self.path.stat().st_size - file.tell()
-            if not 1 <= opcode <= 0x0F:
-                raise _Cut("an unknown record follows")
-            if opcode not in (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK):
-                file.seek(min(size, left), io.SEEK_CUR)
-            else:
-                content = memoryview(file.read(min(size, left, MAX_CHUNK_BYTES)))
-                if opcode == _CHUNK:
-                    yield from _chunk_records(content)
-                elif size == len(content):
-                    yield opcode, content
-                if len(content) < min(size, left):
-                    raise _Cut(f"a record has {size} bytes, accepted are {MAX_CHUNK_BYTES}")
-            if size > left:
-                raise _Cut("it ends within a record")
 
     def _put_schema(self, content: memoryview) -> None:
         (number,) = struct.unpack_from("<H", content)
-        name, at = _text(content, 2)
-        form, at = _text(content, at)
-        self._schemas[number] = (name, form, _text(content, at)[0])
+        name, at = text_at(content, 2)
+        form, at = text_at(content, at)
+        self._schemas[number] = (name, form, text_at(content, at)[0])
 
     def _put_channel(self, content: memoryview) -> None:
         number, schema = struct.unpack_from("<HH", content)
-        topic, at = _text(content, 4)
-        self._topics[number] = (topic, schema)
-        with suppress(_Cut, struct.error, UnicodeDecodeError):  # the messages are worth more than their metadata
-            at = _text(content, at)[1] + 4  # after the encoding and the size of the map
+        topic, at = text_at(content, 4)
+        self._topics[number] = (topic, schema, "")
+        with suppress(Cut, struct.error, UnicodeDecodeError):  # the messages are worth more than their metadata
+            encoding, at = text_at(content, at)
+            self._topics[number] = (topic, schema, encoding)
+            at += 4  # after the size of the map
             while at < len(content):
-                key, at = _text(content, at)
-                value, at = _text(content, at)
+                key, at = text_at(content, at)
+                value, at = text_at(content, at)
                 if key == "offered_qos_profiles":
                     self._qos[number] = value
-
-
-class SalvagedSqlite:
-    """An SQLite recording read row by row until the first page that is missing.
-
-    Raises
-    ------
-    FileError
-        BAG_UNREADABLE if not even its list of topics can be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.damage = ""
-        try:
-            self._database = _connected(path)
-        except sqlite3.Error as error:
-            raise _unreadable(path, str(error)) from error
-        try:
-            # Only with this does SQLite open a file that has fewer pages than its header says.
-            self._database.execute("PRAGMA writable_schema = ON")
-            topics = self._database.execute("SELECT id, name, type FROM topics ORDER BY id").fetchall()
-        except sqlite3.Error as error:
-            self._database.close()
-            raise _unreadable(path, str(error)) from error
-        self._topics = {number: name for number, name, _ in topics}
-        texts, qos = self._definitions(), self._qos()
-        self.channels = tuple(
-            Channel(name, kind, *texts.get(kind, ("", "")), -1, _offered_qos(qos.get(number, "")))
-            for number, name, kind in topics
-        )
-
-    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-        """Yield (topic, log time in ns, data) in the order of recording; `damage` says afterwards why it ended."""
-        held: tuple[str, int, bytes] | None = None
-        try:
-            for number, log_ns, data in self._database.execute("SELECT topic_id, timestamp, data FROM messages"):
-                if held is not None:
-                    yield held
-                held = (self._topics.get(number, ""), log_ns, data)
-                held = held if held[0] in topics else None
-        except sqlite3.Error as error:
-            self.damage = str(error)
-            if self._cut_within_a_page():  # SQLite fills that page with zeros, and the last row may end in it
-                held = None
-        if held is not None:
-            yield held
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    def _cut_within_a_page(self) -> bool:
-        (page_bytes,) = self._database.execute("PRAGMA page_size").fetchone()
-        return self.path.stat().st_size % page_bytes != 0
-
-    def _definitions(self) -> dict[str, tuple[str, str]]:
-        query = "SELECT topic_type, encoded_message_definition, encoding FROM message_definitions"
-        try:
-            return {kind: (text, form) for kind, text, form in self._database.execute(query)}
-        except sqlite3.Error:  # recordings before Iron carry none
-            return {}
-
-    def _qos(self) -> dict[int, str]:
-        try:
-            return dict(self._database.execute("SELECT id, offered_qos_profiles FROM topics"))
-        except sqlite3.Error:  # recordings before Eloquent carry none
-            return {}
-
-
-def check_tables(path: Path) -> None:
-    """Refuse an SQLite file that computes what it should hold: a view or a generated column may never end.
-
-    Raises
-    ------
-    FileError
-        BAG_UNREADABLE.
-    """
-    with suppress(sqlite3.Error), closing(_connected(path)) as database:
-        database.execute("PRAGMA writable_schema = ON")
-        for kind, name, text in database.execute("SELECT type, name, sql FROM sqlite_master"):
-            computed = re.search(r"\bas\s*\(|^\s*create\s+virtual", str(text), re.IGNORECASE)
-            if kind not in ("table", "index") or computed:
-                raise _unreadable(path, f"it holds the {kind} {str(name)[:40]!r}, which no recorder writes")
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    # Without a write-ahead log nothing can change the file, and SQLite must not try to lock a read-only folder.
-    has_log = path.with_name(f"{path.name}-wal").exists()
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}", uri=True)
-
-
-def _offered_qos(text: str) -> tuple[Any, ...]:
-    """Return the profiles of a topic's publishers, or none where the text is damaged."""
-    from rosbags.rosbag2.metadata import parse_qos
-
-    try:
-        return tuple(parse_qos(text))
-    except Exception:  # rosbags takes the text for what it should be
-        return ()
-
-
-def _chunk_records(content: memoryview) -> Iterator[tuple[int, memoryview]]:
-    (size,) = struct.unpack_from("<Q", content, 16)
-    compression, at = _text(content, 28)
-    stated = struct.unpack_from("<Q", content, at)[0]
-    records, why_cut = _chunk_content(compression, content[at + 8 : at + 8 + stated], size)
-    data, at = memoryview(records), 0
-    while at + 9 <= len(data):
-        opcode, size = struct.unpack_from("<BQ", data, at)
-        if at + 9 + size > len(data):
-            raise _Cut(f"a chunk cannot be decompressed: {why_cut}" if why_cut else "it ends within a chunk")
-        yield opcode, data[at + 9 : at + 9 + size]
-        at += 9 + size
-    if why_cut:
-        raise _Cut(f"a chunk cannot be decompressed: {why_cut}")
-
-
-def _chunk_content(compression: str, data: memoryview, size: int) -> tuple[bytes, str]:
-    """Return the chunk's records, never more than it states, and why they are not all, or nothing."""
-    if not compression:
-        return bytes(data), ""
-    out = bytearray()
-    limit_bytes = min(size, MAX_CHUNK_BYTES)
-    try:
-        for piece in decompressed_pieces(io.BytesIO(data), limit_bytes=limit_bytes, compression=compression):
-            out += piece
-    except Undecompressable as error:
-        return bytes(out), str(error)
-    return bytes(out), ""
-
-
-def _text(content: memoryview, at: int) -> tuple[str, int]:
-    (size,) = struct.unpack_from("<I", content, at)
-    if at + 4 + size > len(content):
-        raise _Cut("it ends within a record")
-    return bytes(content[at + 4 : at + 4 + size]).decode(), at + 4 + size
-
-
-def _unreadable(path: Path, why: str) -> FileError:
-    return FileError(
-        ErrorCode.BAG_UNREADABLE, f"{path} cannot be read: {why}; nothing could be saved from it, record it again"
-    )

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from sparse_recon.bags.channels import Channel
 from sparse_recon.bags.decompression import (
     MAX_CHUNK_BYTES,
     MAX_FILE_BYTES,
@@ -20,13 +21,15 @@ from sparse_recon.bags.decompression import (
     decompressed,
     decompressed_pieces,
 )
-from sparse_recon.bags.salvage import Channel, SalvagedMcap, SalvagedSqlite, check_tables
+from sparse_recon.bags.salvage import SalvagedMcap
+from sparse_recon.bags.sqlite_file import SalvagedSqlite, check_tables, write_ahead_log
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.files.atomic import file_errors
 
 _MAX_METADATA_BYTES = 2_000_000
 # Images of nothing shrink to a thousandth; small files may grow to this.
 _FREE_BYTES, _MOST_GROWTH = 1 << 28, 1000
+_URI_MARKS = "%?#"  # rosbags writes names into a URI as they are, and opens other files
 _SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 
 
@@ -133,9 +136,20 @@ class _Sound:
         self.damage = ""
         self._reader = Reader(path)
         self._reader.open()
+        if path.suffix == ".mcap" and not _indexed(self._reader.storage):
+            self._reader.close()
+            raise ValueError(f"{path} has no index of all its messages")
         forms = {Format.MSG: "ros2msg", Format.IDL: "ros2idl"}
         self.channels = tuple(
-            Channel(c.topic, c.msgtype, c.msgdef.data, forms.get(c.msgdef.format, ""), c.msgcount, _offered_qos(c))
+            Channel(
+                c.topic,
+                c.msgtype,
+                c.msgdef.data,
+                forms.get(c.msgdef.format, ""),
+                c.msgcount,
+                _offered_qos(c),
+                str(getattr(c.ext, "serialization_format", "")),
+            )
             for c in self._reader.connections
         )
 
@@ -153,6 +167,11 @@ class _Sound:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _indexed(mcap: Any) -> bool:
+    """Return whether an index leads to all messages: rosbags passes over others, or wants them in the order of time."""
+    return sum(sum(chunk.channel_count.values()) for chunk in mcap.chunks) == mcap.statistics.message_count > 0
 
 
 def _bound_chunks() -> None:
@@ -230,9 +249,11 @@ def _opened_file(path: Path) -> Storage:
         )
     if path.suffix == ".db3":
         check_tables(path)
+        if write_ahead_log(path) is not None or any(mark in str(path.resolve()) for mark in _URI_MARKS):
+            return SalvagedSqlite(path)
     try:
         return _Sound(path)
-    except Exception:  # rosbags raises errors of many libraries on damaged input
+    except Exception:  # rosbags raises errors of many libraries on damaged input, and we on one without an index
         return SalvagedMcap(path) if path.suffix == ".mcap" else SalvagedSqlite(path)
 
 

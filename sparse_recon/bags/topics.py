@@ -20,6 +20,7 @@ _KINDS = {
     "color": ("color", "colour", "rgb"),
 }
 # Whole words between underscores: image_rect_raw, but neither direct nor corrected.
+_PROCESSING = {"rect", "raw", "gray", "grey"}  # folders of ZED 5 between the kind of image and its name
 _RECTIFIED = {"rect", "rectified"}
 
 
@@ -35,12 +36,13 @@ class CameraTopics:
     labels: str = ""
 
 
-def guess_cameras(types: Mapping[str, str]) -> tuple[CameraTopics, ...]:
+def guess_cameras(types: Mapping[str, str], counts: Mapping[str, int] | None = None) -> tuple[CameraTopics, ...]:
     """Guess the RGB-D cameras of a recording from the names and types of its topics.
 
     Parameters
     ----------
     types : message type of each topic.
+    counts : messages of each topic, -1 where nobody knows; topics without any are passed over.
 
     Raises
     ------
@@ -48,10 +50,15 @@ def guess_cameras(types: Mapping[str, str]) -> tuple[CameraTopics, ...]:
         TOPIC_UNKNOWN if there is no camera with colour, camera info and depth; TOPIC_AMBIGUOUS if several topics
         could be the same stream. Both list what the recording has.
     """
+    everything, counts = types, counts or {}
+    types = {topic: kind for topic, kind in everything.items() if counts.get(topic, -1) != 0}
     colors = _by_camera(types, "color")
     depths = _by_camera(types, "depth")
     if len(colors) == len(depths) == 1:  # /rgb/image and /depth/image share no name
         depths = dict(zip(colors, depths.values(), strict=True))
+    for key in depths.keys() - colors.keys():  # depth of a stereo camera is that of its left eye
+        if (*key, "left") in colors:
+            colors[key] = colors.pop((*key, "left"))
     labels = _by_camera(types, "labels")
     cameras = []
     for key in colors.keys() & depths.keys():
@@ -64,20 +71,24 @@ def guess_cameras(types: Mapping[str, str]) -> tuple[CameraTopics, ...]:
     if not cameras:
         raise FileError(
             ErrorCode.TOPIC_UNKNOWN,
-            "no camera with colour, depth and camera info was found; images must be "
-            f"{IMAGE} or {COMPRESSED}. {describe(types)}. Name them with --topics color=... depth=... info=...",
+            f"no camera with colour, depth and camera info was found; images must be {IMAGE} or {COMPRESSED}"
+            f"{_unpaired(colors, depths)}. {describe(everything, counts)}. Name them with --topics color=... depth=... "
+            "info=...",
         )
     return tuple(sorted(cameras, key=lambda camera: camera.name))
 
 
-def named_cameras(wanted: Sequence[CameraTopics], types: Mapping[str, str]) -> tuple[CameraTopics, ...]:
+def named_cameras(
+    wanted: Sequence[CameraTopics], types: Mapping[str, str], counts: Mapping[str, int] | None = None
+) -> tuple[CameraTopics, ...]:
     """Check topics that a person named; camera infos that were not named are those beside the images.
 
     Raises
     ------
     FileError
-        TOPIC_UNKNOWN if a topic is not in the recording, has another type, or a camera info is missing.
+        TOPIC_UNKNOWN if a topic is not in the recording, has another type or no messages, or a camera info is missing.
     """
+    counts = counts or {}
     for camera in wanted:
         for role in ("color", "depth", "labels", "info", "depth_info"):
             topic = getattr(camera, role)
@@ -96,6 +107,12 @@ def named_cameras(wanted: Sequence[CameraTopics], types: Mapping[str, str]) -> t
                     ErrorCode.TOPIC_UNKNOWN,
                     f"{role} topic {topic} has type {types[topic]}; accepted are {' and '.join(accepted)}",
                 )
+            if counts.get(topic, -1) == 0:
+                raise FileError(
+                    ErrorCode.TOPIC_UNKNOWN,
+                    f"{role} topic {topic} was recorded without a message; name one that has some. "
+                    f"{describe(types, counts)}",
+                )
     return tuple(_with_infos(camera, types) for camera in wanted)
 
 
@@ -104,11 +121,12 @@ def is_rectified(topic: str) -> bool:
     return any(_RECTIFIED & set(token.lower().split("_")) for token in topic.split("/"))
 
 
-def describe(types: Mapping[str, str]) -> str:
-    """Return one sentence with all topics and their types."""
+def describe(types: Mapping[str, str], counts: Mapping[str, int] | None = None) -> str:
+    """Return one sentence with all topics and their types, and which of them have no messages."""
     if not types:
         return "The recording has no topics"
-    shown = [f"{topic} ({kind})" for topic, kind in sorted(types.items())]
+    empty = {topic for topic, count in (counts or {}).items() if count == 0}
+    shown = [f"{topic} ({kind}{', no messages' * (topic in empty)})" for topic, kind in sorted(types.items())]
     rest = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
     return f"The recording has {', '.join(shown[:20])}{rest}"
 
@@ -128,9 +146,9 @@ def _tokens(topic: str) -> list[str]:
 
 def _role(topic: str) -> str:
     """Return the kind of images: the last part of the name that says one decides."""
-    if topic.endswith("compressedDepth"):
-        return "depth"
     kinds = [kind for token in _tokens(topic) if (kind := _kind(token))]
+    if topic.endswith("/compressedDepth"):  # image_transport offers it beside colour too, where it carries nothing
+        return "other" if kinds[-1:] == ["color"] else "depth"
     return kinds[-1] if kinds else "color"
 
 
@@ -142,7 +160,7 @@ def _kind(token: str) -> str:
 def _key(topic: str) -> tuple[str, ...]:
     """Return what the names of one camera's streams share: the parts before those that say the kind of image."""
     tokens = _tokens(topic)[:-1]
-    while tokens and _kind(tokens[-1]):
+    while tokens and (_kind(tokens[-1]) or tokens[-1].lower() in _PROCESSING):
         tokens.pop()
     return tuple(tokens)
 
@@ -152,11 +170,13 @@ def _name(key: tuple[str, ...]) -> str:
 
 
 def _best(topics: Sequence[str], what: str, types: Mapping[str, str]) -> str:
-    """Return the topic that is registered to colour, rectified and lossless, in this order of importance."""
+    """Return the topic that is in colour or registered to it, rectified and lossless, in this order of importance."""
 
-    def rank(topic: str) -> tuple[bool, bool, bool]:
+    def rank(topic: str) -> tuple[bool, bool, bool, bool, bool]:
+        in_color = not any({"gray", "grey"} & set(token.lower().split("_")) for token in topic.split("/"))
         registered = any(mark in topic for mark in ("aligned", "registered", "_to_rgb", "_to_color"))
-        return registered, is_rectified(topic), types[topic] == IMAGE
+        as_depth = topic.endswith("/compressedDepth")
+        return in_color, registered, is_rectified(topic), types[topic] == IMAGE, as_depth
 
     best = max(map(rank, topics))
     found = sorted(topic for topic in topics if rank(topic) == best)
@@ -166,6 +186,14 @@ def _best(topics: Sequence[str], what: str, types: Mapping[str, str]) -> str:
             f"{what} could be {' or '.join(found)}; name it with --topics color=... depth=... info=...",
         )
     return found[0]
+
+
+def _unpaired(colors: Mapping[tuple[str, ...], list[str]], depths: Mapping[tuple[str, ...], list[str]]) -> str:
+    """Return which colour and depth topics are there whose names tell no common camera, or nothing."""
+    if not (colors and depths):
+        return ""
+    one, other = (" or ".join(sorted(topic for found in x.values() for topic in found)[:4]) for x in (colors, depths))
+    return f", and the names do not tell which of {one} belongs to {other}"
 
 
 def _with_infos(camera: CameraTopics, types: Mapping[str, str]) -> CameraTopics:

@@ -27,7 +27,8 @@ from sparse_recon.errors import ErrorCode, InputError, clipped
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "files: NAME.color.png, NAME.depth.png (16 bit, mm), NAME.pose.txt (4x4 camera to world), intrinsics.K.txt"
+        "files: NAME.color.png, NAME.depth.png (16 bit, mm or depth.unit_m), NAME.pose.txt (4x4 camera to "
+        "world), intrinsics.K.txt"
     )
     parser.add_argument("frames", type=Path, metavar="FRAMES_DIR", help="folder of the files named below")
     add_output_arguments(parser)
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
             result_bag,
             intake=FrameIntake(lambda: config),
             request=lambda: request,
+            depth_encoding=lambda: folder.depth_encoding,
             expected_frames=len(folder),
             max_frames=args.max_frames,
         )

@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
             request=request,
             rejected=rejected,
             warnings=lambda: reader.warnings,
+            depth_encoding=lambda: reader.depth_encoding,
             expected_frames=reader.expected_frames,
             max_frames=args.max_frames,
         )

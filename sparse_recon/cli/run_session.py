@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sparse_recon.bags.writer import OBJECTS_TOPIC, ResultBag
 from sparse_recon.cli.frame_intake import FrameCount, FrameIntake
 from sparse_recon.errors import (
@@ -28,6 +30,7 @@ from sparse_recon.errors import (
 )
 from sparse_recon.files.atomic import check_writable
 from sparse_recon.files.results import quality_record, write_results
+from sparse_recon.frames.depth_images import unit_text
 from sparse_recon.requests import CompletionRequest, Progress
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject, Frame
@@ -143,6 +146,7 @@ def run_session(
     request: Callable[[], CompletionRequest] = CompletionRequest,
     rejected: Callable[[], tuple[Counter[ErrorCode], Sequence[str]]] = lambda: (Counter(), ()),
     warnings: Callable[[], Sequence[str]] = tuple,
+    depth_encoding: Callable[[], str] = str,
     expected_frames: int = -1,
     max_frames: int = 0,
 ) -> SessionOutcome:
@@ -157,6 +161,7 @@ def run_session(
     request : what is wanted, asked after the last frame; one that names no object is made of each that can be found.
     rejected : counts and sentences of inputs that gave no frame, for the error when there is none at all.
     warnings : sentences on the input that every result carries, asked after the last frame.
+    depth_encoding : of the depth images, for the error where no object is found, asked after the last frame.
     expected_frames : for the progress bar; -1 if unknown.
     max_frames : stop reading after so many; 0 for all.
 
@@ -180,7 +185,7 @@ def run_session(
     found = session.views_verdict
     if found.refused and session.config.evidence.check_views:
         raise EvidenceError(ErrorCode.VIEWS_DISAGREE, f"{found.sentence}. --force goes on all the same")
-    requests = _requests(session, request())
+    requests = _requests(session, request(), depth_encoding())
     seconds.stop("find")
     outcomes: list[ObjectOutcome] = []
     completed: list[CompletedObject] = []
@@ -240,7 +245,7 @@ def _no_frames(count: FrameCount, counts: Counter[ErrorCode], sentences: Sequenc
     return EvidenceError(ErrorCode.NO_FRAMES, f"no frame could be used ({reasons}); the last reason: {last}")
 
 
-def _requests(session: CompletionSession, wanted: CompletionRequest) -> list[CompletionRequest]:
+def _requests(session: CompletionSession, wanted: CompletionRequest, depth_encoding: str) -> list[CompletionRequest]:
     if wanted.object_id or wanted.box is not None or wanted.label is not None:
         return [wanted]
     found = session.objects()[: session.config.max_objects]
@@ -249,9 +254,21 @@ def _requests(session: CompletionSession, wanted: CompletionRequest) -> list[Com
             ErrorCode.OBJECT_NOT_FOUND,
             f"no object stands on a support plane in {len(session.frames)} frames; name one with --box or --label, "
             "give the up direction with --up (0 0 0 estimates it), or check depth.far_m, segment.plane_tilt_deg, "
-            "segment.min_points and segment.max_size_m" + _hint(session),
+            f"segment.min_points and segment.max_size_m{_depth_hint(session, depth_encoding)}{_hint(session)}",
         )
     return [replace(wanted, object_id=candidate.object_id) for candidate in found]
+
+
+def _depth_hint(session: CompletionSession, encoding: str) -> str:
+    depth = session.config.depth
+    medians = [float(np.nanmedian(f.depth_m)) for f in session.frames if f.depth_m is not None]
+    if not medians:
+        return ""
+    read = f", read as {unit_text(encoding, depth.unit_m)}" if encoding else ""
+    return (
+        f"; the median depth within {depth.near_m:g} to {depth.far_m:g} m is {np.median(medians):.2f} m{read}: where "
+        "that is not so, set depth.unit_m"
+    )
 
 
 def _hint(session: CompletionSession) -> str:

@@ -16,6 +16,17 @@ from sparse_recon.errors import ConfigError
 class DepthConfig(Checked):
     """How depth images are read."""
 
+    unit_m: float = field(
+        default=0.0,
+        metadata=doc(
+            "Metres a count of depth images. 0 goes by the encoding (REP 118): 16UC1 is millimetres, 32FC1 metres. "
+            "Sensors of 0.25 mm a count need 0.00025, of 0.1 mm 0.0001, float millimetres 0.001.",
+            unit="m",
+            low=0.0,
+            high=1.0,
+            live=False,
+        ),
+    )
     near_m: float = field(
         default=0.15,
         metadata=doc("Smallest valid depth. Pixels nearer to the camera are ignored.", unit="m", low=0.01, high=10.0),
@@ -108,6 +119,14 @@ class AssemblyConfig(Checked):
             unit="s",
             low=0.01,
             high=60.0,
+            live=False,
+        ),
+    )
+    depth_is_registered: bool = field(
+        default=False,
+        metadata=doc(
+            "Whether depth images are registered to colour whatever frame they name. false goes by the transforms: "
+            "depth from elsewhere than colour needs a camera info of its own, and without one it is refused.",
             live=False,
         ),
     )

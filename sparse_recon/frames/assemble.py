@@ -19,6 +19,7 @@ from sparse_recon.frames.candidates import Candidate, drop_beyond
 from sparse_recon.frames.decode import FrameDecoder, MakeRoom, PosedMessages
 from sparse_recon.frames.images import Image, LabelBoxes, RawImage, Stream
 from sparse_recon.frames.matching import Stamped, Unmatched
+from sparse_recon.frames.registration import pose_of_depth
 from sparse_recon.frames.rejections import Rejection, Rejections
 from sparse_recon.frames.robot_links import RobotMask
 from sparse_recon.frames.transform_intake import TransformIntake
@@ -114,6 +115,11 @@ class FrameAssembler:
     @depth.setter
     def depth(self, depth: DepthConfig) -> None:
         self._decoder.depth = depth
+
+    @property
+    def depth_encoding(self) -> str:
+        """Encoding of the last depth image that was decoded; empty before there is one."""
+        return self._decoder.depth_encoding
 
     def transform_notes(self, within_s: float = float("inf")) -> list[str]:
         """Return what was told of transforms that are not used as they came, all or within so many seconds till now."""
@@ -322,15 +328,24 @@ class FrameAssembler:
                 raise InputError(ErrorCode.INTRINSICS_INVALID, f"{candidate.camera}: no usable camera info: {problem}")
             return None
         depth = candidate.parts.get("depth")
-        T_color_depth = np.eye(4)
+        T_color_depth: Float64 | None = np.eye(4)
+
+        def may_wait(error: TransformError) -> bool:
+            return not (late or error.code not in _RETRYABLE_CODES or self._is_permanent(color, error))
+
         try:
             self._find_world(color, late, settle)
             T_world_cam = self.transforms.lookup(self.world_frame, color.frame_id, color.stamp_ns)
-            if depth is not None and camera.streams.depth_info and depth.frame_id != color.frame_id:
-                T_color_depth = self.transforms.lookup(color.frame_id, depth.frame_id, depth.stamp_ns)
         except TransformError as error:
-            if late or error.code not in _RETRYABLE_CODES or self._is_permanent(color, error):
+            if not may_wait(error):
                 raise
+            return None
+        if depth is not None and not self._config.depth_is_registered:
+            calibrated = camera.streams.depth_info
+            T_color_depth = pose_of_depth(
+                self.transforms, candidate.camera, color, depth, calibrated=calibrated, may_wait=may_wait
+            )
+        if T_color_depth is None:
             return None
         return PosedMessages(candidate.camera, candidate.parts, pinhole, depth_pinhole, T_world_cam, T_color_depth)
 

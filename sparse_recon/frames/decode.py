@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.frames.decoded_size import working_bytes
-from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, Stream, color_image, depth_image, label_image
+from sparse_recon.frames.depth_images import depth_image, empty_depth, encoding_of
+from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, Stream, color_image, label_image
 from sparse_recon.frames.matching import Stamped
 from sparse_recon.frames.robot_links import RobotMask
 from sparse_recon.frames.undistort import PinholeCamera, registered_depth, resampled
@@ -57,6 +57,10 @@ class FrameDecoder:
     make_room : told how many bytes it takes to decode a frame and look at it, and what frame that is, before anything
         of it is decoded; raises an error of code MEMORY_BUDGET where there is no room.
     robot : is taken out of the frames.
+
+    Attributes
+    ----------
+    depth_encoding : of the last depth image; empty before there is one.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class FrameDecoder:
         robot: RobotMask | None = None,
     ) -> None:
         self.depth = depth
+        self.depth_encoding = ""
         self._robot = robot
         self._convert = convert
         self._make_room = make_room
@@ -101,14 +106,12 @@ class FrameDecoder:
     def _depth_on_color(self, posed: PosedMessages, depth: Stamped) -> Float32:
         camera, color = posed.depth, posed.color
         content = self._readable("depth", depth.content)
-        decoded_m = depth_image(content, self.depth.near_m, self.depth.far_m, camera.size)
+        self.depth_encoding = encoding_of(content)
+        wanted = self.depth
+        decoded_m = depth_image(content, wanted.near_m, wanted.far_m, camera.size, wanted.unit_m)
         depth_m = camera.undistorted(decoded_m, smooth=False)
         if not np.any(np.isfinite(depth_m)):
-            raise InputError(
-                ErrorCode.DEPTH_EMPTY,
-                f"{color.name}: depth image at {depth.stamp_ns * 1e-9:.6f} s has no pixel within "
-                f"{self.depth.near_m:g} to {self.depth.far_m:g} m; check the sensor, depth.near_m and depth.far_m",
-            )
+            raise empty_depth(content, f"{color.name}: depth image at {depth.stamp_ns * 1e-9:.6f} s", wanted)
         if not posed.same_view:
             return registered_depth(depth_m, camera.intrinsics, color.intrinsics, posed.T_color_depth)
         if depth_m.shape != (color.intrinsics.height, color.intrinsics.width) or not np.allclose(

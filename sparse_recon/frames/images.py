@@ -1,4 +1,4 @@
-"""Image messages into arrays: colour, depth in metres, labels. Everything is decided by the encoding (REP 118).
+"""Image messages into arrays: colour and labels here, depth in `depth_images`. Everything is decided by the encoding.
 
 cv_bridge and rosbags-image are not used: the one of Humble and Jazzy does not work beside NumPy 2, the other ignores
 row padding. Where cv_bridge works, the node has it convert what is not read here (`ros/cv_door.py`).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from sparse_recon.errors import ErrorCode, InputError, quoted
 from sparse_recon.frames.compressed import PNG, Size, declared_size, decoded
-from sparse_recon.frames.rvl import decode_rvl, rvl_size
-from sparse_recon.types import Float32, Int32, UInt8
+from sparse_recon.frames.rvl import rvl_size
+from sparse_recon.types import Int32, UInt8
 
 ByteData = bytes | bytearray | memoryview | array | UInt8
 MAX_BOXES = 1000  # of one image; drawing more of them takes too long
@@ -58,56 +58,49 @@ class LabelBoxes:
 
 Image = RawImage | CompressedImage
 
-_COLOR = {
-    "rgb8": 3,
-    "bgr8": 3,
-    "rgba8": 4,
-    "bgra8": 4,
-    "8UC3": 3,
-    "8UC4": 4,
-    "mono8": 1,
-    "8UC1": 1,
-    "yuv422": 2,
-    "uyvy": 2,
-    "yuv422_yuy2": 2,
-    "yuyv": 2,
-    "bayer_rggb8": 1,
-    "bayer_bggr8": 1,
-    "bayer_gbrg8": 1,
-    "bayer_grbg8": 1,
+# Channels, bytes of each, and how OpenCV makes RGB of the upper ones. OpenCV names a Bayer pattern by its second row
+# and column, ROS by its first.
+_COLOR: dict[str, tuple[int, int, str]] = {
+    "rgb8": (3, 1, ""),
+    "bgr8": (3, 1, "BGR2RGB"),
+    "rgba8": (4, 1, "RGBA2RGB"),
+    "bgra8": (4, 1, "BGRA2RGB"),
+    "rgb16": (3, 2, ""),
+    "bgr16": (3, 2, "BGR2RGB"),
+    "rgba16": (4, 2, "RGBA2RGB"),
+    "bgra16": (4, 2, "BGRA2RGB"),
+    "8UC3": (3, 1, "BGR2RGB"),
+    "8UC4": (4, 1, "BGRA2RGB"),
+    "mono8": (1, 1, "GRAY2RGB"),
+    "8UC1": (1, 1, "GRAY2RGB"),
+    "mono16": (1, 2, "GRAY2RGB"),
+    "yuv422": (2, 1, "YUV2RGB_UYVY"),
+    "uyvy": (2, 1, "YUV2RGB_UYVY"),
+    "yuv422_yuy2": (2, 1, "YUV2RGB_YUYV"),
+    "yuyv": (2, 1, "YUV2RGB_YUYV"),
+    "nv12": (1, 1, "YUV2RGB_NV12"),
+    "nv21": (1, 1, "YUV2RGB_NV21"),
+    **{
+        f"bayer_{pattern}{8 * size}": (1, size, f"Bayer{code}2RGB")
+        for pattern, code in (("rggb", "BG"), ("bggr", "RG"), ("gbrg", "GR"), ("grbg", "GB"))
+        for size in (1, 2)
+    },
 }
-# OpenCV names a Bayer pattern by its second row and column, ROS by its first.
-_CV_CODE = {
-    "rgba8": "RGBA2RGB",
-    "bgr8": "BGR2RGB",
-    "8UC3": "BGR2RGB",
-    "bgra8": "BGRA2RGB",
-    "8UC4": "BGRA2RGB",
-    "mono8": "GRAY2RGB",
-    "8UC1": "GRAY2RGB",
-    "yuv422": "YUV2RGB_UYVY",
-    "uyvy": "YUV2RGB_UYVY",
-    "yuv422_yuy2": "YUV2RGB_YUYV",
-    "yuyv": "YUV2RGB_YUYV",
-    "bayer_rggb8": "BayerBG2RGB",
-    "bayer_bggr8": "BayerRG2RGB",
-    "bayer_gbrg8": "BayerGR2RGB",
-    "bayer_grbg8": "BayerGB2RGB",
-}
-_DEPTH = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
-_DEPTH_HEADER = struct.Struct("<iff")  # ConfigHeader of compressed_depth_image_transport: format, a, b
+_HALF_PLANES = ("nv12", "nv21")  # a plane of luma, then one of half its height with both chroma channels
+DEPTH_TYPES = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
+DEPTH_HEADER = struct.Struct("<iff")  # ConfigHeader of compressed_depth_image_transport: format, a, b
 _T = TypeVar("_T")
 _LABELS = {"mono8": np.uint8, "8UC1": np.uint8, "16UC1": np.uint16, "mono16": np.uint16, "32SC1": np.int32}
 Stream = Literal["color", "depth", "labels"]
 RAW_ENCODINGS: Mapping[Stream, frozenset[str]] = {
     "color": frozenset(_COLOR),
-    "depth": frozenset(_DEPTH),
+    "depth": frozenset(DEPTH_TYPES),
     "labels": frozenset(_LABELS),
 }
 
 
 def color_image(image: Image, size: Size | None = None) -> UInt8:
-    """Return (H, W, 3) uint8 sRGB of a colour or grey image.
+    """Return (H, W, 3) uint8 sRGB of a colour or grey image; of 16 bits the upper 8 are used.
 
     Parameters
     ----------
@@ -121,39 +114,25 @@ def color_image(image: Image, size: Size | None = None) -> UInt8:
     import cv2
 
     if isinstance(image, CompressedImage):
-        bgr = decoded(_bytes(image.data), image.format, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, size)
+        bgr = decoded(bytes_of(image.data), image.format, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, size)
         # compressed_image_transport names the channel order in the file after the word "compressed".
         swapped = "rgb" in image.format.partition("compressed")[2]
         return cast(UInt8, bgr if swapped else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
-    channels = _accepted(image.encoding, _COLOR, "colour")
-    pixels = cast(UInt8, _pixels(image, np.dtype(np.uint8), channels))
-    if image.encoding == "rgb8":
-        return np.array(pixels)
-    if channels == 2 and image.width % 2:
-        raise InputError(ErrorCode.SIZE_MISMATCH, f"{image.encoding} needs an even width, got {image.width} px")
-    return cast(UInt8, cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{_CV_CODE[image.encoding]}")))
-
-
-def depth_image(image: Image, near_m: float, far_m: float, size: Size | None = None) -> Float32:
-    """Return (H, W) float32 metres along optical z; 0, NaN, Inf and what lies outside [near_m, far_m] is NaN.
-
-    16UC1 and mono16 are millimetres, 32FC1 is metres (REP 118); compressedDepth as image_transport writes it. `size` is
-    that of `color_image`.
-
-    Raises
-    ------
-    InputError
-        ENCODING_UNSUPPORTED, or SIZE_MISMATCH where header and data contradict each other.
-    """
-    if isinstance(image, RawImage):
-        dtype = _accepted(image.encoding, _DEPTH, "depth")
-        depth = _pixels(image, np.dtype(dtype), 1)
-    else:
-        depth = _compressed_depth(image, size)
-    depth_m = depth * np.float32(1e-3) if depth.dtype.kind == "u" else depth.astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        depth_m[~((depth_m >= np.float32(near_m)) & (depth_m <= np.float32(far_m)))] = np.nan
-    return depth_m
+    channels, depth_bytes, code = accepted(image.encoding, _COLOR, "colour")
+    halved = image.encoding in _HALF_PLANES
+    if (image.width % 2 and (channels == 2 or halved)) or (image.height % 2 and halved):
+        raise InputError(
+            ErrorCode.SIZE_MISMATCH,
+            f"{image.encoding} needs an even {'size' if halved else 'width'}, got {image.width}x{image.height} px",
+        )
+    planes = replace(image, height=image.height + image.height // 2) if halved else image
+    pixels = pixels_of(planes, np.dtype(np.uint8), channels * depth_bytes)
+    if depth_bytes == 2:
+        pixels = pixels[..., 0 if image.is_bigendian else 1 :: 2]
+        pixels = pixels[..., 0] if channels == 1 else pixels
+    if not code:
+        return np.array(pixels, np.uint8)
+    return cast(UInt8, cv2.cvtColor(np.ascontiguousarray(pixels), getattr(cv2, f"COLOR_{code}")))
 
 
 def stated_size(image: Image) -> Size | None:
@@ -163,9 +142,9 @@ def stated_size(image: Image) -> Size | None:
     """
     if isinstance(image, RawImage):
         return image.width, image.height
-    data = _bytes(image.data)
+    data = bytes_of(image.data)
     if "compressedDepth" in image.format:
-        data = data[_DEPTH_HEADER.size :]
+        data = data[DEPTH_HEADER.size :]
         if "rvl" in image.format.lower():
             return rvl_size(data)
     return declared_size(data)
@@ -182,11 +161,11 @@ def label_image(image: Image | LabelBoxes, size: Size | None = None) -> Int32:
     if isinstance(image, LabelBoxes):
         return _rasterised(image, size)
     if isinstance(image, RawImage):
-        dtype = _accepted(image.encoding, _LABELS, "label")
-        return _pixels(image, np.dtype(dtype), 1).astype(np.int32)
+        dtype = accepted(image.encoding, _LABELS, "label")
+        return pixels_of(image, np.dtype(dtype), 1).astype(np.int32)
     import cv2
 
-    labels = decoded(_bytes(image.data), image.format, cv2.IMREAD_UNCHANGED, size)
+    labels = decoded(bytes_of(image.data), image.format, cv2.IMREAD_UNCHANGED, size)
     if labels.ndim != 2 or not _is_png(image):
         raise InputError(
             ErrorCode.ENCODING_UNSUPPORTED,
@@ -198,7 +177,7 @@ def label_image(image: Image | LabelBoxes, size: Size | None = None) -> Int32:
 
 def _is_png(image: CompressedImage) -> bool:
     """Return whether the file inside is a PNG, whatever the format field says."""
-    return _bytes(image.data)[:8] == PNG
+    return bytes_of(image.data)[:8] == PNG
 
 
 def _rasterised(boxes: LabelBoxes, size: Size | None) -> Int32:
@@ -219,35 +198,9 @@ def _pixel(position: float) -> int:
     return round(min(max(position, 0.0), 1e9))
 
 
-def _compressed_depth(image: CompressedImage, size: Size | None) -> npt.NDArray[np.generic]:
-    """Return millimetres (uint16) or metres (float32), 0 or NaN where invalid."""
-    import cv2
-
-    data = _bytes(image.data)
-    if "compressedDepth" not in image.format:
-        return _sixteen_bit(decoded(data, image.format, cv2.IMREAD_UNCHANGED, size), image.format)
-    if len(data) <= _DEPTH_HEADER.size:
-        raise InputError(
-            ErrorCode.SIZE_MISMATCH, f"compressedDepth of {len(data)} bytes is shorter than its 12-byte header"
-        )
-    _, depth_a, depth_b = _DEPTH_HEADER.unpack_from(data)
-    payload = data[_DEPTH_HEADER.size :]
-    encoding = image.format.partition(";")[0].strip()
-    _accepted(encoding, _DEPTH, "compressed depth")
-    if "rvl" in image.format.lower():
-        raw = decode_rvl(payload, size)
-    else:
-        raw = _sixteen_bit(decoded(payload, image.format, cv2.IMREAD_UNCHANGED, size), image.format)
-    if encoding != "32FC1":
-        return raw
-    # compressed_depth_image_transport quantises inverse depth: raw = a / z + b, 0 for invalid.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(raw > 0, np.float32(depth_a) / (raw.astype(np.float32) - np.float32(depth_b)), np.nan)
-
-
-def _pixels(image: RawImage, dtype: np.dtype[np.generic], channels: int) -> npt.NDArray[np.generic]:
+def pixels_of(image: RawImage, dtype: np.dtype[np.generic], channels: int) -> npt.NDArray[np.generic]:
     """View the bytes as (H, W) or (H, W, C) in native byte order; sizes are compared before anything is allocated."""
-    data = _bytes(image.data)
+    data = bytes_of(image.data)
     row_bytes = image.width * channels * dtype.itemsize
     needed = image.step * (image.height - 1) + row_bytes
     if image.width < 1 or image.height < 1 or image.step < row_bytes or len(data) < needed:
@@ -264,21 +217,13 @@ def _pixels(image: RawImage, dtype: np.dtype[np.generic], channels: int) -> npt.
     return view.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _sixteen_bit(image: npt.NDArray[np.generic], format_: str) -> npt.NDArray[np.uint16]:
-    if image.dtype != np.uint16 or image.ndim != 2:
-        raise InputError(
-            ErrorCode.ENCODING_UNSUPPORTED,
-            f"compressed depth of format {format_!r} holds {image.dtype} {image.shape}; accepted is one channel of "
-            "16 bits: use the compressedDepth transport",
-        )
-    return image.astype(np.uint16, copy=False)
-
-
-def _bytes(data: ByteData) -> memoryview:
+def bytes_of(data: ByteData) -> memoryview:
+    """Return the bytes of any data that a message may hold, without a copy."""
     return memoryview(cast(Any, data)).cast("B")
 
 
-def _accepted(encoding: str, table: Mapping[str, _T], kind: str) -> _T:
+def accepted(encoding: str, table: Mapping[str, _T], kind: str) -> _T:
+    """Return what a table has for an encoding; raises InputError ENCODING_UNSUPPORTED where it has nothing."""
     if encoding not in table:
         raise InputError(
             ErrorCode.ENCODING_UNSUPPORTED,

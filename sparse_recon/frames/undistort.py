@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +16,15 @@ from sparse_recon.geometry.cameras import cropped, scaled, unproject_depth
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.types import CameraIntrinsics, Float32, Float64
 
+log = logging.getLogger(__name__)
+
 _Pixels = TypeVar("_Pixels", bound=np.generic)
 
 # Of the longer side of the sensor: beyond an angle of view of 179 degrees, or below a minute of arc, is no camera.
 _FOCAL_RANGE, _FARTHEST_CENTRE = (5e-3, 5e3), 1e2
 # Of both images: what depth pixels may cover when they are carried over to colour pixels.
 _MAX_FOOTPRINT_PX = 16
-_MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+_MODELS = {"plumb_bob": (4, 5, 8, 12, 14), "rational_polynomial": (4, 5, 8, 12, 14), "equidistant": (4,)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,10 +211,14 @@ def _check_plausible(camera: CameraIntrinsics, name: str) -> None:
 
 
 def _coefficients(info: CameraInfo, name: str) -> Float64:
+    """Return the coefficients as OpenCV takes them, which knows the model of plumb_bob by their number."""
     D = np.asarray(info.D, dtype=np.float64).reshape(-1)
     if not np.any(D):
         return np.zeros(0)
     counts = _MODELS.get(info.distortion_model, ())
+    plain = max((n for n in counts if n <= 5), default=len(D))
+    if len(D) > plain and not np.any(D[plain:]):
+        D = D[:plain]  # drivers fill up with zeros
     if len(D) not in counts or not np.all(np.isfinite(D)):
         accepted = ", ".join(f"{model} ({' or '.join(map(str, n))} numbers)" for model, n in _MODELS.items())
         raise InputError(
@@ -219,6 +226,8 @@ def _coefficients(info: CameraInfo, name: str) -> Float64:
             f"{name}: distortion model {quoted(info.distortion_model)} has {len(D)} coefficients "
             f"{clipped(str(D.tolist()))}; accepted are {accepted}, all finite, or no coefficients",
         )
+    if info.distortion_model == "plumb_bob" and len(D) > 5:
+        log.warning("%s: plumb_bob with %d numbers is read as rational_polynomial, as OpenCV does", name, len(D))
     return D
 
 

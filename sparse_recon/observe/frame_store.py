@@ -143,10 +143,16 @@ def _usable(frame: Frame, config: DepthConfig) -> tuple[Frame, Refusal | None]:
         return frame, (
             ErrorCode.DEPTH_EMPTY,
             f"{frame.camera}: no depth pixel between depth.near_m = {config.near_m:g} m and "
-            f"depth.far_m = {config.far_m:g} m; is the depth in metres, and is anything in range?",
+            f"depth.far_m = {config.far_m:g} m; {_median_text(frame.depth_m)}. Is it in metres (depth.unit_m sets the "
+            "unit in which images are read), and is anything in range?",
         )
     depth_m: Float32 = np.where(usable, frame.depth_m, np.float32(np.nan))
     if config.edge_jump_m > 0:
         depth_m = without_flying_pixels(depth_m, config.edge_jump_m)
     labels = None if frame.labels is None else frame.labels.copy()
     return replace(frame, rgb=frame.rgb.copy(), depth_m=depth_m, labels=labels), None
+
+
+def _median_text(depth_m: Float32) -> str:
+    measured = depth_m[np.isfinite(depth_m) & (depth_m > 0)]
+    return f"the median depth is {np.median(measured):g} m" if len(measured) else "nothing is measured"

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparse_recon.evidence.agreement import BAD_AGREEMENT, GOOD_AGREEMENT, agreement, explanations, still_agreement
+from sparse_recon.evidence.still_images import unmoved_share
 from sparse_recon.types import Frame
 
 # A camera that is said to stand still has so many pairs of frames after each other, at least, before it is doubted.
 MIN_STILL = 2
+# Where less of an image is found at the same place in the next one, the camera was moved.
+MOVED_IMAGES = 0.4
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,12 @@ def verdict(frames: Sequence[Frame]) -> ViewsVerdict:
             f"{still + 1} frames have one pose, but show different places (only {100 * share:.0f} % of what one "
             "measured the next one measured alike): the camera moves and no transform says so. Publish its odometry, "
             "or take one frame",
+        )
+    if found.frames == 1 and still and unmoved_share([f for f in frames if f.depth_m is not None]) < MOVED_IMAGES:
+        return ViewsVerdict(
+            False,
+            f"{still + 1} frames have one pose, but their images show the scene from different places: the camera "
+            "moves and no transform says so. Record its odometry or the poses of a SLAM, or take one frame",
         )
     if found.frames < 2 or (found.good and found.share >= GOOD_AGREEMENT):
         return ViewsVerdict()

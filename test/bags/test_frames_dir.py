@@ -11,6 +11,7 @@ import pytest
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.frames_dir import FramesFolder
 from sparse_recon.bags.reader import Bag, FrameReader
+from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError
 
 TABLETOP = Path(__file__).parents[3] / "shared" / "data" / "rgbd" / "tabletop_box"
@@ -31,6 +32,17 @@ def test_frames_are_ordered_by_number(folder: Path):
     assert [int(f.rgb[0, 0, 0]) for f in frames] == [9, 10]
     assert frames[0].depth_m is not None and frames[0].depth_m[0, 0] == pytest.approx(0.509)
     assert 0 < frames[0].stamp_ns < frames[1].stamp_ns
+
+
+def test_depth_is_read_in_the_unit_that_is_said(folder: Path):
+    frames = list(FramesFolder(folder, DepthConfig(unit_m=0.0025)))
+    assert frames[1].depth_m is not None and frames[1].depth_m[0, 0] == pytest.approx(510 * 0.0025)
+
+
+def test_depth_out_of_range_names_the_file_the_median_and_the_unit(folder: Path):
+    with pytest.raises(InputError, match=r"f-9.depth.png.* 5.09 m .*depth.unit_m") as caught:
+        list(FramesFolder(folder, DepthConfig(unit_m=0.01)))
+    assert caught.value.code is ErrorCode.DEPTH_EMPTY
 
 
 def test_labels_are_read_where_they_are(folder: Path):

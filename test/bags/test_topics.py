@@ -81,6 +81,25 @@ COMPRESSED_ONLY = {
     "/camera/aligned_depth_to_color/image_raw/compressedDepth": COMPRESSED,
     "/camera/labels/image_raw": IMAGE,
 }
+ZED_5 = {
+    **{
+        f"/zed/zed_node/{side}/{shade}/{how}/{what}": kind
+        for side in ("rgb", "left", "right")
+        for shade in ("color", "gray")
+        for how in ("rect", "raw")
+        for what, kind in (("image", IMAGE), ("image/compressed", COMPRESSED), ("camera_info", INFO))
+    },
+    "/zed/zed_node/depth/depth_registered": IMAGE,
+    "/zed/zed_node/depth/depth_registered/camera_info": INFO,
+    "/zed/zed_node/depth/camera_info": INFO,
+    "/zed/zed_node/confidence/confidence_map": IMAGE,
+}
+ZED_5_LEFT = {topic: kind for topic, kind in ZED_5.items() if "/rgb/" not in topic}
+ALL_TRANSPORTS = {
+    f"/camera/{stream}/image_raw{transport}": kind
+    for stream in ("color", "aligned_depth_to_color")
+    for transport, kind in (("/compressed", COMPRESSED), ("/compressedDepth", COMPRESSED))
+} | {"/camera/color/camera_info": INFO}
 
 
 @pytest.mark.parametrize(
@@ -91,6 +110,13 @@ COMPRESSED_ONLY = {
         (OPENNI, "/camera/rgb/image_rect_color", "/camera/depth_registered/image_raw"),
         (AZURE, "/rgb/image_raw", "/depth_to_rgb/image_raw"),
         (ZED, "/zed/zed_node/rgb/image_rect_color", "/zed/zed_node/depth/depth_registered"),
+        (ZED_5, "/zed/zed_node/rgb/color/rect/image", "/zed/zed_node/depth/depth_registered"),
+        (ZED_5_LEFT, "/zed/zed_node/left/color/rect/image", "/zed/zed_node/depth/depth_registered"),
+        (
+            ALL_TRANSPORTS,
+            "/camera/color/image_raw/compressed",
+            "/camera/aligned_depth_to_color/image_raw/compressedDepth",
+        ),
         (OAK, "/oak/rgb/image_raw", "/oak/stereo/image_raw"),
         (GAZEBO, "/depth_camera/color/image_raw", "/depth_camera/depth/image_raw"),
         (
@@ -99,12 +125,52 @@ COMPRESSED_ONLY = {
             "/camera/aligned_depth_to_color/image_raw/compressedDepth",
         ),
     ],
-    ids=["realsense", "orbbec", "openni", "azure", "zed", "oak", "gazebo", "compressed"],
+    ids=[
+        "realsense",
+        "orbbec",
+        "openni",
+        "azure",
+        "zed",
+        "zed 5",
+        "zed 5 left",
+        "all transports",
+        "oak",
+        "gazebo",
+        "compressed",
+    ],
 )
 def test_drivers(types: dict[str, str], color: str, depth: str):
     (camera,) = guess_cameras(types)
     assert (camera.color, camera.depth) == (color, depth)
     assert types[camera.info] == INFO
+
+
+def test_topics_without_messages_are_passed_over():
+    types = ORBBEC | ALL_TRANSPORTS
+    counts = {topic: 0 if kind == IMAGE else 5 for topic, kind in types.items()}
+    (camera,) = guess_cameras(types, counts)
+    assert camera.color == "/camera/color/image_raw/compressed" and camera.name == "camera"
+
+
+def test_topics_of_which_nobody_knows_the_messages_are_used():
+    (camera,) = guess_cameras(ORBBEC, dict.fromkeys(ORBBEC, -1))
+    assert camera.depth == "/camera/depth/image_raw"
+
+
+def test_empty_topics_are_told():
+    counts = dict.fromkeys(ORBBEC, 7) | {"/camera/depth/image_raw": 0}
+    with pytest.raises(FileError, match=r"/camera/depth/image_raw \(sensor_msgs/msg/Image, no messages\)"):
+        guess_cameras(ORBBEC, counts)
+    named = [CameraTopics("a", "/camera/color/image_raw", "", "/camera/depth/image_raw")]
+    with pytest.raises(FileError, match="depth topic /camera/depth/image_raw was recorded without a message"):
+        named_cameras(named, ORBBEC, counts)
+
+
+def test_colour_and_depth_that_cannot_be_paired_are_told():
+    types = ORBBEC | {"/arm/rgb/image_raw": IMAGE, "/base/depth/image_raw": IMAGE}
+    types = {topic: kind for topic, kind in types.items() if topic != "/camera/depth/image_raw"}
+    with pytest.raises(FileError, match=r"which of /arm/rgb/image_raw or .* belongs to /base/depth/image_raw"):
+        guess_cameras(types)
 
 
 def test_two_cameras():

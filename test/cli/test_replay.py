@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from edited_bags import edited
 from transform_messages import serialised, store
 
 from sparse_recon.bags.frames_bag import write_frames
-from sparse_recon.bags.reader import Bag
+from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.writer import OBJECTS_TOPIC
 from sparse_recon.cli.main import main
 from sparse_recon.frames.transform_bytes import TransformBytes
@@ -346,3 +348,93 @@ def test_what_was_not_read_or_used_is_in_every_result(
         assert any("/robot2/tf were not read" in warning for warning in record["warnings"])
         assert any("world -> marker" in warning and "older" in warning for warning in record["warnings"])
     assert "/robot2/tf were not read" in told
+
+
+DEPTH = "/camera/aligned_depth_to_color/image_raw"
+
+
+def beside_colour(topic: str, message: object) -> list[tuple[str, object]]:
+    if topic == DEPTH:
+        message.header.frame_id = "camera_depth_optical_frame"  # type: ignore[attr-defined]
+    return [(topic, message)]
+
+
+def test_depth_of_another_frame_without_its_camera_info_is_refused(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    edited(bag, tmp_path / "bag", beside_colour)
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json") == 3
+    message = error_of(capsys)["message"]
+    assert "INTRINSICS_INVALID" in message and "camera_color_optical_frame" in message
+    assert "camera_depth_optical_frame" in message and "assembly.depth_is_registered" in message
+    said = ("--set", "assembly.depth_is_registered=true", "--max-objects", "1")
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json", *said) == 0
+
+
+def box_of(folder: Path) -> np.ndarray:
+    """Return centre and size in metres of a result."""
+    box = json.loads((folder / "quality.json").read_text())["box"]
+    return np.array([*np.array(box["T_world_box"])[:3, 3], *box["size_m"]])
+
+
+def in_unit(unit_m: float, encoding: str) -> Callable[[str, object], list[tuple[str, object]]]:
+    """Return an edit that gives depth in another unit."""
+
+    def edit(topic: str, message: object) -> list[tuple[str, object]]:
+        if topic == DEPTH:
+            millimetres = np.frombuffer(message.data, "<u2")  # type: ignore[attr-defined]
+            dtype = "<u2" if encoding == "16UC1" else "<f4"
+            data = np.round(millimetres * (0.001 / unit_m)).astype(dtype)
+            message.encoding, message.data = encoding, data.view(np.uint8)  # type: ignore[attr-defined]
+            message.step = len(message.data) // message.height  # type: ignore[attr-defined]
+        return [(topic, message)]
+
+    return edit
+
+
+@pytest.mark.parametrize(("unit_m", "encoding"), [(0.00025, "16UC1"), (0.0001, "16UC1"), (0.001, "32FC1")])
+def test_depth_of_another_unit_is_told_and_read_with_the_parameter(
+    bag: Path, done: Path, tmp_path: Path, unit_m: float, encoding: str, capsys: pytest.CaptureFixture[str]
+):
+    edited(bag, tmp_path / "bag", in_unit(unit_m, encoding))
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json", "--set", "depth.far_m=4.0") == 3
+    message = error_of(capsys)["message"]
+    assert "depth.unit_m" in message and "median" in message and encoding in message
+    assert replay(tmp_path / "bag", tmp_path / "out", "--set", f"depth.unit_m={unit_m}") == 0
+    for name in ("object_0", "object_1"):
+        read, true = (box_of(out / name) for out in (tmp_path / "out", done))
+        np.testing.assert_allclose(read, true, atol=1e-3)  # half a count of rounding moves nothing by a millimetre
+
+
+def test_topics_that_were_recorded_without_a_message_are_passed_over(bag: Path, tmp_path: Path):
+    images = "sensor_msgs/msg/Image"
+    packed = tmp_path / "packed"
+    with Bag(bag) as source:
+        write_frames(FrameReader(source), packed, world_frame="world", compressed=True)
+    raw = {"/camera/color/image_raw": images, DEPTH: images}
+    edited(packed, tmp_path / "bag", lambda topic, message: [(topic, message)], empty=raw)
+    assert replay(tmp_path / "bag", tmp_path / "out", "--max-objects", "1") == 0
+
+
+def test_a_camera_that_moves_while_its_driver_alone_has_transforms_is_told(
+    recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Depth of a table that a camera turns about looks alike from all sides; the images do not."""
+    rng = np.random.default_rng(0)
+    still = recording.frames[0].T_world_cam
+    wall = rng.integers(0, 256, (240, 420, 3), dtype=np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    carried = [
+        replace(
+            frame,
+            rgb=wall[:240, 20 * k : 20 * k + 320],
+            labels=None,
+            T_world_cam=still,
+            depth_m=np.full((240, 320), 0.7, np.float32),
+        )
+        for k, frame in enumerate([recording.frames[0]] * 3)
+    ]
+    carried = [replace(frame, stamp_ns=frame.stamp_ns + 10**10 * k) for k, frame in enumerate(carried)]
+    write_frames(carried, tmp_path / "bag", world_frame="world")
+    assert replay(tmp_path / "bag", tmp_path / "out", "--json") == 3
+    message = error_of(capsys)["message"]
+    assert "3 frames have one pose" in message and "odometry" in message

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 from messages_rig import MS, T0, H, Rig, W, depth
+from scipy.spatial.transform import Rotation
 
 from sparse_recon.errors import ErrorCode
 from sparse_recon.frames.camera_streams import CameraStreams
@@ -289,6 +290,72 @@ def test_depth_of_a_camera_that_moves_is_registered_from_where_it_was_when_the_d
     (frame,) = rig.assembler.poll(settle=True)
     assert frame.depth_m is not None
     assert np.isnan(frame.depth_m[:, :4]).all() and np.isfinite(frame.depth_m[:, 4:]).all()  # 0.2 m * 10 px / 0.5 m
+
+
+UNREGISTERED = pose(np.eye(3), (-0.05, 0.0, 0.0))
+
+
+def pushed_beside(T_color_depth: np.ndarray | None, depth_info: bool = False, **config: bool) -> Rig:
+    """Return a rig that got colour, and depth in another frame at this pose, or at none that is known."""
+    rig = Rig(CameraStreams("cam", depth_info=depth_info), **config)
+    rig.info()
+    if depth_info:
+        rig.info(stream="depth")
+    rig.tf(0)
+    rig.tf(1000)
+    if T_color_depth is not None:
+        rig.assembler.push_transform("cam_optical", "depth_optical", 0, T_color_depth, static=True)
+    rig.color(100)
+    rig.assembler.push_image("depth", "cam", T0 + 100 * MS, "depth_optical", depth())
+    rig.finish()
+    return rig
+
+
+@pytest.mark.parametrize(("T", "word"), [(UNREGISTERED, "50.0 mm"), (None, "unknown")])
+def test_depth_from_elsewhere_without_its_own_camera_info_is_refused(T: np.ndarray | None, word: str):
+    rig = pushed_beside(T)
+    assert rig.frames == [] and rig.assembler.counts == {ErrorCode.INTRINSICS_INVALID: 1}
+    message = rig.last().message
+    assert all(part in message for part in ("cam_optical", "depth_optical", word, "assembly.depth_is_registered"))
+
+
+def test_depth_turned_against_colour_without_its_own_camera_info_is_refused():
+    rig = pushed_beside(pose(Rotation.from_euler("y", 2.0, degrees=True).as_matrix(), np.zeros(3)))
+    assert rig.frames == [] and "2.0 degrees" in rig.last().message
+
+
+def test_depth_of_another_frame_at_the_same_pose_needs_no_camera_info():
+    rig = pushed_beside(pose(np.eye(3), (0.0003, 0.0, 0.0)))
+    assert rig.stamps_ms() == [100] and np.all(rig.frames[0].depth_m == np.float32(0.5))
+
+
+@pytest.mark.parametrize("T", [UNREGISTERED, None])
+@pytest.mark.parametrize("depth_info", [True, False])
+def test_depth_that_is_said_to_be_registered_is_taken_as_it_is(T: np.ndarray | None, depth_info: bool):
+    rig = pushed_beside(T, depth_info, depth_is_registered=True)
+    assert rig.stamps_ms() == [100] and np.all(rig.frames[0].depth_m == np.float32(0.5))
+
+
+def test_a_leading_slash_makes_no_other_frame():
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.tf(1000)
+    rig.color(100)
+    rig.assembler.push_image("depth", "cam", T0 + 100 * MS, "/cam_optical", depth())
+    assert rig.finish() == [100]
+
+
+def test_depth_of_another_frame_waits_for_its_transform():
+    rig = Rig()
+    rig.info()
+    rig.tf(0)
+    rig.tf(1000)
+    rig.color(100)
+    rig.assembler.push_image("depth", "cam", T0 + 100 * MS, "depth_optical", depth())
+    assert rig.assembler.poll() == [] and rig.assembler.pending == 1
+    rig.assembler.push_transform("cam_optical", "depth_optical", 0, np.eye(4), static=True)
+    assert rig.finish() == [100]
 
 
 def test_labels_reach_the_frame():

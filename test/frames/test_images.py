@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from sparse_recon.errors import ErrorCode, InputError
-from sparse_recon.frames.images import CompressedImage, RawImage, color_image, depth_image, label_image
+from sparse_recon.frames.depth_images import depth_image
+from sparse_recon.frames.images import CompressedImage, RawImage, color_image, label_image
 
 RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 DEPTH_MM = np.random.default_rng(2).integers(200, 2900, (6, 8)).astype(np.uint16)
@@ -70,6 +71,44 @@ def test_colour_encodings_give_the_same_rgb(encoding: str, pixels: np.ndarray, p
     np.testing.assert_array_equal(color_image(raw(encoding, pixels, padding)), RGB)
 
 
+RGB16 = np.random.default_rng(5).integers(0, 65536, (6, 8, 3), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("bigendian", [False, True])
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize(
+    ("encoding", "pixels"),
+    [
+        ("rgb16", RGB16),
+        ("bgr16", RGB16[..., ::-1]),
+        ("rgba16", np.dstack([RGB16, RGB16[..., :1]])),
+        ("bgra16", np.dstack([RGB16[..., ::-1], RGB16[..., :1]])),
+    ],
+)
+def test_of_sixteen_bits_the_upper_eight_are_used(encoding: str, pixels: np.ndarray, padding: int, bigendian: bool):
+    np.testing.assert_array_equal(color_image(raw(encoding, pixels, padding, bigendian)), RGB16 // 256)
+
+
+@pytest.mark.parametrize("bigendian", [False, True])
+def test_grey_of_sixteen_bits(bigendian: bool):
+    rgb = color_image(raw("mono16", RGB16[..., 0], 4, bigendian))
+    np.testing.assert_array_equal(rgb, np.repeat(RGB16[..., :1] // 256, 3, axis=2))
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+@pytest.mark.parametrize(("encoding", "order"), [("nv12", (0, 1)), ("nv21", (1, 0))])
+def test_half_planes_of_a_red_and_a_blue_half(encoding: str, order: tuple[int, int], padding: int):
+    luma = np.repeat(np.array([[82, 41]], np.uint8), 4, axis=1).repeat(4, axis=0)  # ITU-R BT.601 red, blue
+    chroma = (
+        np.array([[90, 240], [240, 110]], np.uint8)[:, list(order)].repeat(2, axis=0).reshape(1, 8).repeat(2, axis=0)
+    )
+    planes = raw("mono8", np.vstack([luma, chroma]), padding)
+    rgb = color_image(RawImage(encoding, 8, 4, planes.step, False, planes.data))
+    assert rgb.shape == (4, 8, 3)
+    np.testing.assert_allclose(rgb[:, 1], np.tile([255, 0, 0], (4, 1)), atol=6)
+    np.testing.assert_allclose(rgb[:, 6], np.tile([0, 0, 255], (4, 1)), atol=6)
+
+
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
 def test_grey_becomes_three_equal_channels(encoding: str):
     rgb = color_image(raw(encoding, RGB[..., 0], padding=3))
@@ -84,10 +123,14 @@ def test_yuv_of_a_red_image_is_red(encoding: str, order: tuple[int, int]):
     assert rgb[2, 3].tolist() == pytest.approx([255, 0, 0], abs=6)
 
 
-@pytest.mark.parametrize("encoding", ["bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"])
-def test_bayer_of_a_uniform_colour_is_that_colour(encoding: str):
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("order", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_of_a_uniform_colour_is_that_colour(order: str, bits: int):
+    encoding = f"bayer_{order}{bits}"
     color = {"r": 200, "g": 100, "b": 30}
-    pattern = np.array([color[c] for c in encoding[6:10]], np.uint8).reshape(2, 2)
+    pattern = np.array([color[c] for c in order], np.uint8).reshape(2, 2)
+    if bits == 16:
+        pattern = pattern.astype(np.uint16) * 256 + 77
     assert color_image(raw(encoding, np.tile(pattern, (8, 8))))[8, 8].tolist() == [200, 100, 30]
 
 
@@ -150,6 +193,10 @@ def test_wrong_encoding_names_what_is_accepted(decode, encoding: str):
         RawImage("rgb8", 0, 6, 0, False, b""),
         RawImage("rgb8", 2**32 - 1, 2**32 - 1, 2**34, False, bytes(100)),
         RawImage("yuv422", 7, 2, 14, False, bytes(28)),
+        RawImage("nv12", 7, 2, 7, False, bytes(28)),
+        RawImage("nv12", 8, 3, 8, False, bytes(40)),
+        RawImage("nv21", 8, 4, 8, False, bytes(47)),
+        RawImage("bayer_rggb16", 8, 4, 16, False, bytes(63)),
     ],
 )
 def test_size_contradictions_cost_no_memory(image: RawImage):

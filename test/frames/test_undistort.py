@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sparse_recon.errors import ErrorCode, InputError
+from sparse_recon.frames.camera_streams import Calibration
 from sparse_recon.frames.undistort import CameraInfo, PinholeCamera, registered_depth, resampled
 from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.geometry.poses import pose
@@ -56,6 +57,31 @@ def test_labels_survive_exactly():
     assert out.dtype == np.int32 and out[H // 2, W // 2] == 2**31 - 7
 
 
+@pytest.mark.parametrize("zeros", [3, 7, 9])
+def test_numbers_that_are_filled_up_with_zeros_are_those_before(zeros: int):
+    columns = np.tile(np.arange(W, dtype=np.float32), (H, 1))
+    for model in ("plumb_bob", "rational_polynomial", "equidistant"):
+        D = MODELS["equidistant" if model == "equidistant" else "plumb_bob"]
+        plain = PinholeCamera(info("equidistant" if model == "equidistant" else "plumb_bob", D))
+        filled = PinholeCamera(info(model, [*D, *[0.0] * zeros]))
+        np.testing.assert_array_equal(filled.undistorted(columns, smooth=True), plain.undistorted(columns, smooth=True))
+
+
+def test_plumb_bob_of_eight_numbers_is_read_as_opencv_reads_it(caplog: pytest.LogCaptureFixture):
+    columns = np.tile(np.arange(W, dtype=np.float32), (H, 1))
+    D = MODELS["rational_polynomial"]
+    one, other = (PinholeCamera(info(model, D)) for model in ("plumb_bob", "rational_polynomial"))
+    np.testing.assert_array_equal(one.undistorted(columns, smooth=True), other.undistorted(columns, smooth=True))
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and "rational_polynomial" in caplog.text
+
+
+def test_eight_numbers_are_told_once_a_calibration(caplog: pytest.LogCaptureFixture):
+    calibration = Calibration(rectified=False)
+    for stamp_ns in range(1, 20):
+        calibration.put(stamp_ns, info("plumb_bob", MODELS["rational_polynomial"]), "cam")
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize("D", [(), [0.0] * 5])
 @pytest.mark.parametrize("model", ["plumb_bob", "", "kannala_brandt"])
 def test_no_distortion_is_the_identity(model: str, D: object):
@@ -64,7 +90,14 @@ def test_no_distortion_is_the_identity(model: str, D: object):
 
 
 @pytest.mark.parametrize(
-    ("model", "D"), [("kannala_brandt", [0.1] * 4), ("plumb_bob", [0.1] * 3), ("equidistant", [np.nan] * 4)]
+    ("model", "D"),
+    [
+        ("kannala_brandt", [0.1] * 4),
+        ("plumb_bob", [0.1] * 3),
+        ("plumb_bob", [0.1] * 7),
+        ("equidistant", [0.1] * 8),
+        ("equidistant", [np.nan] * 4),
+    ],
 )
 def test_unknown_distortion_is_refused(model: str, D: list[float]):
     with pytest.raises(InputError, match="rational_polynomial") as caught:

@@ -16,7 +16,7 @@ from fuzz.ingest_world import memory_growth
 from processor_time import processor_time_below
 
 from sparse_recon.bags import decompression as packed
-from sparse_recon.bags import reader, salvage, storage
+from sparse_recon.bags import mcap_records, reader, storage
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag
 from sparse_recon.errors import ErrorCode, FileError
@@ -29,7 +29,7 @@ ANSWER_S = 10.0
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch):
     """Set limits that are soon reached."""
-    for module in (packed, salvage, storage, reader):
+    for module in (packed, mcap_records, storage, reader):
         for name in ("MAX_CHUNK_BYTES", "MAX_MESSAGE_BYTES", "_FREE_BYTES"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, LIMIT_BYTES)

@@ -12,7 +12,8 @@ from messages_rig import H, Rig, W
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
-from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, color_image, depth_image, label_image
+from sparse_recon.frames.depth_images import depth_image
+from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, color_image, label_image
 from sparse_recon.ros import cv_door
 from sparse_recon.ros.cv_door import CvDoor, cv_bridge_problem
 
@@ -153,8 +154,8 @@ def test_only_frames_that_are_made_go_through_the_door():
     rig.info()
     rig.tf(0)
     rig.tf(1000)
-    rig.color(100, image=RawImage("rgb16", W, H, W * 6, False, bytes(W * H * 6)))
+    rig.color(100, image=RawImage("16UC3", W, H, W * 6, False, bytes(W * H * 6)))
     assert asked == []
     rig.depth(100)
     rig.both(200)
-    assert rig.stamps_ms() == [100, 200] and asked == [("color", "rgb16")]
+    assert rig.stamps_ms() == [100, 200] and asked == [("color", "16UC3")]

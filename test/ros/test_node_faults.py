@@ -67,6 +67,10 @@ def four_billion_pixels(made):
     return {"image": changed(made["image"], width=2**32 - 1, height=2**32 - 1, step=2**32 - 1)}
 
 
+def depth_from_elsewhere(made):
+    return {"depth": changed(made["depth"], header__frame_id="depth_optical")}
+
+
 FAULTS = {
     "K of zeros": (zero_k, ErrorCode.INTRINSICS_INVALID, "calibrated"),
     "sizes differ": (other_size, ErrorCode.SIZE_MISMATCH, "320x240"),
@@ -74,6 +78,7 @@ FAULTS = {
     "NaN depth": (nothing_measured, ErrorCode.DEPTH_EMPTY, "depth"),
     "unknown encoding": (strange_encoding, ErrorCode.ENCODING_UNSUPPORTED, "xyz42"),
     "cut image": (cut_off, ErrorCode.SIZE_MISMATCH, "1000"),
+    "unregistered depth": (depth_from_elsewhere, ErrorCode.INTRINSICS_INVALID, "assembly.depth_is_registered"),
     "a header of 4 billion pixels": (four_billion_pixels, ErrorCode.SIZE_MISMATCH, "4294967295"),
 }
 
