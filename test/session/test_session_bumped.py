@@ -116,6 +116,44 @@ def test_a_bump_that_is_made_good_by_reset_is_forgotten():
     assert session.objects() and session.bumps == ()
 
 
+def mast(seed: int, block_x_m: float | None = 0.0, azimuth_deg: float = 60.0) -> Frame:
+    """A frame of a second camera that nobody knocks."""
+    frame = record(
+        scene_of(
+            [ball(0.035), *([] if block_x_m is None else [block()])],
+            [pose(np.eye(3), (0.02, 0.2, 0.0)), *([] if block_x_m is None else [pose(np.eye(3), (block_x_m, 0, 0))])],
+        ),
+        around(1, distance_m=0.75, first_deg=azimuth_deg),
+        sensor=exact(SENSORS["realsense"]),
+        intrinsics=depth_camera(320, 240),
+        with_labels=False,
+        seed=seed,
+    ).frames[0]
+    return replace(frame, camera="mast")
+
+
+def test_what_another_camera_shows_is_right_though_one_was_bumped():
+    session = session_of([view(1), mast(1), view(2), mast(2)])
+    name = block_of(session)
+    add(session, [view(3, BUMPS["all"]), mast(3), view(4, BUMPS["all"]), mast(4)])
+    assert block_of(session) == name and len(session.objects()) == 2
+    assert [bump.camera for bump in session.bumps] == ["wrist"]
+    box = session.complete(CompletionRequest(object_id=name)).box
+    np.testing.assert_allclose(box.T_world_box[:2, 3], (0.0, 0.0), atol=0.006)
+    np.testing.assert_allclose(np.sort(box.size_m), (0.06, 0.08, 0.1), atol=0.01)
+    add(session, [mast(5, block_x_m=None)])
+    assert len(session.objects()) == 1
+
+
+def test_what_no_other_camera_has_shown_since_a_bump_is_refused():
+    session = session_of([view(1), mast(1), view(2)])
+    name = block_of(session)
+    add(session, [view(3, BUMPS["all"]), view(4, BUMPS["all"])])
+    session.objects()
+    with pytest.raises(EvidenceError, match="camera wrist was moved without its transform"):
+        session.complete(CompletionRequest(object_id=name))
+
+
 def test_another_camera_that_stands_still_is_no_witness_against_the_world():
     session = session_of(
         [view(1), view(1, camera="mast"), view(3, block_x_m=None), view(3, block_x_m=None, camera="mast")]
