@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.evidence.bumped import CameraShift, camera_shift
+from sparse_recon.evidence.bumped import CameraShift, camera_shift, colours_stayed
 from sparse_recon.evidence.changes import SAME_MOMENT_NS, Change, CoarseFrame, change, seen_through
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.poses import transform_points
@@ -241,7 +241,10 @@ def _shift(before: _Known, entry: _Known) -> CameraShift | None:
     found = before.changes.get(_name(entry.frame))
     if found is None or before.coarse is None or entry.coarse is None:
         return None
-    return camera_shift(before.coarse, entry.coarse, found)
+    shift = camera_shift(before.coarse, entry.coarse, found)
+    if shift and colours_stayed(before.coarse, entry.coarse, before.frame.rgb, entry.frame.rgb, shift):
+        return None
+    return shift
 
 
 def _moved(known: _Known, frame: Frame, region: ObjectRegion) -> Bool | None:

@@ -180,6 +180,25 @@ def test_the_only_thing_on_a_table_that_was_pushed_is_no_bumped_camera(to_m):
     assert session.bumps == () and abs(found.box.T_world_box[0, 3] - to_m) < 0.012
 
 
+@pytest.mark.parametrize("to_m", [0.03, 0.06])
+def test_things_that_move_together_on_a_table_that_stays_are_no_bumped_camera(to_m):
+    def together(seed: int, x_m: float) -> Frame:
+        frame = record(
+            scene_of([ball(0.035), block()], [pose(np.eye(3), (x_m + 0.02, 0.2, 0.0)), pose(np.eye(3), (x_m, 0, 0))]),
+            around(1, distance_m=0.75, first_deg=-60.0),
+            sensor=exact(SENSORS["realsense"]),
+            intrinsics=depth_camera(320, 240),
+            with_labels=False,
+            seed=seed,
+        ).frames[0]
+        return replace(frame, camera="wrist")
+
+    session = session_of([together(1, 0.0), together(2, 0.0), together(3, to_m), together(4, to_m)])
+    name = block_of(session)
+    assert session.bumps == () and len(session.objects()) == 2
+    assert abs(session.complete(CompletionRequest(object_id=name)).box.T_world_box[0, 3] - to_m) < 0.01
+
+
 def test_one_frame_is_seen_two_are_confirmed():
     session = session_of([view(1)])
     assert {c.state for c in session.objects()} == {ObjectState.SEEN}
