@@ -32,6 +32,8 @@ GROUND_SHARE, STANDING_OUT_M, MIN_PARTS, PART_PIXELS, STAYED_SHARE, MIN_GROUND_M
 COLOURS_BETTER, COLOURS_BLUR_PX, MIN_COLOURS = 0.5, 1.5, 300
 # Less than this is noise of poses. A bump is no more than these: beyond, another scene is looked at.
 MIN_SHIFT_M, MAX_SHIFT_M, MAX_TURN_RAD = 0.004, 0.15, 0.2
+# Poses of a camera that has moved, by more than the first two, are off by up to this: of two of them each by a degree.
+STILL_M, STILL_RAD, NOISE_M, NOISE_RAD = 0.002, 0.003, 0.02, 0.035
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +45,13 @@ class CameraShift:
     T_right_wrong : (4, 4), maps what the newer frame measured, in the world by its pose, to where it is.
     shift_m : mean distance by which that moves the measured points.
     turn_rad : its rotation.
+    within_noise : whether errors of the poses of a camera that moves may be as large.
     """
 
     T_right_wrong: Float64
     shift_m: float
     turn_rad: float
+    within_noise: bool = False
 
 
 def camera_shift(older: CoarseFrame, newer: CoarseFrame, found: Change) -> CameraShift | None:
@@ -66,13 +70,19 @@ def camera_shift(older: CoarseFrame, newer: CoarseFrame, found: Change) -> Camer
     T_right_wrong = older.T_world_cam @ T_old_new @ inverse(newer.T_world_cam)
     points_world = transform_points(newer.T_world_cam, newer.points_cam.astype(np.float64))
     shift_m = float(np.nanmean(np.linalg.norm(transform_points(T_right_wrong, points_world) - points_world, axis=-1)))
-    turn_rad = float(np.arccos(np.clip(0.5 * (np.trace(T_right_wrong[:3, :3]) - 1.0), -1.0, 1.0)))
+    turn_rad = _turn_rad(T_right_wrong)
     if not MIN_SHIFT_M < shift_m < MAX_SHIFT_M or turn_rad > MAX_TURN_RAD:
         return None
     left = change(older, replace(newer, T_world_cam=older.T_world_cam @ T_old_new))
     if _changed_pixels(left) > MAX_LEFT_SHARE * before:
         return None
-    return CameraShift(T_right_wrong, shift_m, turn_rad)
+    T_moved = inverse(older.T_world_cam) @ newer.T_world_cam
+    moved = float(np.linalg.norm(T_moved[:3, 3])) > STILL_M or _turn_rad(T_moved) > STILL_RAD
+    return CameraShift(T_right_wrong, shift_m, turn_rad, moved and shift_m < NOISE_M and turn_rad < NOISE_RAD)
+
+
+def _turn_rad(T: Float64) -> float:
+    return float(np.arccos(np.clip(0.5 * (np.trace(T[:3, :3]) - 1.0), -1.0, 1.0)))
 
 
 def colours_stayed(

@@ -220,3 +220,24 @@ def test_frames_of_one_moment_do_not_confirm_each_other():
     (first,) = session.frames
     assert session.add_frame(replace(view(2, camera="mast"), stamp_ns=first.stamp_ns + 5_000_000)).accepted
     assert {c.state for c in session.objects()} == {ObjectState.SEEN}
+
+
+def test_poses_of_a_moving_camera_that_are_off_by_a_degree_are_no_bump():
+    def moving(number: int, off_deg: float) -> Frame:
+        frame = record(
+            scene_of([ball(0.035), block()], [pose(np.eye(3), (0.02, 0.2, 0.0)), pose(np.eye(3), (0, 0, 0))]),
+            (around(1, distance_m=0.75, first_deg=-60.0 + 8.0 * number)[0],),
+            sensor=exact(SENSORS["realsense"]),
+            intrinsics=depth_camera(320, 240),
+            with_labels=False,
+            seed=number,
+        ).frames[0]
+        off = pose(Rotation.from_euler("x", off_deg, degrees=True).as_matrix(), (0.0, 0.0, 0.0))
+        return replace(frame, T_world_cam=frame.T_world_cam @ off, camera="wrist")
+
+    session = session_of([moving(0, -0.2), moving(1, 0.2), moving(2, -0.2), moving(3, 1.0)])
+    session.objects()
+    assert session.bumps == ()
+    session = session_of([moving(0, 0.0), moving(1, 0.0), moving(2, 2.5), moving(3, 2.5)])
+    session.objects()
+    assert len(session.bumps) == 1
