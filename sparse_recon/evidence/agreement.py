@@ -27,6 +27,8 @@ SAME_MOVE_M, SAME_TURN_RAD = 0.01, 0.02
 # Views belong together where half of the pairs that share a place agree to this share, and do not where they agree less
 # than that and look through so much of each other's surface.
 GOOD_AGREEMENT, BAD_AGREEMENT, BAD_THROUGH = 0.7, 0.45, 0.4
+# Frames of one pose that agree to this share show the same scene.
+TWINS_AGREE = 0.9
 # Cameras that look at things on a table have median depths between these; half of the upper one is doubtful already.
 CREDIBLE_M = (0.2, 4.0)
 # A mistake explains what does not fit when without it so much more of it does.
@@ -111,14 +113,32 @@ def agreement(frames: Sequence[Frame]) -> Agreement:
 
 
 def still_agreement(frames: Sequence[Frame]) -> tuple[int, float]:
-    """Return how many pairs of frames after each other have one pose, and how far they agree, as `Agreement.share`."""
+    """Return how many pairs of frames after each other have one pose, and how far they agree, as `Agreement.share`.
+
+    Where most of these frames have a twin among them, things come and go before a camera that stands still: then it is
+    how far twins agree.
+    """
     depth = [f for f in frames if f.depth_m is not None]
     pairs = [(a, b) for a, b in pairwise(depth) if a.camera == b.camera and _same_pose(a, b)][:MAX_FRAMES]
-    shares = []
-    for a, b in pairs:
-        agree, through, hidden, points = _compared(_view(a), _view(b))
-        shares.append(agree / max(agree + through + hidden, 1) if points else 1.0)
-    return len(pairs), float(np.median(shares)) if shares else float("nan")
+    if not pairs:
+        return 0, float("nan")
+    views = {id(f): _view(f) for pair in pairs for f in pair}
+    share = float(np.median([_alike(views[id(a)], views[id(b)]) for a, b in pairs]))
+    if share < BAD_AGREEMENT:
+        still = list({id(f): f for pair in pairs for f in pair}.values())
+        best = np.zeros(len(still))
+        for j, b in enumerate(still):
+            for i, a in enumerate(still[:j]):
+                if a.camera == b.camera and _same_pose(a, b):
+                    best[[i, j]] = np.maximum(best[[i, j]], _alike(views[id(a)], views[id(b)]))
+        if np.median(best) >= TWINS_AGREE:
+            share = float(np.median(best))
+    return len(pairs), share
+
+
+def _alike(a: _View, b: _View) -> float:
+    agree, through, hidden, points = _compared(a, b)
+    return agree / max(agree + through + hidden, 1) if points else 1.0
 
 
 def explanations(frames: Sequence[Frame], found: Agreement) -> list[Explanation]:

@@ -99,10 +99,11 @@ def change(older: CoarseFrame, newer: CoarseFrame) -> Change:
     with np.errstate(invalid="ignore"):
         if _suspicious(older, newer):
             excess = _excess_m(older, newer)
-            vanished = _wide(excess > older.tolerance_m, older)
+            vanished = _wide(_closed(excess > older.tolerance_m, np.isfinite(excess)), older)
             vanished = _grown(vanished, excess > GROWTH_SHARE * older.tolerance_m, older)
         if _suspicious(newer, older):
-            appeared = _wide(_excess_m(newer, older) > newer.tolerance_m, newer)
+            excess = _excess_m(newer, older)
+            appeared = _wide(_closed(excess > newer.tolerance_m, np.isfinite(excess)), newer)
             filled = _splatted(_moved(newer.points_cam[appeared], newer, older), older)
     return Change(vanished, filled)
 
@@ -154,6 +155,14 @@ def _pixels_of(points_cam: Float32, frame: CoarseFrame) -> tuple[npt.NDArray[np.
     return np.rint(u[inside]).astype(np.int64), np.rint(v[inside]).astype(np.int64), inside
 
 
+def _closed(mask: Bool, known: Bool) -> Bool:
+    """Return a mask with those single pixels of which nothing is known and whose neighbours are mostly in it."""
+    import cv2
+
+    around, inside = (cv2.boxFilter(m.astype(np.float32), -1, (3, 3), normalize=False) for m in (known, mask & known))
+    return mask | (~known & (around > MIN_VALID - 0.5) & (2.0 * inside > around))
+
+
 def _wide(mask: Bool, frame: CoarseFrame) -> Bool:
     """Return the connected parts of a mask that are somewhere as wide as a change (opening by reconstruction)."""
     import cv2
@@ -178,7 +187,7 @@ def _grown(mask: Bool, into: Bool, frame: CoarseFrame) -> Bool:
 
 def _pixels(length_m: float, mask: Bool, frame: CoarseFrame) -> float:
     """Return how many pixels a length spans at the depth of a mask."""
-    return length_m * frame.intrinsics.fx / float(np.median(frame.depth_m[mask]))
+    return length_m * frame.intrinsics.fx / float(np.nanmedian(frame.depth_m[mask]))
 
 
 def _splatted(points_cam: Float32, onto: CoarseFrame) -> Float32:

@@ -45,16 +45,19 @@ def judged(frames: Sequence[Frame], shifts: Sequence[CameraShift | None]) -> tup
     Parameters
     ----------
     frames : of one camera, by stamp.
-    shifts : of each frame against the one before it; None where there is none.
+    shifts : of each frame against the one before it; None where there is none. One within the noise of poses counts
+        only after a larger one, which it may undo.
 
     Returns
     -------
     The frames whose pose neither the first nor the newest ones share; and the bump, where these two differ.
     """
     at: list[Float64] = []  # where each frame is, in the world of the first one
-    for shift in shifts:
+    for frame, shift in zip(frames, shifts, strict=True):
         last = at[-1] if at else np.eye(4)
-        at.append(last if shift is None else last @ shift.T_right_wrong)
+        if shift is not None and not (shift.within_noise and _same(last, np.eye(4), frame)):
+            last = last @ shift.T_right_wrong
+        at.append(last)
     newest = [_same(T, at[-1], frame) for T, frame in zip(at, frames, strict=True)]
     if not newest or newest[0]:
         return [f for f, right in zip(frames, newest, strict=True) if not right], None

@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.evidence.bumped import CameraShift, camera_shift
+from sparse_recon.evidence.bumped import CameraShift, camera_shift, colours_stayed
 from sparse_recon.evidence.changes import SAME_MOMENT_NS, Change, CoarseFrame, change, seen_through
 from sparse_recon.evidence.depth_noise import depth_sigma
+from sparse_recon.geometry.poses import transform_points
 from sparse_recon.observe.bumps import Bump, judged
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.requests import ObjectState
@@ -78,8 +79,9 @@ class PresentFrames:
     ) -> tuple[Frame, ...]:
         """Return the frames, in their order, as the newest ones leave them; `checkpoint` may raise to cancel.
 
-        Left out are frames from elsewhere than their poses say, where their camera was right before and is again; and
-        those before a bump, which contradict all that came after it.
+        Left out are frames from elsewhere than their poses say, where their camera was right before and is again. Of a
+        camera that was bumped these are the frames since, where another one shows the place; else the frames before,
+        which contradict all that came after them.
         """
         names = [_name(frame) for frame in frames]
         known = {name: self._entry(name, frame, config) for name, frame in zip(names, frames, strict=True)}
@@ -116,7 +118,12 @@ class PresentFrames:
             self._misplaced.update(map(_name, frames))
             if bump is not None:
                 bumps.append(bump)
-                left_out.update(_name(entry.frame) for entry in own if entry.frame.stamp_ns < bump.stamp_ns)
+        bumped = {bump.camera for bump in bumps}
+        others = [entry for entry in entries if entry.frame.camera not in bumped]
+        for bump in bumps:
+            own = [entry for entry in entries if entry.frame.camera == bump.camera]
+            since = _shows_the_same(others, own[-1])
+            left_out.update(_name(e.frame) for e in own if (e.frame.stamp_ns >= bump.stamp_ns) == since)
         self.bumps = tuple(bumps)
         return left_out | self._misplaced
 
@@ -218,11 +225,26 @@ def _compare(older: _Known, newer: _Known) -> None:
         older.changes[name], older.present = found, None
 
 
+def _shows_the_same(others: Sequence[_Known], entry: _Known) -> bool:
+    """Return whether one of some frames can tell of what another one shows."""
+    assert entry.coarse is not None
+    points_cam = entry.coarse.points_cam[np.isfinite(entry.coarse.points_cam).all(axis=-1)]
+    points_cam = points_cam[:: max(1, len(points_cam) // MAX_CHECKED_POINTS)]
+    points_world = transform_points(entry.frame.T_world_cam, points_cam)
+    return any(
+        other.coarse is not None and seen_through(points_world, other.coarse)[0] > MIN_SEEN_SHARE * len(points_world)
+        for other in others
+    )
+
+
 def _shift(before: _Known, entry: _Known) -> CameraShift | None:
     found = before.changes.get(_name(entry.frame))
     if found is None or before.coarse is None or entry.coarse is None:
         return None
-    return camera_shift(before.coarse, entry.coarse, found)
+    shift = camera_shift(before.coarse, entry.coarse, found)
+    if shift and colours_stayed(before.coarse, entry.coarse, before.frame.rgb, entry.frame.rgb, shift):
+        return None
+    return shift
 
 
 def _moved(known: _Known, frame: Frame, region: ObjectRegion) -> Bool | None:

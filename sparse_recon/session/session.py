@@ -405,10 +405,12 @@ class CompletionSession:
             run.warnings.append(found.sentence)
 
     def _refuse_bumped(self, region: ObjectRegion, frames: Sequence[Frame]) -> None:
-        """Raise EVIDENCE_CONTRADICTS where a camera that was bumped shows the object: its pose is wrong since."""
+        """Raise EVIDENCE_CONTRADICTS where a camera that was bumped shows the object and no other one has since."""
+        bumped = {bump.camera for bump in self._present.bumps}
         for bump in self._present.bumps:
-            after = [f for f in frames if f.camera == bump.camera and f.stamp_ns >= bump.stamp_ns]
-            if any(region.mask(frame).any() for frame in after):
+            own = [f for f in frames if f.camera == bump.camera and region.mask(f).any()]
+            others = [f for f in frames if f.camera not in bumped and f.stamp_ns >= bump.stamp_ns]
+            if any(f.stamp_ns >= bump.stamp_ns for f in own) or (own and not any(region.mask(f).any() for f in others)):
                 raise EvidenceError(ErrorCode.EVIDENCE_CONTRADICTS, bump.sentence)
 
     @property

@@ -121,3 +121,12 @@ def test_a_camera_that_moves_under_one_pose_shows_other_places():
     lifted = [replace(f, depth_m=f.depth_m * np.float32(1.0 + 0.15 * k)) for k, f in enumerate(turned)]
     pairs, share = still_agreement(lifted)
     assert pairs == 3 and share < 0.3
+
+
+def test_a_camera_stands_still_though_something_large_comes_before_it_and_goes():
+    hand = frames()[0].depth_m.copy()
+    hand[:, : int(0.7 * hand.shape[1])] = 0.3
+    first = [replace(frames()[0], stamp_ns=k) for k in range(5)]
+    seen = [replace(f, depth_m=hand) if k % 2 else f for k, f in enumerate(first)]
+    assert still_agreement(seen[:3])[0] == 2 and still_agreement(seen[:3])[1] > 0.95
+    assert still_agreement(seen)[0] == 4 and still_agreement(seen)[1] > 0.95

@@ -116,6 +116,44 @@ def test_a_bump_that_is_made_good_by_reset_is_forgotten():
     assert session.objects() and session.bumps == ()
 
 
+def mast(seed: int, block_x_m: float | None = 0.0, azimuth_deg: float = 60.0) -> Frame:
+    """A frame of a second camera that nobody knocks."""
+    frame = record(
+        scene_of(
+            [ball(0.035), *([] if block_x_m is None else [block()])],
+            [pose(np.eye(3), (0.02, 0.2, 0.0)), *([] if block_x_m is None else [pose(np.eye(3), (block_x_m, 0, 0))])],
+        ),
+        around(1, distance_m=0.75, first_deg=azimuth_deg),
+        sensor=exact(SENSORS["realsense"]),
+        intrinsics=depth_camera(320, 240),
+        with_labels=False,
+        seed=seed,
+    ).frames[0]
+    return replace(frame, camera="mast")
+
+
+def test_what_another_camera_shows_is_right_though_one_was_bumped():
+    session = session_of([view(1), mast(1), view(2), mast(2)])
+    name = block_of(session)
+    add(session, [view(3, BUMPS["all"]), mast(3), view(4, BUMPS["all"]), mast(4)])
+    assert block_of(session) == name and len(session.objects()) == 2
+    assert [bump.camera for bump in session.bumps] == ["wrist"]
+    box = session.complete(CompletionRequest(object_id=name)).box
+    np.testing.assert_allclose(box.T_world_box[:2, 3], (0.0, 0.0), atol=0.006)
+    np.testing.assert_allclose(np.sort(box.size_m), (0.06, 0.08, 0.1), atol=0.01)
+    add(session, [mast(5, block_x_m=None)])
+    assert len(session.objects()) == 1
+
+
+def test_what_no_other_camera_has_shown_since_a_bump_is_refused():
+    session = session_of([view(1), mast(1), view(2)])
+    name = block_of(session)
+    add(session, [view(3, BUMPS["all"]), view(4, BUMPS["all"])])
+    session.objects()
+    with pytest.raises(EvidenceError, match="camera wrist was moved without its transform"):
+        session.complete(CompletionRequest(object_id=name))
+
+
 def test_another_camera_that_stands_still_is_no_witness_against_the_world():
     session = session_of(
         [view(1), view(1, camera="mast"), view(3, block_x_m=None), view(3, block_x_m=None, camera="mast")]
@@ -142,6 +180,25 @@ def test_the_only_thing_on_a_table_that_was_pushed_is_no_bumped_camera(to_m):
     assert session.bumps == () and abs(found.box.T_world_box[0, 3] - to_m) < 0.012
 
 
+@pytest.mark.parametrize("to_m", [0.03, 0.06])
+def test_things_that_move_together_on_a_table_that_stays_are_no_bumped_camera(to_m):
+    def together(seed: int, x_m: float) -> Frame:
+        frame = record(
+            scene_of([ball(0.035), block()], [pose(np.eye(3), (x_m + 0.02, 0.2, 0.0)), pose(np.eye(3), (x_m, 0, 0))]),
+            around(1, distance_m=0.75, first_deg=-60.0),
+            sensor=exact(SENSORS["realsense"]),
+            intrinsics=depth_camera(320, 240),
+            with_labels=False,
+            seed=seed,
+        ).frames[0]
+        return replace(frame, camera="wrist")
+
+    session = session_of([together(1, 0.0), together(2, 0.0), together(3, to_m), together(4, to_m)])
+    name = block_of(session)
+    assert session.bumps == () and len(session.objects()) == 2
+    assert abs(session.complete(CompletionRequest(object_id=name)).box.T_world_box[0, 3] - to_m) < 0.01
+
+
 def test_one_frame_is_seen_two_are_confirmed():
     session = session_of([view(1)])
     assert {c.state for c in session.objects()} == {ObjectState.SEEN}
@@ -163,3 +220,24 @@ def test_frames_of_one_moment_do_not_confirm_each_other():
     (first,) = session.frames
     assert session.add_frame(replace(view(2, camera="mast"), stamp_ns=first.stamp_ns + 5_000_000)).accepted
     assert {c.state for c in session.objects()} == {ObjectState.SEEN}
+
+
+def test_poses_of_a_moving_camera_that_are_off_by_a_degree_are_no_bump():
+    def moving(number: int, off_deg: float) -> Frame:
+        frame = record(
+            scene_of([ball(0.035), block()], [pose(np.eye(3), (0.02, 0.2, 0.0)), pose(np.eye(3), (0, 0, 0))]),
+            (around(1, distance_m=0.75, first_deg=-60.0 + 8.0 * number)[0],),
+            sensor=exact(SENSORS["realsense"]),
+            intrinsics=depth_camera(320, 240),
+            with_labels=False,
+            seed=number,
+        ).frames[0]
+        off = pose(Rotation.from_euler("x", off_deg, degrees=True).as_matrix(), (0.0, 0.0, 0.0))
+        return replace(frame, T_world_cam=frame.T_world_cam @ off, camera="wrist")
+
+    session = session_of([moving(0, -0.2), moving(1, 0.2), moving(2, -0.2), moving(3, 1.0)])
+    session.objects()
+    assert session.bumps == ()
+    session = session_of([moving(0, 0.0), moving(1, 0.0), moving(2, 2.5), moving(3, 2.5)])
+    session.objects()
+    assert len(session.bumps) == 1

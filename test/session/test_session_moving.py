@@ -97,6 +97,19 @@ def test_what_was_turned_in_place_is_completed_as_it_stands_now():
     assert not result.quality.evidence_soft
 
 
+@pytest.mark.parametrize("missing", [0.2, 0.3])
+def test_what_was_taken_away_is_gone_though_every_few_pixels_lack_depth(missing):
+    rng = np.random.default_rng(0)
+
+    def holed(frame: Frame) -> Frame:
+        return replace(frame, depth_m=np.where(rng.random(frame.depth_m.shape) < missing, np.nan, frame.depth_m))
+
+    session = session_of(*[holed(view(0.0)) for _ in range(2)])
+    (name,) = places(session)
+    add(session, [holed(view(None))])
+    assert name not in places(session) and len(session.objects()) == 1
+
+
 def test_what_was_put_back_is_there_again_under_its_name():
     session = session_of(view(0.0), view(0.0))
     (name,) = places(session)
