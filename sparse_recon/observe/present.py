@@ -25,6 +25,10 @@ FrameName = tuple[str, int]
 # older than one that looks through most of it.
 MIN_SEEN_SHARE, DOUBTFUL_SHARE, CONTRADICTING_SHARE, CONFIRMING_MOMENTS = 0.1, 0.2, 0.5, 2
 MAX_CHECKED_POINTS, MAX_LOOKS = 300, 8
+# So few pixels that are gone beside an object are told of nobody.
+STRAY_PIXELS = 20
+# A frame of which an object may be refused can tell of so large a share of its points.
+TELLING_SHARE = 0.3
 
 # A frame in which so large a share of an object's pixels has changed shows the object where it no longer is.
 MOVED_SHARE = 0.06
@@ -194,6 +198,17 @@ class PresentFrames:
             return ObjectState.DOUBTFUL
         return ObjectState.CONFIRMED if len(moments) >= CONFIRMING_MOMENTS else ObjectState.SEEN
 
+    def seen_through(self, points_world: Float32) -> float:
+        """Return the share of surface (N, 3) that the newest frame which looks there sees through; 0 without one."""
+        points = points_world[:: max(1, len(points_world) // MAX_CHECKED_POINTS)]
+        entries = [e for n, e in self._known.items() if e.coarse is not None and n not in self._left_out]
+        for entry in sorted(entries, key=lambda e: -e.frame.stamp_ns):
+            assert entry.coarse is not None
+            visible, through = seen_through(points, entry.coarse)
+            if visible >= max(1.0, TELLING_SHARE * len(points)):
+                return through / visible
+        return 0.0
+
     def outdated(self, object_id: str, region: ObjectRegion, since_ns: int = 0) -> int:
         """Return how many frames showed an object where it no longer is, or something in its place that is gone.
 
@@ -202,7 +217,7 @@ class PresentFrames:
         dropped = set(self._dropped.get(object_id, ()))
         for name, known in self._known.items():
             superseded = _present(known).superseded
-            if superseded is not None and _surface_in(region, known.frame, superseded.gone_m).any():
+            if superseded is not None and _surface_in(region, known.frame, superseded.gone_m).sum() > STRAY_PIXELS:
                 dropped.add(name)
         return sum(stamp_ns >= since_ns for _, stamp_ns in dropped)
 

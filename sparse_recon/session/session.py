@@ -25,7 +25,7 @@ from sparse_recon.observe.present import PresentFrames
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
-from sparse_recon.session.outdated import outdated
+from sparse_recon.session.outdated import GONE_SHARE, outdated
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.session.selection import forgotten_objects, not_ignored, resolved
 from sparse_recon.session.views_check import ViewsVerdict, verdict
@@ -355,6 +355,12 @@ class CompletionSession:
                 "nothing moved, check the camera poses"
             )
         self._refuse_bumped(found.region, frames)
+        if (through := self._present.seen_through(found.points_world)) > GONE_SHARE:
+            raise EvidenceError(
+                ErrorCode.EVIDENCE_CONTRADICTS,
+                f"{name}: the newest frame that looks there sees through {100 * through:.0f} % of it, accepted are "
+                f"{100 * GONE_SHARE:.0f} %: it is gone, has moved, or camera poses are wrong; look again, or forget it",
+            )
         max_views = request.max_views or config.keyframes.max_views
         views = collect_views(
             name,

@@ -220,3 +220,20 @@ def test_views_that_contradict_each_other_at_one_moment_are_refused():
         session.complete(CompletionRequest(label=1))
     assert caught.value.code is ErrorCode.EVIDENCE_CONTRADICTS
     assert "poses" in caught.value.message
+
+
+def test_what_the_newest_frame_looks_through_is_not_completed_though_sparse_depth_keeps_it_listed():
+    rng = np.random.default_rng(0)
+
+    def sparse(frame: Frame) -> Frame:
+        assert frame.depth_m is not None
+        kept = rng.random(frame.depth_m.shape) < 0.6
+        return replace(frame, depth_m=np.where(kept, frame.depth_m, np.float32(np.nan)))
+
+    session = session_of(sparse(view(0.0)), sparse(view(0.0)))
+    (name,) = places(session)
+    assert completed(session, name).quality.views_used >= 1
+    add(session, [sparse(view(None)) for _ in range(3)])
+    with pytest.raises(EvidenceError) as caught:
+        completed(session, name)
+    assert caught.value.code in (ErrorCode.EVIDENCE_CONTRADICTS, ErrorCode.OBJECT_NOT_FOUND)
