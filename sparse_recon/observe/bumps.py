@@ -52,6 +52,8 @@ def judged(frames: Sequence[Frame], shifts: Sequence[CameraShift | None]) -> tup
     -------
     The frames whose pose neither the first nor the newest ones share; and the bump, where these two differ.
     """
+    if all(shift is None for shift in shifts):
+        return [], None
     at: list[Float64] = []  # where each frame is, in the world of the first one
     for frame, shift in zip(frames, shifts, strict=True):
         last = at[-1] if at else np.eye(4)
@@ -70,6 +72,8 @@ def judged(frames: Sequence[Frame], shifts: Sequence[CameraShift | None]) -> tup
 
 
 def _same(T_a: Float64, T_b: Float64, frame: Frame) -> bool:
+    if T_a is T_b:
+        return True
     shift_m, turn_rad = _difference(T_a, T_b, frame)
     return shift_m < SAME_SHIFT_M and turn_rad < SAME_TURN_RAD
 

@@ -20,11 +20,13 @@ SMALL_SHARE, LARGE_SHARE, LARGE_WINDOW = 0.6, 0.8, 9
 
 def stands_still(a: Frame, b: Frame) -> bool:
     """Return whether two frames are of one camera from one pose."""
+    if a.camera != b.camera or np.abs(a.T_world_cam[:3, 3] - b.T_world_cam[:3, 3]).max() > SAME_MOVE_M:
+        return False
     T_a_b = np.linalg.solve(a.T_world_cam, b.T_world_cam)
     moved_m = float(np.linalg.norm(T_a_b[:3, 3]))
     turned_rad = float(np.linalg.norm(T_a_b[:3, :3] - np.eye(3)) / np.sqrt(2.0))
     same_image = a.rgb.shape == b.rgb.shape and np.array_equal(a.intrinsics.K, b.intrinsics.K)
-    return a.camera == b.camera and same_image and moved_m < SAME_MOVE_M and turned_rad < SAME_TURN_RAD
+    return same_image and moved_m < SAME_MOVE_M and turned_rad < SAME_TURN_RAD
 
 
 def new_surface(newer: Float32, older: Float32, sigma_m: Float32) -> Bool:
