@@ -33,7 +33,7 @@ COLOURS_BETTER, COLOURS_BLUR_PX, MIN_COLOURS = 0.5, 1.5, 300
 # Less than this is noise of poses. A bump is no more than these: beyond, another scene is looked at.
 MIN_SHIFT_M, MAX_SHIFT_M, MAX_TURN_RAD = 0.004, 0.15, 0.2
 # Poses of a camera that has moved, by more than the first two, are off by up to this: of two of them each by a degree.
-STILL_M, STILL_RAD, NOISE_M, NOISE_RAD = 0.002, 0.003, 0.02, 0.035
+STILL_M, STILL_RAD, NOISE_M, NOISE_RAD = 0.002, 0.003, 0.03, 0.055
 
 
 @dataclass(frozen=True, eq=False)
