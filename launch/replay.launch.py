@@ -89,12 +89,12 @@ def read_topics(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if all(given[name] for name in ("image", "depth", "camera_info")) or given.get("camera_names"):
         return []
     from sparse_recon.bags.reader import Bag
-    from sparse_recon.bags.topics import guess_cameras
+    from sparse_recon.bags.topics import CLOUD, guess_cameras
     from sparse_recon.errors import SparseReconError
 
     try:
         with Bag(Path(given["bag"])) as bag:
-            cameras = guess_cameras(bag.types, bag.counts)
+            cameras, types = guess_cameras(bag.types, bag.counts), bag.types
     except SparseReconError as error:
         raise RuntimeError(f"{error.message}; or name them: image:=... depth:=... camera_info:=...") from None
     if len(cameras) > 1:
@@ -103,6 +103,8 @@ def read_topics(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "depth:=... camera_info:=..., or several with camera_names:=... and {camera} in the topics"
         )
     found = cameras[0]
+    if types[found.depth] == CLOUD:
+        raise RuntimeError(f"{found.depth} is a point cloud, which sparse_recon replay reads, and the node does not")
     color, image_transport = without_transport(found.color, "compressed")
     depth, depth_transport = without_transport(found.depth, "compressedDepth")
     values = dict(zip(TOPICS, (color, depth, found.info, found.depth_info, found.labels), strict=True))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sparse_recon.errors import ErrorCode, FileError, quoted
 
 IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
+CLOUD = "sensor_msgs/msg/PointCloud2"
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
 _TRANSPORTS = ("compressed", "compressedDepth")
@@ -20,7 +21,8 @@ _KINDS = {
     "color": ("color", "colour", "rgb"),
 }
 # Whole words between underscores: image_rect_raw, but neither direct nor corrected.
-_PROCESSING = {"rect", "raw", "gray", "grey"}  # folders of ZED 5 between the kind of image and its name
+# Parts between the name of a camera and that of an image, as of ZED 5, or of a cloud.
+_PROCESSING = {"rect", "raw", "gray", "grey", "points", "cloud", "pointcloud", "point_cloud"}
 _RECTIFIED = {"rect", "rectified"}
 
 
@@ -56,6 +58,8 @@ def guess_cameras(types: Mapping[str, str], counts: Mapping[str, int] | None = N
     depths = _by_camera(types, "depth")
     if len(colors) == len(depths) == 1:  # /rgb/image and /depth/image share no name
         depths = dict(zip(colors, depths.values(), strict=True))
+    for key, clouds in _by_camera(types, "cloud").items() if not depths.keys() & colors.keys() else ():
+        depths.setdefault(next(iter(colors)) if len(colors) == 1 else key, []).extend(clouds)
     for key in depths.keys() - colors.keys():  # depth of a stereo camera is that of its left eye
         if (*key, "left") in colors:
             colors[key] = colors.pop((*key, "left"))
@@ -71,7 +75,8 @@ def guess_cameras(types: Mapping[str, str], counts: Mapping[str, int] | None = N
     if not cameras:
         raise FileError(
             ErrorCode.TOPIC_UNKNOWN,
-            f"no camera with colour, depth and camera info was found; images must be {IMAGE} or {COMPRESSED}"
+            f"no camera with colour, depth and camera info was found; images must be {IMAGE} or "
+            f"{COMPRESSED}, depth also an organised {CLOUD} of the size of colour"
             f"{_unpaired(colors, depths)}. {describe(everything, counts)}. Name them with --topics color=... depth=... "
             "info=...",
         )
@@ -92,7 +97,8 @@ def named_cameras(
     for camera in wanted:
         for role in ("color", "depth", "labels", "info", "depth_info"):
             topic = getattr(camera, role)
-            accepted = (INFO,) if role.endswith("info") else (IMAGE, COMPRESSED)
+            images = (IMAGE, COMPRESSED, CLOUD) if role == "depth" else (IMAGE, COMPRESSED)
+            accepted = (INFO,) if role.endswith("info") else images
             if not topic and role != "color":
                 continue
             if topic not in types:
@@ -134,7 +140,8 @@ def describe(types: Mapping[str, str], counts: Mapping[str, int] | None = None) 
 def _by_camera(types: Mapping[str, str], role: str) -> dict[tuple[str, ...], list[str]]:
     groups: dict[tuple[str, ...], list[str]] = {}
     for topic, kind in types.items():
-        if kind in (IMAGE, COMPRESSED) and _role(topic) == role:
+        found = "cloud" if kind == CLOUD else _role(topic) if kind in (IMAGE, COMPRESSED) else ""
+        if found == role:
             groups.setdefault(_key(topic), []).append(topic)
     return groups
 
@@ -180,7 +187,7 @@ def _best(topics: Sequence[str], what: str, types: Mapping[str, str]) -> str:
 
     best = max(map(rank, topics))
     found = sorted(topic for topic in topics if rank(topic) == best)
-    if len(found) > 1:
+    if len(found) > 1 and any(types[topic] != CLOUD for topic in found):  # clouds differ in what z does not need
         raise FileError(
             ErrorCode.TOPIC_AMBIGUOUS,
             f"{what} could be {' or '.join(found)}; name it with --topics color=... depth=... info=...",

@@ -7,8 +7,10 @@ import json
 import sys
 from pathlib import Path
 
+from sparse_recon.bags.folders import open_folder
 from sparse_recon.bags.frames_bag import write_frames
-from sparse_recon.bags.frames_dir import FramesFolder
+from sparse_recon.bags.posed_files import PosedFiles
+from sparse_recon.cli.complete import add_format_argument
 from sparse_recon.errors import EXIT_DONE, ErrorCode, FileError
 from sparse_recon.files.atomic import file_errors, own_folder
 
@@ -17,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "frames", type=Path, metavar="FRAMES_DIR", help="folder of *.color.png, *.depth.png, *.pose.txt"
     )
+    add_format_argument(parser)
     parser.add_argument("out", type=Path, metavar="OUT", help="OUT.mcap or OUT.db3 for one file, else a bag folder")
     parser.add_argument(
         "--world-frame",
@@ -30,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    folder = FramesFolder(args.frames)
+    folder = open_folder(args.frames, layout=args.format)
     if args.out.exists() and not args.overwrite:
         raise FileError(ErrorCode.USAGE, f"{args.out} exists; name another recording or add --overwrite")
     how = {"world_frame": args.world_frame, "compressed": args.compressed}
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _write_file(folder: FramesFolder, out: Path, how: dict[str, object]) -> None:
+def _write_file(folder: PosedFiles, out: Path, how: dict[str, object]) -> None:
     storage = {".mcap": "mcap", ".db3": "sqlite3"}[out.suffix]
     with file_errors(out, "the recording"):
         out.parent.mkdir(parents=True, exist_ok=True)

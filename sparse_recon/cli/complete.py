@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from sparse_recon.bags.frames_dir import FramesFolder
+from sparse_recon.bags.folders import LAYOUTS, open_folder
 from sparse_recon.bags.writer import ResultBag
 from sparse_recon.cli.arguments import (
     UP_UNKNOWN,
@@ -28,12 +29,21 @@ from sparse_recon.errors import ErrorCode, InputError, clipped
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "files: NAME.color.png, NAME.depth.png (16 bit, mm or depth.unit_m), NAME.pose.txt (4x4 camera to "
-        "world), intrinsics.K.txt"
+        "world), intrinsics.K.txt; or a folder of TUM RGB-D (rgb.txt, depth.txt, groundtruth.txt, intrinsics.K.txt), "
+        "or of nerfstudio (transforms.json)"
     )
     parser.add_argument("frames", type=Path, metavar="FRAMES_DIR", help="folder of the files named below")
+    add_format_argument(parser)
     add_output_arguments(parser)
     add_request_arguments(parser)
     add_config_arguments(parser, up_default="0 0 0")
+
+
+def add_format_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the layout of a folder."""
+    parser.add_argument(
+        "--format", choices=tuple(LAYOUTS), default="", help="layout of FRAMES_DIR (default: guessed from its files)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
             f"a folder of frames has only the frame {world_frame!r}, got --box-frame {clipped(args.box_frame)}",
         )
     request = request_of(args, np.eye(4))
-    folder = FramesFolder(args.frames, config.depth)
+    folder = open_folder(args.frames, config.depth, args.format)
+    print(f"format: {folder.layout}, {len(folder)} frames", file=sys.stderr)
     prepare_output(args.out, args.overwrite)
     with ResultBag(args.out / BAG_NAME) as result_bag:
         outcome = run_session(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError
+from sparse_recon.frames.cloud_depth import depth_of_cloud
 from sparse_recon.frames.images import MAX_BOXES, CompressedImage, Image, LabelBoxes, RawImage
 from sparse_recon.frames.undistort import CameraInfo
 from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, pose_from_quaternion
@@ -25,7 +26,15 @@ def stamp_ns_of(message: Any) -> int:
 
 
 def image_of(message: Any) -> Image:
-    """Return what `frames.images` decodes; the bytes are shared with the message."""
+    """Return what `frames.images` decodes; the bytes are shared with the message, unless it is a PointCloud2.
+
+    Raises
+    ------
+    InputError
+        ENCODING_UNSUPPORTED or SIZE_MISMATCH for a cloud that is no image.
+    """
+    if hasattr(message, "point_step"):
+        return depth_of_cloud(message)
     if hasattr(message, "format"):
         return CompressedImage(message.format, message.data)
     size = (int(message.width), int(message.height), int(message.step))

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from io import BytesIO
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from sparse_recon.errors import DependencyError, MeshError
 from sparse_recon.fuse.mesh import decimated, solid, triangles
+from sparse_recon.machine.children import python_child, safe_path
 from sparse_recon.types import Float32, Int32
 
 # Convex parts are searched on a mesh that is this much coarser; it takes minutes where there are many faces.
@@ -36,18 +37,16 @@ def convex_parts(
     DependencyError
         If CoACD is not installed.
     """
-    if find_spec("coacd") is None:
+    if PathFinder.find_spec("coacd", safe_path()) is None:
         raise DependencyError("coacd", "convex collision parts", "pip install coacd")
     vertices, faces = triangles(decimated(solid(vertices, faces, "collision"), CONVEX_TOLERANCE_M, CONVEX_FACES))
-    command = [sys.executable, "-m", __name__, repr(concavity), str(seed)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = python_child(f"from {__name__} import work\nwork(*sys.argv[1:])", repr(concavity), str(seed))
     unsent: bytes | None = _packed([vertices, faces])
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
         start_new_session=True,  # Ctrl-C is for the caller, who then ends this process
     ) as process:
         try:
@@ -81,8 +80,8 @@ def _unpacked(data: bytes) -> list[npt.NDArray[np.generic]]:
     return arrays
 
 
-def _work(concavity: float, seed: int) -> None:
-    """Decompose the mesh on stdin and write the parts to stdout, vertices and faces in turn."""
+def work(concavity: str, seed: str) -> None:
+    """Be the child process: decompose the mesh on stdin and write the parts to stdout, vertices and faces in turn."""
     import coacd
 
     answer = os.fdopen(os.dup(1), "wb")
@@ -91,15 +90,11 @@ def _work(concavity: float, seed: int) -> None:
     vertices, faces = _unpacked(sys.stdin.buffer.read())
     parts = coacd.run_coacd(
         coacd.Mesh(vertices, faces),
-        threshold=concavity,
-        seed=seed,
+        threshold=float(concavity),
+        seed=int(seed),
         preprocess_mode="off",  # the mesh is a proven manifold
         resolution=1000,
         mcts_iterations=60,
     )
     with answer:
         answer.write(_packed([array for part in parts for array in part]))
-
-
-if __name__ == "__main__":
-    _work(float(sys.argv[1]), int(sys.argv[2]))

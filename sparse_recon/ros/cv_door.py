@@ -12,6 +12,7 @@ import numpy as np
 
 from sparse_recon.errors import ErrorCode, InputError, quoted
 from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, Stream
+from sparse_recon.machine.children import python_child
 
 _TARGETS: dict[Stream, tuple[str, type, int]] = {
     "color": ("rgb8", np.uint8, 3),
@@ -72,9 +73,7 @@ def cv_bridge_problem() -> str | None:
     if importlib.util.find_spec("cv_bridge") is None:
         return "is not installed: sudo apt install ros-$ROS_DISTRO-cv-bridge"
     try:
-        trial = subprocess.run(
-            [sys.executable, "-c", _TRIAL], capture_output=True, text=True, errors="replace", timeout=_TRIAL_S
-        )
+        trial = subprocess.run(python_child(_TRIAL), capture_output=True, text=True, errors="replace", timeout=_TRIAL_S)
     except (OSError, subprocess.SubprocessError) as error:
         return f"could not be tried: {str(error)[:_LONGEST_REASON]}"
     if trial.returncode == 0:

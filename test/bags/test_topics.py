@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sparse_recon.bags.topics import (
+    CLOUD,
     COMPRESSED,
     IMAGE,
     INFO,
@@ -164,6 +165,23 @@ def test_empty_topics_are_told():
     named = [CameraTopics("a", "/camera/color/image_raw", "", "/camera/depth/image_raw")]
     with pytest.raises(FileError, match="depth topic /camera/depth/image_raw was recorded without a message"):
         named_cameras(named, ORBBEC, counts)
+
+
+ZIVID = {
+    "/zivid/color/image_color": IMAGE,
+    "/zivid/color/camera_info": INFO,
+    "/zivid/points/xyz": CLOUD,
+    "/zivid/points/xyzrgba": CLOUD,
+}
+
+
+def test_a_cloud_is_depth_where_there_is_no_depth_image():
+    (camera,) = guess_cameras(ZIVID)
+    assert (camera.name, camera.color, camera.depth) == ("zivid", "/zivid/color/image_color", "/zivid/points/xyz")
+    both = {f"/{arm}{topic}": kind for arm in ("left", "right") for topic, kind in ZIVID.items()}
+    assert [camera.depth for camera in guess_cameras(both)] == ["/left/zivid/points/xyz", "/right/zivid/points/xyz"]
+    (camera,) = guess_cameras(ORBBEC | {"/camera/depth/points": CLOUD})
+    assert camera.depth == "/camera/depth/image_raw"
 
 
 def test_colour_and_depth_that_cannot_be_paired_are_told():

@@ -86,3 +86,25 @@ def test_older_recording_is_kept_unless_told(folder: Path, tmp_path: Path, name:
     assert main(arguments) == 0
     assert main(arguments) == 2
     assert main([*arguments, "--overwrite"]) == 0
+
+
+def test_the_format_is_guessed_said_and_can_be_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    entries = []
+    for k in range(3):
+        T = np.loadtxt(folder / f"{k}.pose.txt") @ np.diag([1.0, -1.0, -1.0, 1.0])
+        files = {"file_path": f"{k}.rgb.png", "depth_file_path": f"{k}.depth.png"}
+        for new, old in zip(files.values(), ("color", "depth"), strict=True):
+            shutil.copy(folder / f"{k}.{old}.png", tmp_path / new)
+        entries.append(files | {"transform_matrix": T.tolist()})
+    K = np.loadtxt(folder / "intrinsics.K.txt")
+    record = {"fl_x": K[0, 0], "fl_y": K[1, 1], "cx": K[0, 2], "cy": K[1, 2], "w": 320, "h": 240, "frames": entries}
+    (tmp_path / "transforms.json").write_text(json.dumps(record))
+    assert main(["complete", str(tmp_path), "--out", str(tmp_path / "out"), "--json", *FAST]) == 0
+    captured = capsys.readouterr()
+    assert [o["code"] for o in json.loads(captured.out)["objects"]] == ["OK", "OK"]
+    assert "format: nerfstudio (transforms.json), 3 frames" in captured.err
+    words = ["complete", str(tmp_path), "--out", str(tmp_path / "other"), "--json", *FAST]
+    assert main([*words, "--format", "tum"]) == 2
+    assert "rgb.txt is missing" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert main(["bag-from-frames", str(tmp_path), str(tmp_path / "bag.mcap"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -214,3 +216,38 @@ def test_mistake_in_the_decomposition_is_told():
     vertices, faces = triangles(decimated(solid(*isosurface(l_shape(), GRID), "nominal"), 0.0003, 2000))
     with pytest.raises(MeshError, match="threshold"):
         convex_parts(vertices, faces, 5.0, seed=0)
+
+
+@pytest.mark.parametrize("start", ["-c", "-m", "path"])
+def test_a_library_of_the_current_folder_is_never_run(tmp_path: Path, start: str):
+    """Whoever works in a folder of somebody else, such as one of recordings, must not run what lies there."""
+    pytest.importorskip("coacd")
+    for name in ("coacd", "numpy", "struct", "runpy", "trap"):
+        (tmp_path / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'run')!r}, 'a').write(__name__)\nraise SystemExit(9)"
+        )
+    code = """
+import sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", sys.argv[1])]
+import numpy, trimesh, manifold3d
+from sparse_recon.fuse.convex import convex_parts
+import os, struct, runpy
+os.environ.pop("PYTHONSAFEPATH", None)  # it was for this process alone
+if sys.argv[2] == "-c":
+    sys.path.insert(0, "")
+elif sys.argv[2] == "-m":
+    sys.path.insert(0, sys.argv[1])
+box = trimesh.creation.box((0.1, 0.1, 0.1)).subdivide()
+print(len(convex_parts(box.vertices.astype("f4"), box.faces.astype("i4"), 0.2, 0)))
+"""
+    where = str(tmp_path) if start == "path" else ""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), where])}
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), start],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**environment, "PYTHONSAFEPATH": "1"} if sys.version_info >= (3, 11) else environment,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "1" and not (tmp_path / "run").exists()

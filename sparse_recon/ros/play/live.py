@@ -7,7 +7,6 @@ import importlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 from sparse_recon.bags.topics import CameraTopics
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode
+from sparse_recon.machine.children import python_child
 from sparse_recon.ros.play.live_client import PATIENCE_S, START_S, Arrival, Client, GoalOutcome
 from sparse_recon.ros.play.player import make_room_for_images, ros_node
 
@@ -136,13 +136,22 @@ def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
     return changed
 
 
+# Of a module, its name and arguments, what python -m does. Output comes line by line, for the log is looked at.
+_RUN_MODULE = """
+import runpy
+sys.stdout.reconfigure(line_buffering=True)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
 @contextmanager
 def _process(words: Sequence[str], domain_id: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a module of this package in a process that ends with this block, or with this process at the latest."""
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words],
+            python_child(_RUN_MODULE, *words),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
