@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.errors import ErrorCode, FileError, clipped
+
+ENCODINGS = ("", "cdr")  # of messages that can be read; the first where the recording does not say
 
 
 @dataclass(frozen=True)
@@ -40,4 +43,17 @@ def unreadable(path: Path, why: str) -> FileError:
     """Return the error of a file of which nothing can be read."""
     return FileError(
         ErrorCode.BAG_UNREADABLE, f"{path} cannot be read: {why}; nothing could be saved from it, record it again"
+    )
+
+
+def other_encoding(path: Path, channels: Sequence[Channel]) -> FileError:
+    """Return the error of a recording whose messages are not those of ROS 2, with what converts it."""
+    names = " and ".join(sorted({clipped(c.encoding) for c in channels}))
+    some = ", ".join(f"{clipped(c.topic)} ({clipped(c.msgtype)})" for c in channels[:5])
+    cure = "record the topics of ROS 2, or convert them to its messages"
+    if any(c.encoding == "ros1" for c in channels):
+        cure = "convert the ROS 1 bag that it was made of: rosbags-convert --src FILE.bag --dst FOLDER"
+    return FileError(
+        ErrorCode.BAG_UNREADABLE,
+        f"{path} holds messages of encoding {names}, such as {some}; accepted is cdr, that of ROS 2: {cure}",
     )

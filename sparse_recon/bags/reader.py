@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sparse_recon.bags.channels import Channel
+from sparse_recon.bags.channels import ENCODINGS, other_encoding
 from sparse_recon.bags.decompression import MAX_MESSAGE_BYTES, Undecompressable, decompressed
 from sparse_recon.bags.storage import open_storage
 from sparse_recon.bags.topics import (
@@ -24,7 +24,7 @@ from sparse_recon.bags.topics import (
 )
 from sparse_recon.bags.transform_topics import Links, choose
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError, clipped
+from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
@@ -36,7 +36,6 @@ from sparse_recon.types import Float64, Frame
 
 log = logging.getLogger(__name__)
 
-_ENCODINGS = ("", "cdr")  # of messages that can be read; the first where the recording does not say
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MAX_DEFINITION, _MAX_ARRAY = 200_000, 10_000  # characters, and elements of fixed arrays, each a line of code
 MANY_LOST = 0.25  # share of the frames whose loss a result tells
@@ -68,9 +67,9 @@ class Bag:
         self._storage = open_storage(self.path)
         # SQLite takes values of any type for every column.
         channels = [c for c in self._storage.channels if isinstance(c.topic, str) and isinstance(c.msgtype, str)]
-        if channels and all(c.encoding not in _ENCODINGS for c in channels):
+        if channels and all(c.encoding not in ENCODINGS for c in channels):
             self._storage.close()
-            raise _other_encoding(self.path, channels)
+            raise other_encoding(self.path, channels)
         self.types = {channel.topic: channel.msgtype for channel in channels}
         self.counts = {channel.topic: channel.count for channel in channels}
         self.offered_qos: dict[str, list[Any]] = {topic: [] for topic in self.types}
@@ -159,19 +158,6 @@ def _ros_types() -> Any:
     from rosbags.typesys import Stores, get_typestore
 
     return get_typestore(Stores.ROS2_JAZZY)  # makes its code for each type once
-
-
-def _other_encoding(path: Path, channels: Sequence[Channel]) -> FileError:
-    """Return the error of a recording whose messages are not those of ROS 2, with what converts it."""
-    names = " and ".join(sorted({clipped(c.encoding) for c in channels}))
-    some = ", ".join(f"{clipped(c.topic)} ({clipped(c.msgtype)})" for c in channels[:5])
-    cure = "record the topics of ROS 2, or convert them to its messages"
-    if any(c.encoding == "ros1" for c in channels):
-        cure = "convert the ROS 1 bag that it was made of: rosbags-convert --src FILE.bag --dst FOLDER"
-    return FileError(
-        ErrorCode.BAG_UNREADABLE,
-        f"{path} holds messages of encoding {names}, such as {some}; accepted is cdr, that of ROS 2: {cure}",
-    )
 
 
 class FrameReader:
