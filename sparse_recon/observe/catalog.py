@@ -152,7 +152,7 @@ class ObjectCatalog:
         find = self._detected if request.label is not None or request.object_id else self.objects
         found = find(frames, checkpoint)
         if request.label is not None:
-            matches = [f for f in found if f.candidate.label == request.label]
+            matches = _labelled(found, request.label, frames)
         elif request.object_id:
             matches = [f for f in found if f.candidate.object_id == request.object_id]
         else:
@@ -304,6 +304,15 @@ class ObjectCatalog:
         region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
         candidate = ObjectCandidate(name or self._boxes.name(box), None, box, pixels)
         return FoundObject(candidate, region, scene.points_world[scene.label == 0], self._scene.plane, self.up_world())
+
+
+def _labelled(found: Sequence[FoundObject], label: int, frames: Sequence[Frame]) -> list[FoundObject]:
+    """Return the object that bears a label in the newest frame that knows it, else those that bear it most often."""
+    for frame in sorted(frames, key=lambda f: -f.stamp_ns):
+        for item in found:
+            if isinstance(item.region, LabelRegion) and label in item.region.labels_in(frame):
+                return [item]
+    return [item for item in found if item.candidate.label == label]
 
 
 def _key(frames: Sequence[Frame]) -> FrameKey:

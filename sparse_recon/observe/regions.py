@@ -49,8 +49,12 @@ class LabelRegion(ObjectRegion):
         self._tree = None if body_world is None else cKDTree(body_world)
         self._reach_m = reach_m
 
+    def labels_in(self, frame: Frame) -> set[int]:
+        """Return the values that the object has in a frame's label image."""
+        return self._labels.get((frame.camera, frame.stamp_ns), set())
+
     def mask(self, frame: Frame) -> Bool:
-        labels = self._labels.get((frame.camera, frame.stamp_ns))
+        labels = self.labels_in(frame)
         if frame.labels is None or not labels:
             return np.zeros(frame.rgb.shape[:2], bool)
         mask = np.isin(frame.labels, sorted(labels))

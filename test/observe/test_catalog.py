@@ -192,3 +192,13 @@ def test_up_is_the_configured_one_or_that_of_the_support():
     free = ObjectCatalog(load_config({"up_world": (0.0, 0.0, 0.0)}))
     free.objects(two_objects().frames)
     assert free.up_world()[2] > 0.9999
+
+
+def test_a_label_is_that_of_the_newest_frame_that_bears_it():
+    frames = two_objects(with_labels=True).frames
+    swap = np.array([0, 2, 1], np.int32)
+    newest = replace(frames[3], labels=swap[frames[3].labels], stamp_ns=frames[3].stamp_ns + 1)
+    catalog = ObjectCatalog(SessionConfig())
+    ball = catalog.resolve(CompletionRequest(label=1), frames[:3]).candidate.box.T_world_box[0, 3]
+    now = catalog.resolve(CompletionRequest(label=2), [*frames[:3], newest]).candidate.box.T_world_box[0, 3]
+    assert np.sign(ball) == np.sign(now)
