@@ -12,7 +12,7 @@ from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.cameras import every_nth_pixel, unproject_depth
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.geometry.voxel_sums import VoxelSums
-from sparse_recon.observe.still import is_something_new, new_surface, stands_still
+from sparse_recon.observe.still import is_something_new, is_sparse, new_surface, stands_still
 from sparse_recon.types import Bool, Float32, Frame
 
 # Every so many-th pixel is looked at, in at most so many frames, evenly spread over those that show something new.
@@ -56,7 +56,7 @@ class SceneCloud:
             if frame.depth_m is not None:
                 checkpoint()
                 before = next((f for f in reversed(self._telling) if stands_still(frame, f)), None)
-                if before is None or self._is_new(frame, before):
+                if before is None or is_sparse(frame.depth_m) or self._is_new(frame, before):
                     self._telling.append(frame)
             self._looked_at.append(frame)
         return tuple(evenly_sampled(self._telling, SCENE_FRAMES))

@@ -16,6 +16,8 @@ STEP, WINDOW = 2, 5
 DIFFERENT_SIGMA, EDGE_M = 2.5, 0.05
 # So large a share of a window must be new: of a small one in two frames after each other, of a large one in one.
 SMALL_SHARE, LARGE_SHARE, LARGE_WINDOW = 0.6, 0.8, 9
+# Around pixels with depth so large a share has depth, on average, unless the image is sparse.
+SPARSE_SHARE = 0.75
 
 
 def stands_still(a: Frame, b: Frame) -> bool:
@@ -27,6 +29,12 @@ def stands_still(a: Frame, b: Frame) -> bool:
     turned_rad = float(np.linalg.norm(T_a_b[:3, :3] - np.eye(3)) / np.sqrt(2.0))
     same_image = a.rgb.shape == b.rgb.shape and np.array_equal(a.intrinsics.K, b.intrinsics.K)
     return same_image and moved_m < SAME_MOVE_M and turned_rad < SAME_TURN_RAD
+
+
+def is_sparse(depth_m: Float32) -> bool:
+    """Return whether single pixels without depth are all over an image: then one cannot tell what is new in it."""
+    valid = depth_m[::STEP, ::STEP] > 0
+    return bool(valid_neighbours(valid, WINDOW)[valid].mean() < SPARSE_SHARE * WINDOW**2) if valid.any() else True
 
 
 def new_surface(newer: Float32, older: Float32, sigma_m: Float32) -> Bool:

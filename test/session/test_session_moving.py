@@ -222,14 +222,24 @@ def test_views_that_contradict_each_other_at_one_moment_are_refused():
     assert "poses" in caught.value.message
 
 
+RNG = np.random.default_rng(0)
+
+
+def sparse(frame: Frame) -> Frame:
+    """A frame with depth at six pixels of ten."""
+    assert frame.depth_m is not None
+    kept = RNG.random(frame.depth_m.shape) < 0.6
+    return replace(frame, depth_m=np.where(kept, frame.depth_m, np.float32(np.nan)))
+
+
+def test_what_is_put_down_is_found_in_sparse_depth_too():
+    session = session_of(sparse(view(None)), sparse(view(None)))
+    assert places(session) == {}
+    add(session, [sparse(view(0.0)), sparse(view(0.0))])
+    assert list(places(session).values()) == [0.0]
+
+
 def test_what_the_newest_frame_looks_through_is_not_completed_though_sparse_depth_keeps_it_listed():
-    rng = np.random.default_rng(0)
-
-    def sparse(frame: Frame) -> Frame:
-        assert frame.depth_m is not None
-        kept = rng.random(frame.depth_m.shape) < 0.6
-        return replace(frame, depth_m=np.where(kept, frame.depth_m, np.float32(np.nan)))
-
     session = session_of(sparse(view(0.0)), sparse(view(0.0)))
     (name,) = places(session)
     assert completed(session, name).quality.views_used >= 1
