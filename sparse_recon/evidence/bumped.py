@@ -33,7 +33,7 @@ COLOURS_BETTER, COLOURS_BLUR_PX, MIN_COLOURS = 0.5, 1.5, 300
 # Less than this is noise of poses. A bump is no more than these: beyond, another scene is looked at.
 MIN_SHIFT_M, MAX_SHIFT_M, MAX_TURN_RAD = 0.004, 0.15, 0.2
 # Poses of a camera that has moved, by more than the first two, are off by up to this: of two of them each by a degree.
-STILL_M, STILL_RAD, NOISE_M, NOISE_RAD = 0.002, 0.003, 0.03, 0.055
+STILL_M, STILL_RAD, NOISE_M, NOISE_RAD = 0.002, 0.003, 0.02, 0.035
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +45,14 @@ class CameraShift:
     T_right_wrong : (4, 4), maps what the newer frame measured, in the world by its pose, to where it is.
     shift_m : mean distance by which that moves the measured points.
     turn_rad : its rotation.
+    moved : whether the camera moved by its poses too.
     within_noise : whether errors of the poses of a camera that moves may be as large.
     """
 
     T_right_wrong: Float64
     shift_m: float
     turn_rad: float
+    moved: bool = False
     within_noise: bool = False
 
 
@@ -78,7 +80,7 @@ def camera_shift(older: CoarseFrame, newer: CoarseFrame, found: Change) -> Camer
         return None
     T_moved = inverse(older.T_world_cam) @ newer.T_world_cam
     moved = float(np.linalg.norm(T_moved[:3, 3])) > STILL_M or _turn_rad(T_moved) > STILL_RAD
-    return CameraShift(T_right_wrong, shift_m, turn_rad, moved and shift_m < NOISE_M and turn_rad < NOISE_RAD)
+    return CameraShift(T_right_wrong, shift_m, turn_rad, moved, moved and shift_m < NOISE_M and turn_rad < NOISE_RAD)
 
 
 def _turn_rad(T: Float64) -> float:

@@ -12,6 +12,9 @@ from sparse_recon.types import Float64, Frame
 
 # Poses that differ by less are one again.
 SAME_SHIFT_M, SAME_TURN_RAD = 0.008, np.deg2rad(1.0)
+# Poses of a camera that moves are off, each for itself. A bump of it is shared by so many frames after each other, and
+# so many agreed before; until then they are left out. A moment of wrong poses leaves so large a share of them right.
+LASTING_FRAMES, MOST_SHARE = 2, 0.6
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,15 @@ def judged(frames: Sequence[Frame], shifts: Sequence[CameraShift | None]) -> tup
             last = last @ shift.T_right_wrong
         at.append(last)
     newest = [_same(T, at[-1], frame) for T, frame in zip(at, frames, strict=True)]
+    if any(shift is not None and shift.moved for shift in shifts):
+        first = [_same(T, at[0], frame) for T, frame in zip(at, frames, strict=True)]
+        before, after = _run(first), _run(newest[::-1])
+        if newest[0] and sum(newest) < MOST_SHARE * len(newest):
+            return [], None
+        if not newest[0] and before < LASTING_FRAMES:
+            return [], None
+        if not newest[0] and after < LASTING_FRAMES:  # the next frame will tell
+            return list(frames[before:]), None
     if not newest or newest[0]:
         return [f for f, right in zip(frames, newest, strict=True) if not right], None
     begun = len(newest) - newest[::-1].index(False) if False in newest else 0
@@ -69,6 +81,11 @@ def judged(frames: Sequence[Frame], shifts: Sequence[CameraShift | None]) -> tup
         f for f, T, right in zip(frames, at, newest, strict=True) if not right and not _same(T, at[0], frames[0])
     ]
     return misplaced, Bump(frames[begun].camera, frames[begun].stamp_ns, shift_m, turn_rad)
+
+
+def _run(same: Sequence[bool]) -> int:
+    """Return how many are True before the first that is not."""
+    return next((k for k, one in enumerate(same) if not one), len(same))
 
 
 def _same(T_a: Float64, T_b: Float64, frame: Frame) -> bool:

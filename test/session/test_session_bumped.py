@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ErrorCode, EvidenceError
-from sparse_recon.geometry.poses import pose
+from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, exact
@@ -241,3 +241,45 @@ def test_poses_of_a_moving_camera_that_are_off_by_a_degree_are_no_bump():
     session = session_of([moving(0, 0.0), moving(1, 0.0), moving(2, 2.5), moving(3, 2.5)])
     session.objects()
     assert len(session.bumps) == 1
+
+
+@lru_cache(maxsize=2)
+def orbit(bump_deg: float = 0.0) -> tuple[Frame, ...]:
+    """Six views of a camera that goes round a block and a ball; with a bump, it is turned from the fourth view on."""
+    claimed = [
+        look_at((0.75 * np.cos(a), 0.75 * np.sin(a), 0.5), (0.0, 0.05, 0.03)) for a in -1.6 + 0.14 * np.arange(6)
+    ]
+    bump = pose(Rotation.from_euler("xyz", (bump_deg, bump_deg, 0.0), degrees=True).as_matrix(), (0.0, 0.0, 0.0))
+    there = [T @ bump if k >= 3 else T for k, T in enumerate(claimed)]
+    made = record(
+        scene_of([ball(0.035), block()], [pose(np.eye(3), (0.02, 0.2, 0.0)), pose(np.eye(3), (0, 0, 0))]),
+        there,
+        sensor=exact(SENSORS["realsense"]),
+        intrinsics=depth_camera(320, 240),
+        with_labels=False,
+        seed=5,
+    ).frames
+    return tuple(replace(f, T_world_cam=T, camera="wrist") for f, T in zip(made, claimed, strict=True))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_poses_of_a_moving_camera_that_are_off_each_for_itself_are_no_bump(seed):
+    rng = np.random.default_rng(seed)
+    off = [
+        pose(Rotation.from_rotvec(np.deg2rad(rng.normal(size=3))).as_matrix(), rng.normal(size=3) * 0.004)
+        for _ in orbit()
+    ]
+    session = session_of([replace(f, T_world_cam=f.T_world_cam @ T) for f, T in zip(orbit(), off, strict=True)])
+    session.objects()
+    assert session.bumps == ()
+
+
+def test_a_camera_that_was_bumped_while_it_moves_is_named_with_the_second_frame_and_left_out_until_then():
+    session = session_of(orbit(4.0)[:4])
+    assert {c.state for c in session.objects()} == {ObjectState.CONFIRMED} and session.bumps == ()
+    completed = [session.complete(CompletionRequest(object_id=c.object_id)) for c in session.objects()]
+    assert session.out_of_date(completed) == {}
+    add(session, orbit(4.0)[4:])
+    assert {c.state for c in session.objects()} == {ObjectState.DOUBTFUL}
+    assert [b.stamp_ns for b in session.bumps] == [8 * SECOND_NS]
+    assert session.out_of_date(completed) == {}
