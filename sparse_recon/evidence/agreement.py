@@ -12,8 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from sparse_recon.evidence.sampling import evenly_sampled
 from sparse_recon.geometry.cameras import every_nth_pixel, pixel_rays, project_points
-from sparse_recon.geometry.poses import inverse, pose, transform_points
+from sparse_recon.geometry.poses import inverse, pose, rotation_angle, transform_points
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
 
 # Pixels along the longer edge of a compared image; frames that are compared, evenly spread.
@@ -251,14 +252,12 @@ def _different(frames: Sequence[Frame]) -> list[Frame]:
     for frame in frames:
         if frame.depth_m is not None and not any(_same_pose(frame, other) for other in chosen):
             chosen.append(frame)
-    pick = np.unique(np.linspace(0, len(chosen) - 1, min(MAX_FRAMES, len(chosen))).astype(int))
-    return [chosen[i] for i in pick]
+    return evenly_sampled(chosen, MAX_FRAMES)
 
 
 def _same_pose(a: Frame, b: Frame) -> bool:
     T = inverse(a.T_world_cam) @ b.T_world_cam
-    turn = np.arccos(np.clip(0.5 * (np.trace(T[:3, :3]) - 1.0), -1.0, 1.0))
-    return bool(np.linalg.norm(T[:3, 3]) < SAME_MOVE_M and turn < SAME_TURN_RAD)
+    return bool(np.linalg.norm(T[:3, 3]) < SAME_MOVE_M and rotation_angle(T) < SAME_TURN_RAD)
 
 
 def _view(frame: Frame) -> _View:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sparse_recon.evidence.changes import Change, CoarseFrame, change
 from sparse_recon.geometry.cameras import project_points
-from sparse_recon.geometry.poses import inverse, pose, transform_points
+from sparse_recon.geometry.poses import inverse, pose, rotation_angle, transform_points
 from sparse_recon.types import Bool, Float32, Float64, UInt8
 
 ITERATIONS = 40
@@ -72,19 +72,15 @@ def camera_shift(older: CoarseFrame, newer: CoarseFrame, found: Change) -> Camer
     T_right_wrong = older.T_world_cam @ T_old_new @ inverse(newer.T_world_cam)
     points_world = transform_points(newer.T_world_cam, newer.points_cam.astype(np.float64))
     shift_m = float(np.nanmean(np.linalg.norm(transform_points(T_right_wrong, points_world) - points_world, axis=-1)))
-    turn_rad = _turn_rad(T_right_wrong)
+    turn_rad = rotation_angle(T_right_wrong)
     if not MIN_SHIFT_M < shift_m < MAX_SHIFT_M or turn_rad > MAX_TURN_RAD:
         return None
     left = change(older, replace(newer, T_world_cam=older.T_world_cam @ T_old_new))
     if _changed_pixels(left) > MAX_LEFT_SHARE * before:
         return None
     T_moved = inverse(older.T_world_cam) @ newer.T_world_cam
-    moved = float(np.linalg.norm(T_moved[:3, 3])) > STILL_M or _turn_rad(T_moved) > STILL_RAD
+    moved = float(np.linalg.norm(T_moved[:3, 3])) > STILL_M or rotation_angle(T_moved) > STILL_RAD
     return CameraShift(T_right_wrong, shift_m, turn_rad, moved, moved and shift_m < NOISE_M and turn_rad < NOISE_RAD)
-
-
-def _turn_rad(T: Float64) -> float:
-    return float(np.arccos(np.clip(0.5 * (np.trace(T[:3, :3]) - 1.0), -1.0, 1.0)))
 
 
 def colours_stayed(

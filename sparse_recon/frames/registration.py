@@ -8,6 +8,7 @@ import numpy as np
 
 from sparse_recon.errors import ErrorCode, InputError, TransformError, quoted
 from sparse_recon.frames.matching import Stamped
+from sparse_recon.geometry.poses import rotation_angle
 from sparse_recon.geometry.transforms import TransformSource, without_slash
 from sparse_recon.types import Float64
 
@@ -52,7 +53,7 @@ def pose_of_depth(
     if calibrated:
         return T_color_depth
     apart_m = float(np.linalg.norm(T_color_depth[:3, 3]))
-    turned = float(np.arccos(np.clip((np.trace(T_color_depth[:3, :3]) - 1.0) / 2.0, -1.0, 1.0)))
+    turned = rotation_angle(T_color_depth)
     if max(apart_m, turned) > _SAME_POSE:
         where = f"a pose {apart_m * 1e3:.1f} mm and {np.rad2deg(turned):.1f} degrees from it"
         raise _unregistered(camera, color_frame, depth_frame, where)

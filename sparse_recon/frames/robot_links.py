@@ -12,7 +12,7 @@ import numpy as np
 
 from sparse_recon.config.session_config import RobotConfig
 from sparse_recon.errors import ConfigError, clipped, quoted
-from sparse_recon.geometry.cameras import pixel_rays, project_points
+from sparse_recon.geometry.cameras import pixel_rays, window_of_points
 from sparse_recon.geometry.poses import inverse, pose, transform_points
 from sparse_recon.types import Bool, Float64, Frame
 
@@ -99,16 +99,9 @@ def _mark(robot: Bool, frame: Frame, T_box_cam: Float64, half_m: Float64) -> Non
     """Add the pixels whose points lie in a box of half edges (3,)."""
     assert frame.depth_m is not None
     corners = np.stack(np.meshgrid(*[(-h, h) for h in half_m]), axis=-1).reshape(-1, 3)
-    corners_cam = transform_points(inverse(T_box_cam), corners)
-    height, width = robot.shape
-    window = slice(0, height), slice(0, width)
-    if np.all(corners_cam[:, 2] <= 0):
+    window = window_of_points(transform_points(inverse(T_box_cam), corners), frame.intrinsics)
+    if window is None:
         return
-    if np.all(corners_cam[:, 2] > 0):
-        uv = project_points(corners_cam, frame.intrinsics)
-        left, top = np.clip(np.floor(uv.min(axis=0)), 0, (width, height)).astype(int)
-        right, bottom = np.clip(np.ceil(uv.max(axis=0)) + 1, 0, (width, height)).astype(int)
-        window = slice(top, bottom), slice(left, right)
     points_cam = pixel_rays(frame.intrinsics, window) * frame.depth_m[window][..., None]
     with np.errstate(invalid="ignore"):
         robot[window] |= np.all(np.abs(transform_points(T_box_cam, points_cam)) <= half_m, axis=-1)

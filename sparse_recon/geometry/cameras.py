@@ -53,6 +53,18 @@ def project_points(points_cam: npt.NDArray[np.floating], intrinsics: CameraIntri
     return np.stack([u, v], axis=-1)
 
 
+def window_of_points(points_cam: npt.NDArray[np.floating], intrinsics: CameraIntrinsics) -> tuple[slice, slice] | None:
+    """Return the rows and columns that can show a convex body of these corners (N, 3), or None where none can."""
+    if np.all(points_cam[:, 2] <= 0):
+        return None
+    if np.any(points_cam[:, 2] <= 0):  # the camera is inside or beside it
+        return slice(0, intrinsics.height), slice(0, intrinsics.width)
+    uv = project_points(points_cam, intrinsics)
+    left, top = np.maximum(np.floor(uv.min(axis=0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(uv.max(axis=0)).astype(int) + 1, (intrinsics.width, intrinsics.height))
+    return (slice(top, bottom), slice(left, right)) if right > left and bottom > top else None
+
+
 def cropped(intrinsics: CameraIntrinsics, left: int, top: int, width: int, height: int) -> CameraIntrinsics:
     """Return the camera of the pixel rectangle whose first pixel is (left, top)."""
     K = intrinsics.K.copy()

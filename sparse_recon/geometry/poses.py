@@ -25,6 +25,11 @@ def transform_points(T_a_b: Float64, points_b: npt.NDArray[np.floating]) -> npt.
     return points_b @ R.T + T_a_b[:3, 3].astype(points_b.dtype)
 
 
+def rotation_angle(T: Float64) -> float:
+    """Return by how much a rotation (3, 3), or that of a (4, 4) transform, turns, radians in [0, pi]."""
+    return float(np.arccos(np.clip(0.5 * (np.trace(T[:3, :3]) - 1.0), -1.0, 1.0)))
+
+
 def pose(R: npt.NDArray[np.floating], t: npt.ArrayLike) -> Float64:
     """Put a (3, 3) rotation and a (3,) translation in metres into one (4, 4) transform."""
     T = np.eye(4)

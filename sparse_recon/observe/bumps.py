@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparse_recon.evidence.bumped import CameraShift
+from sparse_recon.geometry.poses import inverse, rotation_angle
 from sparse_recon.types import Float64, Frame
 
 # Poses that differ by less are one again.
@@ -99,6 +100,5 @@ def _difference(T_a: Float64, T_b: Float64, frame: Frame) -> tuple[float, float]
     """Return by how much two corrections move what is in the middle of a frame, metres, and turn it, radians."""
     depth_m = 0.5 if frame.depth_m is None else float(np.nanmedian(frame.depth_m))
     middle = frame.T_world_cam @ (0.0, 0.0, depth_m, 1.0)
-    T = np.linalg.solve(T_a, T_b)
-    turn_rad = float(np.arccos(np.clip(0.5 * (np.trace(T[:3, :3]) - 1.0), -1.0, 1.0)))
-    return float(np.linalg.norm((T @ middle - middle)[:3])), turn_rad
+    T = inverse(T_a) @ T_b
+    return float(np.linalg.norm((T @ middle - middle)[:3])), rotation_angle(T)

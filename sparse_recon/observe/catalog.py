@@ -9,13 +9,14 @@ import numpy as np
 
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, quoted
+from sparse_recon.evidence.sampling import evenly_sampled
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, robust_extent
 from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
 from sparse_recon.observe.label_segments import LabelSegments
 from sparse_recon.observe.named_boxes import Look, NamedBoxes
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion
-from sparse_recon.observe.scene_cloud import SceneCloud, evenly_sampled
+from sparse_recon.observe.scene_cloud import SceneCloud
 from sparse_recon.observe.segment import (
     SceneClusters,
     SupportPlane,

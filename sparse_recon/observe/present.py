@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -172,25 +172,19 @@ class PresentFrames:
 
     def state(self, points_world: Float32) -> ObjectState:
         """Return how sure it is that surface (N, 3) is where the newest frames that look there have it."""
-        points = points_world[:: max(1, len(points_world) // MAX_CHECKED_POINTS)]
-        entries = [e for n, e in self._known.items() if e.coarse is not None and n not in self._left_out]
         moments: set[int] = set()
         looked = 0
         bumped = {bump.camera for bump in self.bumps}
-        for entry in sorted(entries, key=lambda e: -e.frame.stamp_ns):
-            assert entry.coarse is not None
-            visible, through = seen_through(points, entry.coarse)
-            if visible < max(1.0, MIN_SEEN_SHARE * len(points)):
-                continue
-            if entry.frame.camera in bumped:
+        for frame, visible, through in self._looks(points_world, MIN_SEEN_SHARE):
+            if frame.camera in bumped:
                 continue
             if through > DOUBTFUL_SHARE * visible:
                 if not moments:
                     return ObjectState.DOUBTFUL
                 if through > CONTRADICTING_SHARE * visible:
                     break
-            elif all(abs(entry.frame.stamp_ns - stamp_ns) > SAME_MOMENT_NS for stamp_ns in moments):
-                moments.add(entry.frame.stamp_ns)
+            elif all(abs(frame.stamp_ns - stamp_ns) > SAME_MOMENT_NS for stamp_ns in moments):
+                moments.add(frame.stamp_ns)
             looked += 1
             if len(moments) == CONFIRMING_MOMENTS or looked == MAX_LOOKS:
                 break
@@ -200,14 +194,20 @@ class PresentFrames:
 
     def seen_through(self, points_world: Float32) -> float:
         """Return the share of surface (N, 3) that the newest frame which looks there sees through; 0 without one."""
+        looks = self._looks(points_world, TELLING_SHARE)
+        return next((through / visible for _, visible, through in looks), 0.0)
+
+    def _looks(self, points_world: Float32, share: float) -> Iterator[tuple[Frame, int, int]]:
+        """Yield, newest first, the frames that tell of so large a share of a surface: of how many points of those that
+        are looked at, and how many of these they see through.
+        """
         points = points_world[:: max(1, len(points_world) // MAX_CHECKED_POINTS)]
-        entries = [e for n, e in self._known.items() if e.coarse is not None and n not in self._left_out]
+        entries = [e for n, e in self._known.items() if n not in self._left_out]
         for entry in sorted(entries, key=lambda e: -e.frame.stamp_ns):
-            assert entry.coarse is not None
-            visible, through = seen_through(points, entry.coarse)
-            if visible >= max(1.0, TELLING_SHARE * len(points)):
-                return through / visible
-        return 0.0
+            if entry.coarse is not None:
+                visible, through = seen_through(points, entry.coarse)
+                if visible >= max(1.0, share * len(points)):
+                    yield entry.frame, visible, through
 
     def outdated(self, object_id: str, region: ObjectRegion, since_ns: int = 0) -> int:
         """Return how many frames showed an object where it no longer is, or something in its place that is gone.

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from sparse_recon.geometry.cameras import pixel_rays, project_points, unproject_depth
+from sparse_recon.geometry.cameras import pixel_rays, unproject_depth, window_of_points
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.observe.segment import SceneClusters
 from sparse_recon.types import Bool, Float32, Frame
@@ -102,15 +102,7 @@ def window_of_box(frame: Frame, low_world: Float32, high_world: Float32) -> Wind
     """Return the rows and columns that can see an axis-aligned box, or None where none can."""
     corners = np.stack(np.meshgrid(*np.stack([low_world, high_world], axis=1)), axis=-1).reshape(-1, 3)
     corners_cam = transform_points(inverse(frame.T_world_cam), corners.astype(np.float64))
-    height, width = frame.rgb.shape[:2]
-    if np.all(corners_cam[:, 2] <= 0):
-        return None
-    if np.any(corners_cam[:, 2] <= 0):  # the camera is inside or beside the box
-        return slice(0, height), slice(0, width)
-    uv = project_points(corners_cam, frame.intrinsics)
-    left, top = np.maximum(np.floor(uv.min(axis=0)).astype(int), 0)
-    right, bottom = np.minimum(np.ceil(uv.max(axis=0)).astype(int) + 1, (width, height))
-    return (slice(top, bottom), slice(left, right)) if right > left and bottom > top else None
+    return window_of_points(corners_cam, frame.intrinsics)
 
 
 def pixel_points_world(frame: Frame, window: Window = (slice(None), slice(None))) -> Float32:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.evidence.depth_noise import depth_sigma
+from sparse_recon.evidence.sampling import evenly_sampled
 from sparse_recon.geometry.cameras import every_nth_pixel, unproject_depth
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.geometry.voxel_sums import VoxelSums
@@ -91,9 +92,3 @@ class SceneCloud:
             points_world = transform_points(frame.T_world_cam, points_cam).astype(np.float32)
             self._voxels[id(frame)] = frame, VoxelSums.of(points_world, self._voxel_size_m)
         return self._voxels[id(frame)][1]
-
-
-def evenly_sampled(frames: Sequence[Frame], most: int) -> list[Frame]:
-    """Return at most `most` frames, evenly spread over all."""
-    pick = np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int))
-    return [frames[i] for i in pick]
