@@ -236,7 +236,7 @@ def worker_health(completions: Completions) -> Health:
             "last_seconds": f"{last.seconds:.3f}",
         },
     )
-    if problem := completions.session.views_verdict.sentence:
+    if problem := completions.session.last_views_verdict.sentence:
         health.worsen(WARN, ErrorCode.VIEWS_DISAGREE, problem)
     for bump in completions.session.bumps:
         health.worsen(ERROR, ErrorCode.EVIDENCE_CONTRADICTS, bump.sentence)

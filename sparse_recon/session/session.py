@@ -34,6 +34,9 @@ from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, Ori
 log = logging.getLogger(__name__)
 
 
+_NOTHING_JUDGED: tuple[tuple[tuple[str, int], ...], ViewsVerdict] = ((), ViewsVerdict())
+
+
 @dataclass(frozen=True, eq=False)
 class Observation:
     """What the chosen frames show of one object, and what that proves, before anything is imagined.
@@ -75,7 +78,7 @@ class CompletionSession:
         self._present = PresentFrames()
         self._forgotten = ForgottenPlaces()
         self._completers: dict[str, ViewCompleter] = {}
-        self._judged: tuple[tuple[Frame, ...], ViewsVerdict] = ((), ViewsVerdict())
+        self._judged: tuple[tuple[tuple[str, int], ...], ViewsVerdict] = _NOTHING_JUDGED  # by names of the frames
 
     @property
     def config(self) -> SessionConfig:
@@ -126,6 +129,7 @@ class CompletionSession:
             self._catalog = ObjectCatalog(self._config, self._region)
             self._present = PresentFrames()
             self._forgotten = ForgottenPlaces()
+            self._judged = _NOTHING_JUDGED
             return self._frames.clear()
 
     def configure(self, config: SessionConfig) -> None:
@@ -394,8 +398,14 @@ class CompletionSession:
     def views_verdict(self) -> ViewsVerdict:
         """Whether the frames kept belong together; it is judged anew where there are others."""
         frames = self._frames.frames()
-        if self._judged[0] != frames:
-            self._judged = frames, verdict(frames)
+        names = tuple((f.camera, f.stamp_ns) for f in frames)
+        if self._judged[0] != names:
+            self._judged = names, verdict(frames)
+        return self._judged[1]
+
+    @property
+    def last_views_verdict(self) -> ViewsVerdict:
+        """The verdict of the last request or `views_verdict`, from any thread; nothing is judged anew."""
         return self._judged[1]
 
     def _check_views(self, run: CompletionRun) -> None:
