@@ -16,6 +16,7 @@ import trimesh
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.files.gltf import mesh_glb
 from sparse_recon.files.results import write_results
+from sparse_recon.geometry.near import put_into_world
 from sparse_recon.types import CompletedObject, TriangleMesh
 
 
@@ -69,6 +70,33 @@ def test_gltf_stands_upright_and_is_coloured(completed_box: CompletedObject, tmp
     colors = mesh.visual.vertex_attributes["color"]
     assert {tuple(c[:3]) for c in colors.tolist()} == {(200, 40, 10), (90, 90, 90)}
     assert mesh.is_watertight
+
+
+FAR_M = np.array([99_000.0, -60_000.0, 412.0])
+
+
+def test_far_from_the_origin_ply_and_gltf_are_in_place(completed_box: CompletedObject, tmp_path: Path):
+    far = put_into_world(completed_box, FAR_M)
+    folder = write_results(far, tmp_path)
+    for name, points in (("cloud", far.points_world), ("mesh", far.nominal.vertices_world)):
+        read = trimesh.load(folder / f"{name}.ply", process=False).vertices
+        np.testing.assert_array_equal(read, points)
+    scene = trimesh.load(folder / "mesh.glb")
+    x, y, z = (scene.bounds.mean(axis=0)).tolist()
+    np.testing.assert_allclose((x, -z, y), FAR_M, atol=1e-9)  # +y up
+    assert scene.extents == pytest.approx([0.08, 0.1, 0.06])
+    (mesh,) = scene.geometry.values()
+    assert mesh.is_watertight
+
+
+def test_far_from_the_origin_stl_counts_from_the_origin_in_the_record(completed_box: CompletedObject, tmp_path: Path):
+    folder = write_results(put_into_world(completed_box, FAR_M), tmp_path)
+    assert json.loads((folder / "quality.json").read_text())["origin_world"] == FAR_M.tolist()
+    near = write_results(completed_box, tmp_path / "near")
+    for name in ("conservative.stl", "part_000.stl"):
+        read, expected = (path / "collision" / name for path in (folder, near))
+        assert read.read_bytes()[80:] == expected.read_bytes()[80:]
+        assert b"[99000.0, -60000.0, 412.0]" in read.read_bytes()[:80]
 
 
 def test_gltf_of_nothing_is_an_empty_scene(completed_box: CompletedObject, tmp_path: Path):
