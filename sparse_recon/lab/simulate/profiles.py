@@ -65,7 +65,7 @@ SENSORS |= {
             fattening_px=1.5,
             wander_px=3.0,
             edge_holes=0.1,
-            plain_holes=0.15,
+            plain_holes=0.08,
             gap_share=0.0,
         ),
     ),

@@ -40,16 +40,14 @@ class Draws:
         steps = [max(1, int(sigma / _CELLS)) for sigma in sigma_px]
         kernels = [_kernel(sigma / step) for sigma, step in zip(sigma_px, steps, strict=True)]
         rims = [len(kernel) // 2 for kernel in kernels]
-        kept = [size // step + 3 for size, step in zip(shape, steps, strict=True)]
+        kept = [-(-size // step) for size, step in zip(shape, steps, strict=True)]
         noise = self._noise([size + 2 * rim for size, rim in zip(kept, rims, strict=True)], changing)
         smooth = cv2.sepFilter2D(noise, cv2.CV_32F, kernels[1], kernels[0])
-        smooth = smooth[rims[0] : rims[0] + kept[0], rims[1] : rims[1] + kept[1]]
+        smooth = np.ascontiguousarray(smooth[rims[0] : rims[0] + kept[0], rims[1] : rims[1] + kept[1]])
         if steps == [1, 1]:
-            return np.ascontiguousarray(smooth[: shape[0], : shape[1]])
-        at = np.array([[1 / steps[1], 0, 1.0], [0, 1 / steps[0], 1.0]])
-        return np.asarray(
-            cv2.warpAffine(smooth, at, (shape[1], shape[0]), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP), np.float32
-        )
+            return np.asarray(smooth, np.float32)
+        fine = cv2.resize(smooth, (kept[1] * steps[1], kept[0] * steps[0]), interpolation=cv2.INTER_CUBIC)
+        return np.asarray(fine[: shape[0], : shape[1]], np.float32)
 
     def _noise(self, shape: Sequence[int], changing: float | None) -> Float32:
         share = np.float32(self.changing if changing is None else changing)

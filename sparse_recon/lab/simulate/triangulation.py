@@ -108,7 +108,7 @@ class TriangulationFaults(Checked):
         metadata=doc("Share of surface without texture that is lost in blobs, anywhere.", low=0.0, high=1.0),
     )
     object_holes: float = field(
-        default=0.023,
+        default=0.02,
         metadata=doc(
             "Mean share of the surface of objects that is lost in blobs, as on metal and gloss. Most objects lose "
             "less, few much more.",
