@@ -174,7 +174,7 @@ class TriangulationFaults(Checked):
 
         disparity_px: Any = true_px
         if self.wander_px > 0:
-            # Most outlines are off by little, some by much: the cubed field of variance 1 has a kurtosis of about 8.
+            # Most outlines are off by little, some by much: a field of variance 1 with a cube has a kurtosis of 11.
             reach_px = 2 * int(3 * self.wander_px) + 1
             near = cv2.dilate(_edges(disparity_px), np.ones((reach_px, reach_px), np.uint8)).astype(np.float32)
             near = np.float32(self.wander_px) * cv2.blur(near, (5, 5))
