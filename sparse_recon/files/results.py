@@ -20,9 +20,9 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
     """Write one object into a folder of its own; an older one of that name is replaced only when the new is whole.
 
     Files: `cloud.ply` (points, normals, colours, confidence, provenance 1 observed or 2 inferred), `mesh.ply` (nominal
-    mesh with colour and confidence of each vertex), `mesh.glb` (the same, +y up as glTF wants it),
-    `collision/conservative.stl` and `collision/part_NNN.stl`, `quality.json`. All but glTF are in metres in the
-    world frame.
+    mesh with colour and confidence of each vertex), `mesh.obj` (the same without confidence, for programs that read no
+    PLY, such as MuJoCo), `mesh.glb` (the same, +y up as glTF wants it), `collision/conservative.stl` and
+    `collision/part_NNN.stl`, `quality.json`. All but glTF are in metres in the world frame.
 
     Parameters
     ----------
@@ -43,6 +43,7 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
         colors = vertex_colors(completed)
         (new / "cloud.ply").write_bytes(cloud_ply(completed))
         (new / "mesh.ply").write_bytes(mesh_ply(completed, colors))
+        (new / "mesh.obj").write_bytes(mesh_obj(completed.nominal, colors))
         (new / "mesh.glb").write_bytes(mesh_glb(completed.nominal, colors))
         (new / "collision").mkdir()
         (new / "collision" / "conservative.stl").write_bytes(mesh_stl(completed.conservative))
@@ -92,6 +93,15 @@ def mesh_ply(completed: CompletedObject, colors: UInt8) -> bytes:
     names = [*"xyz", "red", "green", "blue", "confidence"]
     columns = [*completed.nominal.vertices_world.T, *colors.T, completed.vertex_confidence]
     return _ply(names, columns, completed.nominal.faces)
+
+
+def mesh_obj(mesh: TriangleMesh, colors: UInt8) -> bytes:
+    """Return a mesh with (V, 3) uint8 vertex colours as a Wavefront OBJ file, which has them after x y z, 0 to 1."""
+    vertices = zip(mesh.vertices_world.tolist(), (colors / 255.0).tolist(), strict=True)
+    lines = ["# sparse_recon, metres"]
+    lines += [f"v {x:.9g} {y:.9g} {z:.9g} {r:.4g} {g:.4g} {b:.4g}" for (x, y, z), (r, g, b) in vertices]
+    lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]  # corners are counted from 1
+    return ("\n".join(lines) + "\n").encode("ascii")
 
 
 def mesh_stl(mesh: TriangleMesh) -> bytes:
