@@ -10,7 +10,7 @@ import numpy as np
 
 from sparse_recon.bags.colmap_model import ColmapCamera, ColmapImage, has_model, read_model
 from sparse_recon.bags.colmap_scale import Scale, measured_scale
-from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, pinhole
+from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, lens, pinhole
 from sparse_recon.bags.storage import natural_order
 from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, clipped, quoted
 from sparse_recon.frames.compressed import MAX_PIXELS
@@ -32,6 +32,8 @@ _CAMERAS = {
     "OPENCV": (2, "plumb_bob", ()),
     "FULL_OPENCV": (2, "rational_polynomial", ()),
     "OPENCV_FISHEYE": (2, "equidistant", ()),
+    "SIMPLE_FISHEYE": (1, "equidistant", (0.0,) * 4),
+    "FISHEYE": (2, "equidistant", (0.0,) * 4),
     "SIMPLE_RADIAL_FISHEYE": (1, "equidistant", (0.0, 0.0, 0.0)),
     "RADIAL_FISHEYE": (1, "equidistant", (0.0, 0.0)),
 }
@@ -200,7 +202,8 @@ def _opencv(camera: ColmapCamera) -> tuple[np.ndarray, tuple[float, ...], str]:
     cx, cy, *rest = camera.parameters[focals:]
     # COLMAP counts from the corner of the first pixel, OpenCV from its centre.
     K = np.array([[fx, 0.0, cx - 0.5], [0.0, fy, cy - 0.5], [0.0, 0.0, 1.0]])
-    return K, (*rest, *fill), distortion or "plumb_bob"
+    D = lens((*rest, *fill)) if distortion == "equidistant" else (*rest, *fill)
+    return K, D, distortion or "plumb_bob"
 
 
 def _depth_map(path: Path) -> Float32:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded
+from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, lens
 from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quoted
 from sparse_recon.frames.images import color_image
 from sparse_recon.frames.undistort import CameraInfo, PinholeCamera
@@ -113,8 +113,9 @@ class NerfstudioFolder(PosedFiles):
         full = CameraIntrinsics(*size, K)
         if size != (width, height) and abs(width * size[1] - height * size[0]) <= max(size):  # a smaller copy
             full = scaled(full, width, height)
-        D = [self._number(entry, key, 0.0) for key in _MODELS[model]]
+        D: Sequence[float] = [self._number(entry, key, 0.0) for key in _MODELS[model]]
         distortion = "equidistant" if model == "OPENCV_FISHEYE" else "plumb_bob"
+        D = lens(D) if distortion == "equidistant" else D
         return PinholeCamera(CameraInfo(full.width, full.height, full.K, D, distortion), self.camera)
 
     def _number(self, entry: Mapping[str, Any], key: str, otherwise: float) -> float:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError
+from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, quoted
 from sparse_recon.frames.depth_images import depth_image, empty_depth
 from sparse_recon.frames.images import CompressedImage
 from sparse_recon.frames.undistort import PinholeCamera, check_plausible, resampled
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 STEP_NS = 100_000_000  # between frames of files that carry no time
 FIRST_NS = 1_000_000_000  # a stamp of 0 means "not filled in" to ROS
+_NO_DISTORTION = 1e-12
 _SAME_ASPECT = 0.01  # 1296x968 and 640x480 are taken for two sizes of one image
 _Pixels = TypeVar("_Pixels")
 
@@ -197,6 +198,8 @@ def content(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} is missing; it must hold {what}") from None
+    except ValueError:  # a NUL in the name, which a list or model holds
+        raise FileError(ErrorCode.INPUT_MISSING, f"{quoted(str(path))} is no name of a file") from None
     except OSError as error:
         raise FileError(
             ErrorCode.INPUT_MISSING, f"{path} cannot be read: {error.strerror or error}; it must hold {what}"
@@ -224,6 +227,11 @@ def pinhole(K: Float64, width: int, height: int, source: Path | str) -> CameraIn
             f"{height} px, as where images were resized and intrinsics were not; {cure}",
         )
     return camera
+
+
+def lens(D: Sequence[float]) -> tuple[float, ...]:
+    """Return coefficients of an equidistant lens, not all 0: in ROS that would be no lens, and here it still is one."""
+    return tuple(D) if any(D) else (_NO_DISTORTION, *D[1:])
 
 
 def matrix(path: Path, size: int) -> Float64:

@@ -58,6 +58,9 @@ def test_all_cameras_without_distortion_are_pinholes(
         ("OPENCV", (-0.2, 0.1, 0.01, 0.02), (-0.2, 0.1, 0.01, 0.02)),
         ("FULL_OPENCV", (-0.2, 0.1, 0.01, 0.02, 0.1, 0.2, 0.1, 0.1), (-0.2, 0.1, 0.01, 0.02, 0.1, 0.2, 0.1, 0.1)),
         ("OPENCV_FISHEYE", (0.1, 0.02, 0.01, 0.0), "fisheye"),
+        ("OPENCV_FISHEYE", (0.0, 0.0, 0.0, 0.0), "fisheye"),
+        ("FISHEYE", (), "fisheye"),
+        ("SIMPLE_FISHEYE", (), "fisheye"),
         ("SIMPLE_RADIAL_FISHEYE", (0.1,), "fisheye"),
         ("RADIAL_FISHEYE", (0.1, 0.02), "fisheye"),
     ],
@@ -72,7 +75,7 @@ def test_distortion_is_taken_out_as_opencv_has_it(small_frames, tmp_path: Path, 
     K = shot.intrinsics.K
     rays = np.array([[(u - 31.5) / 60.0, (v - 23.5) / 60.0, 1.0] for u, v in [(20, 14), (44, 30), (31, 23)]])
     if opencv == "fisheye":
-        D = np.array([*distortion, 0.0, 0.0, 0.0][:4])
+        D = np.array([*distortion, 0.0, 0.0, 0.0, 0.0][:4])
         raw = cv2.fisheye.projectPoints(rays[:, None], np.zeros(3), np.zeros(3), K, D)[0][:, 0]
     else:
         raw = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), K, np.array(opencv, np.float64))[0][:, 0]

@@ -178,6 +178,8 @@ def test_distortion_of_nerfstudio_is_taken_out(small_frames, tmp_path: Path):
         iter(open_folder(nerfstudio(tmp_path / "c", small_frames[:1], camera_model="OPENCV_FISHEYE", k1=0.1)))
     )
     assert not np.array_equal(bent.rgb, straight.rgb) and not np.array_equal(fisheye.rgb, bent.rgb)
+    plain = next(iter(open_folder(nerfstudio(tmp_path / "d", small_frames[:1], camera_model="OPENCV_FISHEYE"))))
+    assert not np.array_equal(plain.rgb, straight.rgb)  # a fisheye lens bends without coefficients too
     assert bent.rgb[24, 32].tolist() == pytest.approx(straight.rgb[24, 32].tolist(), abs=60)
 
 
@@ -230,3 +232,11 @@ def test_broken_lists_are_named(small_frames, tmp_path: Path, name: str, text: s
     (tmp_path / name).write_text(text)
     with pytest.raises((FileError, InputError), match=word):
         list(open_folder(tmp_path))
+
+
+def test_names_that_no_file_has_cost_their_frame(small_frames, tmp_path: Path):
+    tum(tmp_path, small_frames[:3])
+    lines = (tmp_path / "depth.txt").read_text()
+    (tmp_path / "depth.txt").write_text(lines.replace("depth/1305031102.110000", "depth/\0"))
+    folder = open_folder(tmp_path)
+    assert len(list(folder)) == 2 and folder.counts == {ErrorCode.INPUT_MISSING: 1}
