@@ -80,7 +80,7 @@ def _guessed(path: Path) -> str:
         hints.append(f"there are frames in folders below: name one of them, such as {' or '.join(below)}")
     raise FileError(
         ErrorCode.INPUT_MISSING,
-        f"{path} holds no frames; it holds {some}. Accepted are {accepted}{''.join(f'; {hint}' for hint in hints)}",
+        f"{path} holds no frames{''.join(f'; {hint}' for hint in hints)}; it holds {some}. Accepted are {accepted}",
     )
 
 
