@@ -20,11 +20,11 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
     """Write one object into a folder of its own; an older one of that name is replaced only when the new is whole.
 
     Files: `cloud.ply` (points, normals, colours, confidence, provenance 1 observed or 2 inferred), `mesh.ply` (nominal
-    mesh with colour and confidence of each vertex), `mesh.glb` (the same, +y up as glTF wants it),
-    `collision/conservative.stl` and `collision/part_NNN.stl`, `quality.json`. All but glTF are in metres in the
-    world frame. Where the world's origin is far (`CompletedObject.origin_world`), PLY files have double coordinates,
-    the matrix of the glTF file moves the mesh to its place, and STL files, which only know float32, count from
-    `origin_world` of `quality.json`.
+    mesh with colour and confidence of each vertex), `mesh.obj` (the same without confidence, for programs that read no
+    PLY, such as MuJoCo), `mesh.glb` (the same, +y up as glTF wants it), `collision/conservative.stl` and
+    `collision/part_NNN.stl`, `quality.json`. All but glTF are in metres in the world frame. Where the world's origin is
+    far (`CompletedObject.origin_world`), PLY files have double coordinates, the matrix of the glTF file moves the mesh
+    to its place, and OBJ and STL files, which are read in float32, count from `origin_world` of `quality.json`.
 
     Parameters
     ----------
@@ -45,6 +45,7 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
         colors = vertex_colors(completed)
         (new / "cloud.ply").write_bytes(cloud_ply(completed))
         (new / "mesh.ply").write_bytes(mesh_ply(completed, colors))
+        (new / "mesh.obj").write_bytes(mesh_obj(completed.nominal, colors, completed.origin_world))
         (new / "mesh.glb").write_bytes(mesh_glb(completed.nominal, colors, completed.origin_world))
         (new / "collision").mkdir()
         (new / "collision" / "conservative.stl").write_bytes(mesh_stl(completed.conservative, completed.origin_world))
@@ -97,6 +98,20 @@ def mesh_ply(completed: CompletedObject, colors: UInt8) -> bytes:
     return _ply(names, columns, completed.nominal.faces)
 
 
+def mesh_obj(mesh: TriangleMesh, colors: UInt8, origin_world: Float64 | None = None) -> bytes:
+    """Return a mesh with (V, 3) uint8 vertex colours as a Wavefront OBJ file, which has them after x y z, 0 to 1.
+
+    Counted from `origin_world` (3,); None for the world's origin.
+    """
+    origin = np.zeros(3) if origin_world is None else origin_world
+    corners = (mesh.vertices_world - origin).astype(np.float32)
+    vertices = zip(corners.tolist(), (colors / 255.0).tolist(), strict=True)
+    lines = [f"# {_header(origin)}"]
+    lines += [f"v {x:.9g} {y:.9g} {z:.9g} {r:.4g} {g:.4g} {b:.4g}" for (x, y, z), (r, g, b) in vertices]
+    lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]  # corners are counted from 1
+    return ("\n".join(lines) + "\n").encode("ascii")
+
+
 def mesh_stl(mesh: TriangleMesh, origin_world: Float64 | None = None) -> bytes:
     """Return a mesh as a binary STL file, counted from `origin_world` (3,); None for the world's origin."""
     origin = np.zeros(3) if origin_world is None else origin_world
@@ -106,8 +121,11 @@ def mesh_stl(mesh: TriangleMesh, origin_world: Float64 | None = None) -> bytes:
     records = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     records["normal"] = normals / np.maximum(lengths, np.float32(1e-20))
     records["corners"] = corners
-    header = "sparse_recon, metres" + (f", from {origin.tolist()} of the world" if origin.any() else "")
-    return header.encode().ljust(80, b" ") + len(corners).to_bytes(4, "little") + records.tobytes()
+    return _header(origin).encode().ljust(80, b" ") + len(corners).to_bytes(4, "little") + records.tobytes()
+
+
+def _header(origin_world: Float64) -> str:
+    return "sparse_recon, metres" + (f", from {origin_world.tolist()} of the world" if origin_world.any() else "")
 
 
 def _ply(names: list[str], columns: list[npt.NDArray[Any]], faces: npt.NDArray[np.int32] | None = None) -> bytes:
