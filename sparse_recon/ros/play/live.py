@@ -23,7 +23,7 @@ from sparse_recon.ros.play.player import make_room_for_images, ros_node
 
 _RATE = 2.0
 _FIRST_DOMAIN, _DOMAINS = 215, 18  # the upper end of what Linux can use, where hardly any robot is
-_END_S = 20.0
+_END_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ def run_live(
     ----------
     config : parameters of the node.
     newest_ns : stamp of the last frame of the recording; no goal is sent before the node has it.
-    patience_s : how long nothing may change during a step; the node may take two minutes to start.
+    patience_s : how long there may be no progress during a step; see `Client`.
 
     Raises
     ------
     SparseReconError
-        DEADLINE if something has not happened in time, with what the node says of itself; INTERNAL if a process failed.
+        DEADLINE if something did not happen and nothing got on, with what the node says of itself; INTERNAL if a
+        process failed.
     """
     began = time.monotonic()
     domain_id = _FIRST_DOMAIN + os.getpid() % _DOMAINS
