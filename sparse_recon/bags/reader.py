@@ -24,7 +24,7 @@ from sparse_recon.bags.topics import (
 )
 from sparse_recon.bags.transform_topics import Links, choose
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
+from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError, clipped
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
@@ -55,6 +55,7 @@ class Bag:
     counts : messages of each topic, -1 where the recording does not say.
     offered_qos : `rosbags.interfaces.Qos` of each publisher of each topic, as far as they were recorded.
     damage : empty, or after reading: why it ended early.
+    note : empty, or what is wrong with it though nothing is lost, such as missing metadata.
 
     Raises
     ------
@@ -120,6 +121,10 @@ class Bag:
     @property
     def damage(self) -> str:
         return self._storage.damage
+
+    @property
+    def note(self) -> str:
+        return self._storage.note
 
     def close(self) -> None:
         """Release files and temporary copies."""
@@ -198,7 +203,11 @@ class FrameReader:
         self._bag = bag
         self._on_transforms = on_transforms
         known = bag.types, bag.counts
-        self.cameras = named_cameras(cameras, *known) if cameras else guess_cameras(*known)
+        try:
+            self.cameras = named_cameras(cameras, *known) if cameras else guess_cameras(*known)
+        except FileError as error:
+            damage = f". The recording is damaged: {bag.damage}" if bag.damage else ""
+            raise FileError(error.code, error.message + damage) from None
         colors = [camera.color for camera in self.cameras]
         topics = choose(bag.types, colors, lambda: self._frames_of(colors), self._links)
         self._transforms, self._left_out = topics.used, topics.left_out
@@ -273,7 +282,9 @@ class FrameReader:
     @property
     def warnings(self) -> list[str]:
         """Return what was not read or not used as it came, and whether many frames were lost by it."""
-        warnings = []
+        warnings = (
+            [f"{clipped(str(self._bag.path))}: {self._bag.note}; all its files are read"] if self._bag.note else []
+        )
         for why in dict.fromkeys(self._left_out.values()):
             topics = ", ".join(topic for topic, reason in self._left_out.items() if reason == why)
             warnings.append(f"the transforms of {topics} were not read: {why}")

@@ -17,6 +17,7 @@ from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError, clipped, quoted
+from sparse_recon.inputs.yaml_text import NotYaml, parse_yaml
 from sparse_recon.lab.evaluate.expectations import (
     FEWEST_SEEDS,
     derive,
@@ -223,8 +224,6 @@ def _objects(args: argparse.Namespace, made_up: int) -> tuple[ScoredObject, ...]
 
 
 def _protocol(args: argparse.Namespace, values: dict[str, Any]) -> Protocol:
-    import yaml
-
     named = {"views": args.views, "conditions": args.conditions, "repeats": args.repeats}
     protocol = Protocol.of({**values, **{name: value for name, value in named.items() if value is not None}})
     for assignment in args.protocol:
@@ -234,8 +233,8 @@ def _protocol(args: argparse.Namespace, values: dict[str, Any]) -> Protocol:
                 ErrorCode.USAGE, f"--protocol takes NAME=VALUE, got {quoted(assignment)}; see --help-protocol"
             )
         try:
-            protocol = Protocol.of({name.strip(): yaml.safe_load(text)}, protocol)
-        except yaml.YAMLError as error:
+            protocol = Protocol.of({name.strip(): parse_yaml(text)}, protocol)
+        except NotYaml as error:
             raise InputError(
                 ErrorCode.USAGE, f"--protocol {clipped(assignment)}: the value is not YAML: {error}"
             ) from None
