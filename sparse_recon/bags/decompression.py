@@ -16,7 +16,7 @@ MAX_MESSAGE_BYTES = 1 << 28
 # Images of nothing shrink to a thousandth; small files may grow to this.
 FREE_BYTES, MOST_GROWTH = 1 << 27, 1000
 # A message takes a byte of a file at least; small files may hold so many.
-FREE_RECORDS = 100_000
+FREE_RECORDS = 20_000
 
 _PIECE_BYTES = 1 << 20
 

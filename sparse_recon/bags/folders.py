@@ -9,6 +9,7 @@ from sparse_recon.bags.nerfstudio_folder import NAME, NerfstudioFolder
 from sparse_recon.bags.posed_files import PosedFiles
 from sparse_recon.bags.tum_folder import TumFolder
 from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.inputs.files import check_folder
 
 LAYOUTS: dict[str, type[PosedFiles]] = {"frames": FramesFolder, "tum": TumFolder, "nerfstudio": NerfstudioFolder}
 
@@ -27,6 +28,7 @@ def open_folder(path: Path, depth: DepthConfig | None = None, layout: str = "") 
         If its files are missing, or are not what the layout says.
     """
     path = Path(path)
+    check_folder(path, "a folder of frames, such as one with *.color.png files")
     if not layout and not any(path.glob("*.color.*")):
         marks = {"nerfstudio": (NAME,), "tum": ("rgb.txt", "depth.txt", "groundtruth.txt")}
         layout = next((name for name, files in marks.items() if all((path / f).is_file() for f in files)), "")

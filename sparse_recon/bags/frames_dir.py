@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, decoded, matrix, orthonormal
 from sparse_recon.bags.storage import natural_order
-from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.errors import ErrorCode, FileError, InputError, listed
 from sparse_recon.frames.images import color_image, label_image
 from sparse_recon.types import CameraIntrinsics, Frame
 
@@ -28,7 +28,7 @@ class FramesFolder(PosedFiles):
     def found(self) -> Sequence[Path]:
         colors = [*self.path.glob("*.color.png"), *self.path.glob("*.color.jpg")]
         if not colors:
-            some = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
+            some = listed(sorted(p.name for p in self.path.iterdir()), 8) or "nothing"
             raise FileError(
                 ErrorCode.INPUT_MISSING,
                 f"{self.path} holds no *.color.png or *.color.jpg; it holds {some}. Accepted are NAME.color.png, "

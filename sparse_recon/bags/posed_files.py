@@ -12,15 +12,17 @@ from typing import TypeVar
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError
+from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, clipped
 from sparse_recon.frames.depth_images import depth_image, empty_depth
 from sparse_recon.frames.images import CompressedImage
+from sparse_recon.inputs.files import check_folder, read_bytes
 from sparse_recon.types import Float32, Float64, Frame
 
 log = logging.getLogger(__name__)
 
 STEP_NS = 100_000_000  # between frames of files that carry no time
 FIRST_NS = 1_000_000_000  # a stamp of 0 means "not filled in" to ROS
+MAX_FILE_BYTES = 1 << 28  # of an image or a list
 _Pixels = TypeVar("_Pixels")
 
 
@@ -54,8 +56,7 @@ class PosedFiles(ABC):
         self.depth = depth or DepthConfig()
         self.counts: Counter[ErrorCode] = Counter()
         self.last_reason = ""
-        if not self.path.is_dir():
-            raise FileError(ErrorCode.INPUT_MISSING, f"{self.path} is not a folder; name one with *.color.png files")
+        check_folder(self.path, "a folder of frames, such as one with *.color.png files")
         self.colors = self.found()
 
     @abstractmethod
@@ -86,7 +87,7 @@ class PosedFiles(ABC):
                 first = first or error
                 self.counts[error.code] += 1
                 self.last_reason = error.message
-                log.warning("%s is skipped: %s", color.name, error.message)
+                log.warning("%s is skipped: %s", clipped(color.name), error.message)
             else:
                 yield frame
         if first is not None and self.counts.total() == len(self):
@@ -116,14 +117,7 @@ def decoded(path: Path, decode: Callable[[CompressedImage], _Pixels]) -> _Pixels
 
 def content(path: Path, what: str) -> bytes:
     """Return the bytes of a file that must hold something; raises FileError INPUT_MISSING."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} is missing; it must hold {what}") from None
-    except OSError as error:
-        raise FileError(
-            ErrorCode.INPUT_MISSING, f"{path} cannot be read: {error.strerror or error}; it must hold {what}"
-        ) from error
+    return read_bytes(path, f"a file that holds {what}", MAX_FILE_BYTES)
 
 
 def matrix(path: Path, size: int) -> Float64:
@@ -132,7 +126,9 @@ def matrix(path: Path, size: int) -> Float64:
     try:
         values = np.array(text.decode("utf-8").replace(",", " ").split(), dtype=np.float64)
     except ValueError as error:
-        raise InputError(ErrorCode.FRAME_INVALID, f"{path} must hold {size}x{size} numbers: {error}") from None
+        raise InputError(
+            ErrorCode.FRAME_INVALID, f"{path} must hold {size}x{size} numbers: {clipped(str(error))}"
+        ) from None
     if values.size != size * size:
         raise InputError(ErrorCode.FRAME_INVALID, f"{path} must hold {size}x{size} numbers, got {values.size}")
     return values.reshape(size, size)

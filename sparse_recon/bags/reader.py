@@ -78,6 +78,7 @@ class Bag:
             self.offered_qos[channel.topic] += channel.offered_qos
         self._definitions = {c.msgtype: c for c in channels}
         self._stores: dict[str, Any] = {}
+        self._warned: Counter[str] = Counter()
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
         """Yield (topic, log time in ns, message) in the order of recording; a message that cannot be decoded is None.
@@ -91,13 +92,15 @@ class Bag:
         """Yield (topic, log time in ns, CDR bytes) in the order of recording."""
         for topic, log_ns, data in self._storage.messages(topics):
             if not isinstance(log_ns, int) or not isinstance(data, (bytes, memoryview)):
-                log.warning("a message on %s has no time or no data and is skipped", topic)
+                self._warn(
+                    topic, "a message has no time, no data, or more of it than a message may have, and is skipped"
+                )
                 continue
             if data[:4] == _ZSTD:  # message compression, in a file without its metadata; CDR starts with a zero
                 try:
                     data = decompressed(bytes(data), limit_bytes=MAX_MESSAGE_BYTES)
                 except Undecompressable as error:
-                    log.warning("a message on %s at %.3f s cannot be decompressed: %s", topic, log_ns * 1e-9, error)
+                    self._warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decompressed: {error}")
                     continue
             yield topic, log_ns, data
 
@@ -108,15 +111,23 @@ class Bag:
             try:
                 self._stores[msgtype] = self._store(msgtype)
             except Exception as error:  # damaged definitions make the parser raise anything
-                log.warning("messages of type %s cannot be decoded: %s", msgtype, error)
+                self._warn(topic, f"messages of type {clipped(msgtype)} cannot be decoded: {clipped(str(error))}")
                 self._stores[msgtype] = None
         if self._stores[msgtype] is None:
             return None
         try:
             return self._stores[msgtype].deserialize_cdr(data, msgtype)
         except Exception as error:  # damaged bytes make the generated decoders raise anything
-            log.warning("a message on %s at %.3f s cannot be decoded: %s", topic, log_ns * 1e-9, error)
+            self._warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decoded: {clipped(str(error))}")
             return None
+
+    def _warn(self, topic: str, text: str) -> None:
+        """Log the first warning of a topic, the tenth, the hundredth and so on: damage often has thousands."""
+        self._warned[topic] += 1
+        count = self._warned[topic]
+        if count == 10 ** (len(str(count)) - 1):
+            so_far = f" ({count} such messages so far)" if count > 1 else ""
+            log.warning("%s: %s%s", clipped(topic), text, so_far)
 
     @property
     def damage(self) -> str:

@@ -29,7 +29,9 @@ _PLAIN_INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX {_NAME}\s+ON {_NAME}\s*\([
 _COMPUTING = re.compile(r"\b(AS|CHECK|DEFAULT|GENERATED|WITHOUT|COLLATE)\b", re.I)
 _TABLES = frozenset({"schema", "metadata", "topics", "message_definitions", "messages"})
 _MAX_TEXT = 1_000_000  # characters of a value that is no message
-_FREE_STEPS, _STEPS_PER_BYTE = 20_000_000, 40  # of SQLite's machine; a row takes some ten, and some ten bytes
+# Of SQLite's machine; all queries take some forty steps a row, and a row has more than twenty bytes.
+_FREE_STEPS, _STEPS_PER_BYTE = 5_000_000, 3
+_FREE_ROWS, _BYTES_A_ROW = 100_000, 16
 _STEP = 100_000
 _MAX_STATEMENTS, _MAX_TOPICS, _MAX_ASKED = 1000, 100_000, 500
 
@@ -74,7 +76,7 @@ class SqliteFile:
         self.damage = self._left_out
         try:
             with closing(_Connection(self.path)) as database:
-                rows = self._in_time_order(database, list(wanted))
+                rows = self._in_time_order(database, wanted)
                 for number, log_ns, data in self._in_file_order(database) if rows is None else rows:
                     if number in wanted:
                         yield wanted[number], log_ns, data
@@ -84,16 +86,19 @@ class SqliteFile:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _in_time_order(self, database: _Connection, numbers: list[Any]) -> Iterator[tuple[Any, Any, Any]] | None:
+    def _in_time_order(self, database: _Connection, wanted: dict[Any, str]) -> Iterator[tuple[Any, Any, Any]] | None:
         """Return the rows of some topics sorted by time, or None where the table cannot be read to its end."""
         if database.is_cut:
             return None
-        query, asked = "SELECT rowid FROM messages", numbers if len(numbers) <= _MAX_ASKED else []
+        query, asked = "SELECT rowid FROM messages", list(wanted) if len(wanted) <= _MAX_ASKED else []
         if asked:
             query += f" WHERE topic_id IN ({','.join('?' * len(asked))})"
         try:
             places = array("q", (place for (place,) in database.each(f"{query} ORDER BY timestamp, rowid", *asked)))
         except sqlite3.Error:
+            return None
+        known = [channel.count for channel in self.channels if channel.topic in wanted.values()]
+        if min(known, default=-1) >= 0 and sum(known) > len(places):  # the index of times leads past some
             return None
         query = f"SELECT topic_id, timestamp, {database.data} FROM messages WHERE rowid = ?"
         return (row for place in places for row in database.each(query, place))
@@ -131,8 +136,14 @@ class SqliteFile:
         """Return how many messages each topic has, None where nobody knows."""
         try:
             return dict(database.rows("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
+        except Endless:
+            raise
         except sqlite3.Error:
             return None
+
+
+class Endless(sqlite3.DatabaseError):
+    """A query that gives more than the file can hold, or takes longer than its size explains."""
 
 
 class _Connection:
@@ -144,6 +155,7 @@ class _Connection:
         try:
             self._steps = _FREE_STEPS + _STEPS_PER_BYTE * self._file_bytes
             self._bytes = self._file_bytes
+            self._rows = _FREE_ROWS + self._file_bytes // _BYTES_A_ROW
             self._database.set_progress_handler(self._step, _STEP)
             check_schema(self._database, path)
             self._database.set_authorizer(_allowed)
@@ -159,17 +171,24 @@ class _Connection:
         return list(self.each(query))
 
     def each(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query; all queries together give no more bytes than the file has, else sqlite3.Error."""
+        """Yield the rows of a query; raises sqlite3.Error, and Endless where they are more than the file can hold."""
         try:
             for row in self._database.execute(query, values):
+                self._rows -= 1
                 self._bytes -= sum(len(value) for value in row if isinstance(value, (bytes, str)) and len(value) > 1000)
-                if self._bytes < 0:
-                    raise sqlite3.DatabaseError(f"rows share their bytes: more than the {self._file_bytes} of the file")
+                if self._bytes < 0 or self._rows < 0:
+                    raise Endless(
+                        f"its pages are listed again and again: more rows than {self._file_bytes} bytes can be"
+                    )
                 yield row
+        except UnicodeError as error:
+            raise _not_text(error) from error
         except sqlite3.OperationalError as error:
             if self._steps >= 0:
                 raise
-            raise sqlite3.DatabaseError(f"a query takes more steps than {self._file_bytes} bytes can need") from error
+            raise Endless(
+                f"its pages are listed again and again: more steps than {self._file_bytes} bytes need"
+            ) from error
 
     def close(self) -> None:
         self._database.close()
@@ -203,6 +222,8 @@ def check_schema(database: sqlite3.Connection, path: Path) -> None:
     database.text_factory = bytes
     try:
         rows = database.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(_MAX_STATEMENTS + 1)
+    except UnicodeError as error:
+        raise _not_text(error) from error
     finally:
         database.text_factory = _text
     if len(rows) > _MAX_STATEMENTS:
@@ -216,6 +237,11 @@ def check_schema(database: sqlite3.Connection, path: Path) -> None:
         if plain is None or not plain.fullmatch(str(text)) or _COMPUTING.search(str(text)):
             what = f"the {clipped(str(kind)[:20])} {quoted(str(name)[:40])}"
             raise unreadable(path, f"it holds {what} made by {quoted(str(text)[:60])}, which no recorder writes")
+
+
+def _not_text(error: UnicodeError) -> sqlite3.DatabaseError:
+    """Return the error of a file that makes SQLite complain in bytes that are no text."""
+    return sqlite3.DatabaseError(f"its names are no UTF-8: {error}")
 
 
 def _text(data: bytes) -> str:
@@ -238,7 +264,7 @@ def _connected(path: Path) -> tuple[sqlite3.Connection, str, int]:
         database = _guarded(f"{uri}?mode=ro", size_bytes + log_bytes, False)
         try:
             database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             database.close()
             left_out = (
                 f"the write-ahead log {clipped(log.name)} of {log_bytes} bytes cannot be used ({clipped(str(error))}) "

@@ -270,7 +270,7 @@ def _write(results: Results, args: argparse.Namespace) -> None:
 def _compare(old: Path, new: Path) -> int:
     from sparse_recon.lab.evaluate.compare import compare, report
 
-    before, after = (read_results(path / FILE_NAME if path.is_dir() else path) for path in (old, new))
+    before, after = (read_results(path) for path in (old, new))
     found = compare(before, after)
     print(report(found, before, after), end="")
     return found.exit_status

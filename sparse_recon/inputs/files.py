@@ -97,6 +97,14 @@ def read_bytes(path: Path, what: str, most_bytes: int, refusal: Refusal = missin
     return data
 
 
+def expanded(text: str) -> Path:
+    """Return a path with `~` and `~user` replaced by homes; where there is no such user, the path as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def shown(path: Path) -> str:
     """Return a path as messages show it."""
     return clipped(str(path))

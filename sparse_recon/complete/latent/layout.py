@@ -14,6 +14,7 @@ from sparse_recon.complete.latent.keymap import Op, Reading, Rule, read, reading
 from sparse_recon.complete.latent.ldm import averaged_names
 from sparse_recon.complete.latent.tensor_files import PICKLES, SAFETENSORS, TensorFile, open_tensors
 from sparse_recon.errors import ErrorCode, ModelError, clipped
+from sparse_recon.inputs.files import what_is_there
 from sparse_recon.inputs.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeig
         are there (every fault is named), or some value is no number.
     """
     path = Path(path)
-    if path.is_dir():
+    if what_is_there(path) == "is a folder":
         found = FoundWeights(_from_folder(path, layout), "folder", False)
     else:
         try:
