@@ -15,7 +15,7 @@ from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, clipped
 from sparse_recon.frames.depth_images import depth_image, empty_depth
 from sparse_recon.frames.images import CompressedImage
-from sparse_recon.inputs.files import check_folder, read_bytes
+from sparse_recon.inputs.files import check_folder, read_bytes, shown, what_is_there
 from sparse_recon.types import Float32, Float64, Frame
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,8 @@ def decoded(path: Path, decode: Callable[[CompressedImage], _Pixels]) -> _Pixels
 
 def content(path: Path, what: str) -> bytes:
     """Return the bytes of a file that must hold something; raises FileError INPUT_MISSING."""
+    if what_is_there(path) == "does not exist":
+        raise FileError(ErrorCode.INPUT_MISSING, f"{shown(path)} is missing; it must hold {what}")
     return read_bytes(path, f"a file that holds {what}", MAX_FILE_BYTES)
 
 

@@ -71,8 +71,6 @@ def _object(folder: Path) -> CompletedObject:
             box=box,
             quality=_quality(record),
         )
-    except FileError:
-        raise
     except Exception as error:  # records and meshes of others hold anything
         why = f"{type(error).__name__}: {clipped(str(error))}"
         raise FileError(

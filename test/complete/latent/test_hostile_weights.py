@@ -19,6 +19,7 @@ from fuzz.bounded import ANSWER_S  # noqa: E402
 from fuzz.ingest_world import memory_growth  # noqa: E402
 from processor_time import processor_time_below  # noqa: E402
 
+from sparse_recon.complete.latent import pickle_scan  # noqa: E402
 from sparse_recon.complete.latent.pickle_scan import MAX_OPCODES, named_classes  # noqa: E402
 from sparse_recon.complete.latent.tensor_files import open_tensors  # noqa: E402
 from sparse_recon.errors import ErrorCode, ModelError  # noqa: E402
@@ -44,15 +45,15 @@ def nested(levels: int) -> bytes:
 
 
 KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "marks": (archive(b"\x80\x02" + b"(" * 3_000_000 + b"."), "instructions"),
-    "memo": (archive(b"\x80\x02}" + b"q\x00" * 1_500_000 + b"."), "instructions"),
-    "pops": (archive(b"\x80\x02" + b"N0" * 1_500_000 + b"N."), "instructions"),
+    "marks": (archive(b"\x80\x02" + b"(" * 300_000 + b"."), "instructions"),
+    "memo": (archive(b"\x80\x02}" + b"q\x00" * 150_000 + b"."), "instructions"),
+    "pops": (archive(b"\x80\x02" + b"N0" * 150_000 + b"N."), "instructions"),
     "tuples": (archive(nested(100)), "tuple"),
     "classes": (archive(b"\x80\x02" + b"".join(b"cm\nc%d\n0" % k for k in range(5000)) + b"N."), "classes"),
     "takes more than it holds": (archive(b"\x80\x02\x86."), "more than it holds"),
     "deflated": (archive(b"N" * 300_000_000, zipfile.ZIP_DEFLATED), "compressed"),
-    "entries": (archive(b"N.", more=100_001), "entries"),
-    "older form": (lambda path: path.write_bytes(b"\x80\x02" + b"N0" * 1_500_000 + b"N."), "instructions"),
+    "entries": (archive(b"N.", more=1001), "entries"),
+    "older form": (lambda path: path.write_bytes(b"\x80\x02" + b"N0" * 150_000 + b"N."), "instructions"),
     "older form, cut": (lambda path: path.write_bytes(pickle.dumps(1, 2)), "."),
     "words": (lambda path: path.write_bytes(b"no checkpoint at all"), "."),
     "nothing": (lambda path: path.write_bytes(b""), "."),
@@ -60,7 +61,9 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_checkpoint_is_refused_soon_and_small(tmp_path: Path, kind: str):
+def test_checkpoint_is_refused_soon_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
+    monkeypatch.setattr(pickle_scan, "MAX_OPCODES", 100_000)
+    monkeypatch.setattr(pickle_scan, "MAX_ENTRIES", 1000)
     write, word = KINDS[kind]
     path = tmp_path / "hostile.ckpt"
     write(path)
