@@ -1,7 +1,7 @@
 """Does anything that a message or a recording can hold end a program, or make it hang? Coverage-guided fuzzing by hand.
 
     pip install atheris            # CPython 3.11 to 3.13 on x86-64; no dependency of the package
-    python benchmarks/fuzz.py [--seconds 600] [--target images|messages|bags ...] [--out out/fuzz]
+    python benchmarks/fuzz.py [--seconds 600] [--target images|bags|documents|... ...] [--out out/fuzz]
 
 Each target runs in a process of its own for an equal share of the time, on this checkout:
 
@@ -9,6 +9,9 @@ Each target runs in a process of its own for an equal share of the time, on this
 - messages: bytes as serialised Image, CompressedImage, CameraInfo and TFMessage, each in place of a good one of a frame
   that is put together, kept, and searched for objects.
 - bags: bytes as MCAP and SQLite files, plain and packed, of which all frames are read.
+- documents: bytes as YAML of parameters and of metadata, and as JSON.
+- results: bytes in place of a file of a result folder, which is read back as `view` does.
+- checkpoints: bytes as safetensors and as pickles of PyTorch.
 
 Whatever is raised but a `SparseReconError` is a crash; more than 10 s for one input is a hang; more than 2 GB of memory
 is too much. The inputs that did it lie in OUT afterwards; `python benchmarks/fuzz.py --target T --input FILE` runs one
@@ -28,7 +31,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = ("images", "messages", "bags")
+TARGETS = ("images", "messages", "bags", "documents", "results", "checkpoints")
 HANG_S, MEMORY_MB, MAX_BYTES = 10, 2048, 1 << 17
 FOUND = ("crash-*", "timeout-*", "oom-*", "slow-unit-*")
 

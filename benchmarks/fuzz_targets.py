@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,16 +17,21 @@ from rosbags.typesys import Stores, get_typestore
 
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag, FrameReader
-from sparse_recon.config.session_config import SegmentConfig, SessionConfig
+from sparse_recon.complete.latent.tensor_files import open_tensors
+from sparse_recon.config.session_config import SegmentConfig, SessionConfig, load_config
 from sparse_recon.errors import SparseReconError
+from sparse_recon.files.results import write_results
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.depth_images import depth_image
 from sparse_recon.frames.images import CompressedImage, RawImage, color_image, label_image
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
 from sparse_recon.geometry.poses import look_at
+from sparse_recon.inputs.json_text import NotJson, parse_json
+from sparse_recon.inputs.yaml_text import NotYaml, parse_yaml
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CameraIntrinsics, Frame
+from sparse_recon.viz.saved import load_objects
 
 WIDTH, HEIGHT = 32, 24
 STAMP_0_NS, STEP_NS = 1_700_000_000_000_000_000, 100_000_000
@@ -201,4 +208,93 @@ class Bags:
                 pass
 
 
-TARGETS: dict[str, Callable[[], Target]] = {"images": Images, "messages": Messages, "bags": Bags}
+class Documents:
+    """One byte says as what the text that follows is read: parameters, metadata of a recording, or a record of ours."""
+
+    def seeds(self) -> Iterator[bytes]:
+        """Yield a text of each kind."""
+        yield b"\0/**:\n  ros__parameters: &a {seed: 1, fusion: {max_faces: 9}}\nb: {<<: *a, x: [1e-3, 2001-01-01]}\n"
+        yield b"\1rosbag2_bagfile_information: {relative_file_paths: [bag.mcap]}\n"
+        yield b'\2{"format": 1, "a": [1, 2.5e3, null, true, "\\u00e4"]}'
+
+    def run(self, data: bytes) -> None:
+        """Parse it, and make parameters of what is in it."""
+        if not data:
+            return
+        text = data[1:].decode("utf-8", "replace")
+        with suppress(SparseReconError, NotYaml, NotJson):
+            if data[0] % 3 == 2:
+                parse_json(data[1:])
+            else:
+                found = parse_yaml(text, texts_only=data[0] % 3 == 1)
+                if isinstance(found, dict):
+                    load_config({str(name): value for name, value in found.items()})
+
+
+class Results:
+    """One byte says in place of which file of a result folder the bytes stand that follow."""
+
+    NAMES = ("quality.json", "cloud.ply", "mesh.ply")
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test"))
+        from completed import completed_box
+
+        self._written = write_results(completed_box(), Path(self._folder.name))
+        self._good = {name: (self._written / name).read_bytes() for name in self.NAMES}
+
+    def seeds(self) -> Iterator[bytes]:
+        """Yield every file."""
+        for number, name in enumerate(self.NAMES):
+            yield bytes([number]) + self._good[name]
+
+    def run(self, data: bytes) -> None:
+        """Read the objects back, as view does."""
+        if not data:
+            return
+        for number, (name, good) in enumerate(self._good.items()):
+            (self._written / name).write_bytes(data[1:] if number == data[0] % 3 else good)
+        with suppress(SparseReconError):
+            load_objects(self._written)
+
+
+class Checkpoints:
+    """One byte says of which kind the weights file is that follows."""
+
+    SUFFIXES = (".safetensors", ".ckpt")
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+
+    def seeds(self) -> Iterator[bytes]:
+        """Yield a file of each kind."""
+        import torch
+        from safetensors.torch import save
+
+        yield b"\0" + save({"a": torch.zeros(3), "b": torch.ones(2, 2)})
+        for new in (True, False):
+            buffer = io.BytesIO()
+            torch.save({"state_dict": {"a": torch.zeros(3)}}, buffer, _use_new_zipfile_serialization=new)
+            yield b"\1" + buffer.getvalue()
+
+    def run(self, data: bytes) -> None:
+        """Open it and read its tensors."""
+        if not data:
+            return
+        path = Path(self._folder.name) / f"weights{self.SUFFIXES[data[0] % 2]}"
+        path.write_bytes(data[1:])
+        with suppress(SparseReconError):
+            file = open_tensors(path)
+            for name in file.shapes:
+                file[name]
+
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "images": Images,
+    "messages": Messages,
+    "bags": Bags,
+    "documents": Documents,
+    "results": Results,
+    "checkpoints": Checkpoints,
+}

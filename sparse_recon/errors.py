@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from enum import IntEnum
+from itertools import accumulate
 
 
 class ErrorCode(IntEnum):
@@ -64,11 +67,11 @@ class SparseReconError(Exception):
     Parameters
     ----------
     code : the stable code.
-    message : what was wrong, what was found, what is accepted, what to do next.
+    message : what was wrong, what was found, what is accepted, what to do next; made `readable`.
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
+        super().__init__(readable(message))
         self.code = code
 
     @property
@@ -136,19 +139,57 @@ class CancelledError(SparseReconError):
 
 
 QUOTED_CHARACTERS = 200  # of an input that a message quotes
+_LISTED_CHARACTERS = 1200
+_LONG_WORDS = re.compile(rf"(\S{{{QUOTED_CHARACTERS}}})\S+")
 
 
 def quoted(value: object) -> str:
-    """Return a value as messages quote it: its repr, cut after `QUOTED_CHARACTERS`."""
+    """Return a value as messages quote it: its repr, cut after `QUOTED_CHARACTERS`.
+
+    Of long texts, bytes, lists and dictionaries only the beginning is looked at.
+    """
+    if isinstance(value, (str, bytes, list, tuple)) and len(value) > QUOTED_CHARACTERS:
+        value = value[:QUOTED_CHARACTERS]
+        return clipped(repr(value) + " ...")
+    if isinstance(value, dict) and len(value) > QUOTED_CHARACTERS:
+        return f"a dictionary of {len(value)} names"
     try:
         return clipped(repr(value))
     except ValueError:  # an int of more digits than Python writes
         return f"an int of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    except RecursionError:
+        return f"a {type(value).__name__}"
 
 
 def clipped(text: str) -> str:
-    """Return a text as messages repeat it, cut after `QUOTED_CHARACTERS`."""
-    return text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]} ..."
+    """Return a text as messages repeat it: cut after `QUOTED_CHARACTERS`, in one line that no terminal obeys."""
+    cut = "" if len(text) <= QUOTED_CHARACTERS else " ..."
+    shown = _printable(text[:QUOTED_CHARACTERS])
+    return f"{shown[:QUOTED_CHARACTERS]}{cut or ' ...' * (len(shown) > QUOTED_CHARACTERS)}"
+
+
+def listed(names: Iterable[object], most: int = 20, between: str = ", ") -> str:
+    """Return names as messages list them: clipped, and after `most` or many characters how many more."""
+    shown = [clipped(str(name)) for name in names]
+    lengths = accumulate(len(name) + 2 for name in shown)
+    count = max(1, min(most, sum(length <= _LISTED_CHARACTERS for length in lengths)))
+    more = f" and {len(shown) - count} more" if len(shown) > count else ""
+    return between.join(shown[:count]) + more
+
+
+def readable(message: str) -> str:
+    """Return a message, of any length and lines, in which no input is longer than `QUOTED_CHARACTERS`.
+
+    Control characters are escaped, so that no terminal obeys them, and words longer than that are cut: topics, frames
+    and file names have no spaces.
+    """
+    lines = (_printable(line) for line in message.split("\n"))
+    return _LONG_WORDS.sub(r"\1 ...", "\n".join(lines))
+
+
+def _printable(text: str) -> str:
+    """Escape what is not printable, as repr does."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED = 0, 1, 2, 3

@@ -22,6 +22,7 @@ OPTIONAL = ("rclpy", "torch", "open3d", "diffusers", "transformers", "gsplat", "
 CORE = (
     "config",
     "errors",
+    "inputs",
     "types",
     "requests",
     "completion",

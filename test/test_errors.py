@@ -18,7 +18,9 @@ from sparse_recon.errors import (
     FileError,
     MeshError,
     SparseReconError,
+    clipped,
     exit_code,
+    listed,
     quoted,
 )
 from sparse_recon.messages.fields import NO_LABEL, definition_files
@@ -76,3 +78,21 @@ def test_quoted_input_is_short(value):
 
 def test_missing_dependency_says_how_to_install_it():
     assert DependencyError("open3d", "finding objects", "pip install open3d").message.endswith("pip install open3d")
+
+
+def test_messages_repeat_no_more_than_a_little_of_an_input_and_nothing_that_a_terminal_obeys():
+    error = FileError(ErrorCode.USAGE, f"topic {'z' * 5000} of\nframe \x1b[2J\u202e{'y' * 300} is unknown")
+    assert error.message.count("z") == 200 and error.message.count("\n") == 1
+    assert "\x1b" not in error.message and "\u202e" not in error.message and "\\x1b[2J" in error.message
+    assert error.message.endswith("is unknown")
+
+
+@pytest.mark.parametrize("text", ["a b " * 5000, "\x1b" * 5000, "\ud800" * 5000, "words"])
+def test_clipped_text_is_short_and_printable(text: str):
+    assert len(clipped(text)) <= QUOTED_CHARACTERS + len(" ...") and clipped(text).isprintable()
+
+
+def test_lists_of_names_end_soon():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(str(k) for k in range(30)).endswith(", 18, 19 and 10 more")
+    assert len(listed(["x" * 5000] * 5000)) < 1500

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.errors import ErrorCode, FileError, clipped
+from sparse_recon.inputs.files import shown
+from sparse_recon.inputs.yaml_text import parse_yaml
 
 ENCODINGS = ("", "cdr")  # of messages that can be read; the first where the recording does not say
 
@@ -15,6 +17,7 @@ FOXGLOVE_READ = (
     "CompressedImage, RawImage, CameraCalibration, FrameTransform and FrameTransforms are read, in protobuf, JSON and "
     "cdr"
 )
+MAX_QOS_CHARACTERS = 200_000  # a publisher takes some 300
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,14 @@ class Channel:
 
 
 def offered_qos(text: str) -> tuple[Any, ...]:
-    """Return the profiles of a topic's publishers, or none where the text is damaged."""
+    """Return the profiles of a topic's publishers, or none where the text is damaged, or longer than any."""
     from rosbags.rosbag2.metadata import parse_qos
 
+    if len(text) > MAX_QOS_CHARACTERS:
+        return ()
     try:
-        return tuple(parse_qos(text))
+        profiles = parse_yaml(text)
+        return tuple(parse_qos(profiles)) if isinstance(profiles, list) else ()
     except Exception:  # rosbags takes the text for what it should be
         return ()
 
@@ -47,13 +53,14 @@ def offered_qos(text: str) -> tuple[Any, ...]:
 def unreadable(path: Path, why: str) -> FileError:
     """Return the error of a file of which nothing can be read."""
     return FileError(
-        ErrorCode.BAG_UNREADABLE, f"{path} cannot be read: {why}; nothing could be saved from it, record it again"
+        ErrorCode.BAG_UNREADABLE,
+        f"{shown(path)} cannot be read: {clipped(why)}; nothing could be saved from it, record it again",
     )
 
 
 def other_encoding(path: Path, channels: Sequence[Channel]) -> FileError:
     """Return the error of a recording whose messages are not those of ROS 2, with what converts it."""
-    names = " and ".join(sorted({clipped(c.encoding) for c in channels}))
+    names = " and ".join(sorted({clipped(c.encoding) for c in channels})[:5])
     some = ", ".join(f"{clipped(c.topic)} ({clipped(c.msgtype)})" for c in channels[:5])
     cure = "record the topics of ROS 2, or convert them to its messages"
     if any(c.msgtype.startswith("foxglove.") for c in channels):
@@ -62,5 +69,5 @@ def other_encoding(path: Path, channels: Sequence[Channel]) -> FileError:
         cure = "convert the ROS 1 bag that it was made of: rosbags-convert --src FILE.bag --dst FOLDER"
     return FileError(
         ErrorCode.BAG_UNREADABLE,
-        f"{path} holds messages of encoding {names}, such as {some}; accepted is cdr, that of ROS 2: {cure}",
+        f"{shown(path)} holds messages of encoding {names}, such as {some}; accepted is cdr, that of ROS 2: {cure}",
     )

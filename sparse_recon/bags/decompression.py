@@ -7,12 +7,44 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from sparse_recon.errors import quoted
+
 # Far above what recorders write: they cut files at some GiB, and MCAP chunks at some MiB.
 MAX_FILE_BYTES = 64 << 30
 MAX_CHUNK_BYTES = 1 << 28
 MAX_MESSAGE_BYTES = 1 << 28
+# Images of nothing shrink to a thousandth; small files may grow to this.
+FREE_BYTES, MOST_GROWTH = 1 << 27, 1000
+# A message takes a byte of a file at least; small files may hold so many.
+FREE_RECORDS = 20_000
 
 _PIECE_BYTES = 1 << 20
+
+
+class Budget:
+    """What a file may still be unpacked to, by its size: bytes, and records of an MCAP file.
+
+    Parameters
+    ----------
+    packed_bytes : of the whole file.
+    """
+
+    def __init__(self, packed_bytes: int) -> None:
+        self.bytes = FREE_BYTES + MOST_GROWTH * packed_bytes
+        self.records = FREE_RECORDS + packed_bytes
+        self._packed_bytes = packed_bytes
+
+    def spend_bytes(self, count: int) -> None:
+        """Take bytes from it; raises Undecompressable where so many are not left."""
+        self.bytes -= count
+        if self.bytes < 0:
+            raise Undecompressable(f"the data grow to more than {MOST_GROWTH} times {self._packed_bytes} bytes")
+
+    def spend_record(self) -> None:
+        """Take a record from it; raises Undecompressable where none is left."""
+        self.records -= 1
+        if self.records < 0:
+            raise Undecompressable(f"more records than the {self._packed_bytes} bytes of a file can be")
 
 
 class Undecompressable(Exception):
@@ -65,4 +97,4 @@ def _decompressor(compression: str) -> Any:
         else:
             from backports import zstd
         return zstd.ZstdDecompressor()
-    raise Undecompressable(f"they are compressed with {compression!r}; accepted are zstd and lz4")
+    raise Undecompressable(f"they are compressed with {quoted(compression)}; accepted are zstd and lz4")

@@ -16,7 +16,8 @@ from sparse_recon.bags.seven_scenes_folder import SevenScenesFolder
 from sparse_recon.bags.storage import natural_order
 from sparse_recon.bags.tum_folder import TumFolder
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.errors import ErrorCode, FileError, clipped, listed
+from sparse_recon.inputs.files import check_folder, shown, what_is_there
 
 LAYOUTS: dict[str, type[PosedFiles]] = {
     "frames": FramesFolder,
@@ -53,8 +54,7 @@ def open_folder(path: Path, depth: DepthConfig | None = None, layout: str = "", 
         If its files are missing, or are not what the layout says; USAGE if it could have several layouts.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} is not a folder of frames")
+    check_folder(path, "a folder of frames")
     return LAYOUTS[layout or _guessed(path)](path, depth, pose_unit_m)
 
 
@@ -70,24 +70,25 @@ def _guessed(path: Path) -> str:
     if len(marks) == 1:
         return next(iter(marks))
     if marks:
-        found = " and ".join(f"{name} ({mark})" for name, mark in marks.items())
-        raise FileError(ErrorCode.USAGE, f"{path} could have several formats: {found}; name one with --format")
-    some = ", ".join(sorted(p.name for p in islice(path.iterdir(), 1000))[:8]) or "nothing"
+        found = " and ".join(f"{name} ({clipped(mark)})" for name, mark in marks.items())
+        raise FileError(ErrorCode.USAGE, f"{shown(path)} could have several formats: {found}; name one with --format")
+    some = listed(sorted(p.name for p in islice(path.iterdir(), 1000)), 8) or "nothing"
     accepted = ", ".join(kind.layout for kind in LAYOUTS.values())
-    below = [str(folder) for folder in islice(_frames_below(path), _NAMED)]
-    hints = [hint.format(path) for patterns, hint in _OTHERS.items() if any(any(path.glob(p)) for p in patterns)]
+    below = [shown(folder) for folder in islice(_frames_below(path), _NAMED)]
+    hints = [hint.format(shown(path)) for patterns, hint in _OTHERS.items() if any(any(path.glob(p)) for p in patterns)]
     if below:
         hints.append(f"there are frames in folders below: name one of them, such as {' or '.join(below)}")
     raise FileError(
         ErrorCode.INPUT_MISSING,
-        f"{path} holds no frames{''.join(f'; {hint}' for hint in hints)}; it holds {some}. Accepted are {accepted}",
+        f"{shown(path)} holds no frames{''.join(f'; {hint}' for hint in hints)}; it holds {some}. "
+        f"Accepted are {accepted}",
     )
 
 
 def _frames_below(path: Path, levels: int = _LEVELS) -> Iterator[Path]:
     """Yield the folders below that have a layout."""
-    folders = sorted((p for p in islice(path.iterdir(), 10 * _SUBFOLDERS) if p.is_dir()), key=natural_order)
-    for folder in folders[:_SUBFOLDERS]:
+    there = (p for p in islice(path.iterdir(), 10 * _SUBFOLDERS) if what_is_there(p) == "is a folder")
+    for folder in sorted(there, key=natural_order)[:_SUBFOLDERS]:
         if _recognised(folder):
             yield folder
         elif levels > 1:

@@ -52,7 +52,7 @@ class FoxgloveStorage:
 
     def __init__(self, storage: Storage, ros: Any, decode: Callable[[str, bytes], Any]) -> None:
         self._storage, self._ros = storage, ros
-        self.damage = storage.damage
+        self.damage, self.note = storage.damage, storage.note
         schemas = {channel.topic: (schema, channel) for channel in storage.channels if (schema := schema_of(channel))}
         self._readers: Mapping[str, Callable[[bytes], Fields]] = {
             topic: partial(_fields, schema, channel, decode) for topic, (schema, channel) in schemas.items()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, decoded, matrix, pinhole
 from sparse_recon.bags.storage import natural_order
-from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.errors import ErrorCode, FileError, InputError, listed
 from sparse_recon.frames.images import color_image, label_image
 from sparse_recon.frames.undistort import resampled
 from sparse_recon.types import CameraIntrinsics, Float32, Frame
@@ -37,7 +37,7 @@ class FramesFolder(PosedFiles):
     def found(self) -> Sequence[Path]:
         colors = [path for pattern in _COLORS for path in self.path.glob(pattern)]
         if not colors:
-            some = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
+            some = listed(sorted(p.name for p in self.path.iterdir()), 8) or "nothing"
             raise FileError(
                 ErrorCode.INPUT_MISSING,
                 f"{self.path} holds no *.color.png or *.color.jpg; it holds {some}. Accepted are NAME.color.png, "

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from sparse_recon.bags.decompression import MAX_CHUNK_BYTES, Undecompressable, decompressed_pieces
+from sparse_recon.bags.decompression import MAX_CHUNK_BYTES, Budget, Undecompressable, decompressed_pieces
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE = 0x03, 0x04, 0x05
-_CHUNK, _DATA_END, _FOOTER = 0x06, 0x0F, 0x02
+CHUNK, _DATA_END, _FOOTER = 0x06, 0x0F, 0x02
+HEAD = struct.Struct("<BQ")  # opcode and length of a record
 
 
 class Cut(Exception):
@@ -39,6 +40,7 @@ def records(file: BinaryIO) -> Iterator[Record]:
         Where the file ends before its end, or a record makes no sense.
     """
     file_bytes = os.fstat(file.fileno()).st_size
+    budget = Budget(file_bytes)
     file.seek(0)
     if file.read(len(MAGIC)) != MAGIC:
         raise Cut("it does not start like an MCAP file")
@@ -56,12 +58,12 @@ def records(file: BinaryIO) -> Iterator[Record]:
         left = file_bytes - file.tell()
         if not 1 <= opcode <= 0x0F:
             raise Cut("an unknown record follows")
-        if opcode not in (SCHEMA, CHANNEL, MESSAGE, _CHUNK):
+        if opcode not in (SCHEMA, CHANNEL, MESSAGE, CHUNK):
             file.seek(min(size, left), io.SEEK_CUR)
         else:
             content = memoryview(file.read(min(size, left, MAX_CHUNK_BYTES)))
-            if opcode == _CHUNK:
-                for inner, chunk_at, part in _chunk_records(content):
+            if opcode == CHUNK:
+                for inner, chunk_at, part in chunk_records(content, budget):
                     yield Record(inner, part, file_at, chunk_at)
             elif size == len(content):
                 yield Record(opcode, content, file_at, -1)
@@ -76,7 +78,7 @@ def content_at(file: BinaryIO, file_at: int) -> memoryview:
     file.seek(file_at)
     opcode, size = struct.unpack("<BQ", file.read(9))
     content = memoryview(file.read(min(size, MAX_CHUNK_BYTES)))
-    return memoryview(_chunk_data(content)[0]) if opcode == _CHUNK else content
+    return _chunk_data(content, Budget(len(content)))[0] if opcode == CHUNK else content
 
 
 def record_in(chunk: memoryview, chunk_at: int) -> memoryview:
@@ -85,38 +87,49 @@ def record_in(chunk: memoryview, chunk_at: int) -> memoryview:
     return chunk[chunk_at + 9 : chunk_at + 9 + size]
 
 
-def _chunk_records(content: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    records, why_cut = _chunk_data(content)
-    data, at = memoryview(records), 0
-    while at + 9 <= len(data):
-        opcode, size = struct.unpack_from("<BQ", data, at)
-        if at + 9 + size > len(data):
+def chunk_records(content: memoryview, budget: Budget) -> Iterator[tuple[int, int, memoryview]]:
+    """Yield opcode, place and content of the records in a chunk.
+
+    Raises
+    ------
+    Cut
+        Where it cannot be unpacked, makes no sense, or would unpack to more than the budget has left.
+    """
+    data, why_cut = _chunk_data(content, budget)
+    at = 0
+    while at + HEAD.size <= len(data):
+        opcode, size = HEAD.unpack_from(data, at)
+        if at + HEAD.size + size > len(data):
             raise Cut(f"a chunk cannot be decompressed: {why_cut}" if why_cut else "it ends within a chunk")
-        yield opcode, at, data[at + 9 : at + 9 + size]
-        at += 9 + size
+        if opcode == 0:
+            raise Cut("an unknown record follows in a chunk")
+        try:
+            budget.spend_record()
+        except Undecompressable as error:
+            raise Cut(f"a chunk cannot be decompressed: {error}") from None
+        yield opcode, at, data[at + HEAD.size : at + HEAD.size + size]
+        at += HEAD.size + size
     if why_cut:
         raise Cut(f"a chunk cannot be decompressed: {why_cut}")
 
 
-def _chunk_data(content: memoryview) -> tuple[bytes, str]:
+def _chunk_data(content: memoryview, budget: Budget) -> tuple[memoryview, str]:
+    """Return the chunk's records, never more than it states, and why they are not all, or nothing."""
     (size,) = struct.unpack_from("<Q", content, 16)
     compression, at = text_at(content, 28)
     stated = struct.unpack_from("<Q", content, at)[0]
-    return _chunk_content(compression, content[at + 8 : at + 8 + stated], size)
-
-
-def _chunk_content(compression: str, data: memoryview, size: int) -> tuple[bytes, str]:
-    """Return the chunk's records, never more than it states, and why they are not all, or nothing."""
+    packed = content[at + 8 : at + 8 + stated]
     if not compression:
-        return bytes(data), ""
+        return packed, ""
     out = bytearray()
     limit_bytes = min(size, MAX_CHUNK_BYTES)
     try:
-        for piece in decompressed_pieces(io.BytesIO(data), limit_bytes=limit_bytes, compression=compression):
+        for piece in decompressed_pieces(io.BytesIO(packed), limit_bytes=limit_bytes, compression=compression):
+            budget.spend_bytes(len(piece))
             out += piece
     except Undecompressable as error:
-        return bytes(out), str(error)
-    return bytes(out), ""
+        return memoryview(out), str(error)
+    return memoryview(out), ""
 
 
 def text_at(content: memoryview, at: int) -> tuple[str, int]:

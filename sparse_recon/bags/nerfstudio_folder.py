@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quote
 from sparse_recon.frames.images import color_image
 from sparse_recon.frames.undistort import CameraInfo, PinholeCamera
 from sparse_recon.geometry.cameras import scaled
+from sparse_recon.inputs.json_text import parse_json
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
 
 NAME = "transforms.json"
@@ -47,7 +47,7 @@ class NerfstudioFolder(PosedFiles):
     def found(self) -> Sequence[Path]:
         path = self.path / NAME
         try:
-            self._all = json.loads(content(path, "the frames"))
+            self._all = parse_json(content(path, "the frames"))
             self._frames: list[Mapping[str, Any]] = list(self._all["frames"])
             colors = [self._file(entry["file_path"]) for entry in self._frames]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -12,17 +12,19 @@ from typing import TypeVar
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, quoted
+from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, clipped
 from sparse_recon.frames.depth_images import depth_image, empty_depth
 from sparse_recon.frames.images import CompressedImage
 from sparse_recon.frames.undistort import PinholeCamera, check_plausible, resampled
 from sparse_recon.geometry.cameras import scaled
+from sparse_recon.inputs.files import check_folder, read_bytes, shown, what_is_there
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
 
 log = logging.getLogger(__name__)
 
 STEP_NS = 100_000_000  # between frames of files that carry no time
 FIRST_NS = 1_000_000_000  # a stamp of 0 means "not filled in" to ROS
+MAX_FILE_BYTES = 1 << 28  # of an image or a list
 _NO_DISTORTION = 1e-12
 _SAME_ASPECT = 0.01  # 1296x968 and 640x480 are taken for two sizes of one image
 _Pixels = TypeVar("_Pixels")
@@ -63,8 +65,7 @@ class PosedFiles(ABC):
         self.counts: Counter[ErrorCode] = Counter()
         self.last_reason = ""
         self.notes: list[str] = []
-        if not self.path.is_dir():
-            raise FileError(ErrorCode.INPUT_MISSING, f"{self.path} is not a folder of frames")
+        check_folder(self.path, "a folder of frames")
         self.colors = self.found()
 
     @staticmethod
@@ -100,7 +101,7 @@ class PosedFiles(ABC):
                 first = first or error
                 self.counts[error.code] += 1
                 self.last_reason = error.message
-                log.warning("%s is skipped: %s", color.name, error.message)
+                log.warning("%s is skipped: %s", clipped(color.name), error.message)
             else:
                 yield frame
         if first is not None and self.counts.total() == len(self):
@@ -194,16 +195,9 @@ def decoded(path: Path, decode: Callable[[CompressedImage], _Pixels]) -> _Pixels
 
 def content(path: Path, what: str) -> bytes:
     """Return the bytes of a file that must hold something; raises FileError INPUT_MISSING."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} is missing; it must hold {what}") from None
-    except ValueError:  # a NUL in the name, which a list or model holds
-        raise FileError(ErrorCode.INPUT_MISSING, f"{quoted(str(path))} is no name of a file") from None
-    except OSError as error:
-        raise FileError(
-            ErrorCode.INPUT_MISSING, f"{path} cannot be read: {error.strerror or error}; it must hold {what}"
-        ) from error
+    if what_is_there(path) == "does not exist":
+        raise FileError(ErrorCode.INPUT_MISSING, f"{shown(path)} is missing; it must hold {what}")
+    return read_bytes(path, f"a file that holds {what}", MAX_FILE_BYTES)
 
 
 def pinhole(K: Float64, width: int, height: int, source: Path | str) -> CameraIntrinsics:
@@ -240,7 +234,9 @@ def matrix(path: Path, size: int) -> Float64:
     try:
         values = np.array(text.decode("utf-8").replace(",", " ").split(), dtype=np.float64)
     except ValueError as error:
-        raise InputError(ErrorCode.FRAME_INVALID, f"{path} must hold {size}x{size} numbers: {error}") from None
+        raise InputError(
+            ErrorCode.FRAME_INVALID, f"{path} must hold {size}x{size} numbers: {clipped(str(error))}"
+        ) from None
     if values.size != size * size:
         raise InputError(ErrorCode.FRAME_INVALID, f"{path} must hold {size}x{size} numbers, got {values.size}")
     return values.reshape(size, size)

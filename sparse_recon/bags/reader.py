@@ -25,7 +25,7 @@ from sparse_recon.bags.topics import (
 )
 from sparse_recon.bags.transform_topics import Links, choose
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError
+from sparse_recon.errors import ErrorCode, FileError, SparseReconError, TransformError, clipped
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.incoming import camera_info_of, image_of, stamp_ns_of, transforms_of
@@ -56,6 +56,7 @@ class Bag:
     counts : messages of each topic, -1 where the recording does not say.
     offered_qos : `rosbags.interfaces.Qos` of each publisher of each topic, as far as they were recorded.
     damage : empty, or after reading: why it ended early.
+    note : empty, or what is wrong with it though nothing is lost, such as missing metadata.
 
     Raises
     ------
@@ -67,6 +68,7 @@ class Bag:
         self.path = Path(path)
         self._definitions: dict[str, Channel] = {}
         self._stores: dict[str, Any] = {}
+        self._warned: Counter[str] = Counter()
         self._storage: Storage = open_storage(self.path)
         if any(isinstance(c.msgtype, str) and schema_of(c) for c in self._storage.channels):
             self._definitions = {c.msgtype: c for c in self._storage.channels}
@@ -95,13 +97,15 @@ class Bag:
         """Yield (topic, log time in ns, CDR bytes) in the order of recording."""
         for topic, log_ns, data in self._storage.messages(topics):
             if not isinstance(log_ns, int) or not isinstance(data, (bytes, memoryview)):
-                log.warning("a message on %s has no time or no data and is skipped", topic)
+                self._warn(
+                    topic, "a message has no time, no data, or more of it than a message may have, and is skipped"
+                )
                 continue
             if data[:4] == _ZSTD:  # message compression, in a file without its metadata; CDR starts with a zero
                 try:
                     data = decompressed(bytes(data), limit_bytes=MAX_MESSAGE_BYTES)
                 except Undecompressable as error:
-                    log.warning("a message on %s at %.3f s cannot be decompressed: %s", topic, log_ns * 1e-9, error)
+                    self._warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decompressed: {error}")
                     continue
             yield topic, log_ns, data
 
@@ -110,7 +114,7 @@ class Bag:
         try:
             return self._decoded_as(self.types[topic], data)
         except Exception as error:  # damaged bytes make the generated decoders raise anything
-            log.warning("a message on %s at %.3f s cannot be decoded: %s", topic, log_ns * 1e-9, error)
+            self._warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decoded: {clipped(str(error))}")
             return None
 
     def _decoded_as(self, msgtype: str, data: bytes) -> Any:
@@ -119,14 +123,26 @@ class Bag:
             try:
                 self._stores[msgtype] = self._store(msgtype)
             except Exception as error:  # damaged definitions make the parser raise anything
-                log.warning("messages of type %s cannot be decoded: %s", msgtype, error)
+                log.warning("messages of type %s cannot be decoded: %s", clipped(msgtype), clipped(str(error)))
                 self._stores[msgtype] = None
         store = self._stores[msgtype]
         return None if store is None else store.deserialize_cdr(data, msgtype)
 
+    def _warn(self, topic: str, text: str) -> None:
+        """Log the first warning of a topic, the tenth, the hundredth and so on: damage often has thousands."""
+        self._warned[topic] += 1
+        count = self._warned[topic]
+        if count == 10 ** (len(str(count)) - 1):
+            so_far = f" ({count} such messages so far)" if count > 1 else ""
+            log.warning("%s: %s%s", clipped(topic), text, so_far)
+
     @property
     def damage(self) -> str:
         return self._storage.damage
+
+    @property
+    def note(self) -> str:
+        return self._storage.note
 
     def close(self) -> None:
         """Release files and temporary copies."""
@@ -205,7 +221,11 @@ class FrameReader:
         self._bag = bag
         self._on_transforms = on_transforms
         known = bag.types, bag.counts
-        self.cameras = named_cameras(cameras, *known) if cameras else guess_cameras(*known)
+        try:
+            self.cameras = named_cameras(cameras, *known) if cameras else guess_cameras(*known)
+        except FileError as error:
+            damage = f". The recording is damaged: {bag.damage}" if bag.damage else ""
+            raise FileError(error.code, error.message + damage) from None
         colors = [camera.color for camera in self.cameras]
         topics = choose(bag.types, colors, lambda: self._frames_of(colors), self._links)
         self._transforms, self._left_out = topics.used, topics.left_out
@@ -280,7 +300,9 @@ class FrameReader:
     @property
     def warnings(self) -> list[str]:
         """Return what was not read or not used as it came, and whether many frames were lost by it."""
-        warnings = []
+        warnings = (
+            [f"{clipped(str(self._bag.path))}: {self._bag.note}; all its files are read"] if self._bag.note else []
+        )
         for why in dict.fromkeys(self._left_out.values()):
             topics = ", ".join(topic for topic, reason in self._left_out.items() if reason == why)
             warnings.append(f"the transforms of {topics} were not read: {why}")

@@ -9,29 +9,25 @@ import struct
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from sparse_recon.bags.channels import Channel, offered_qos, unreadable
+from sparse_recon.bags.channels import unreadable
 from sparse_recon.bags.mcap_records import (
-    CHANNEL,
     MESSAGE,
-    SCHEMA,
     Cut,
     Record,
     content_at,
     record_in,
     records,
-    text_at,
 )
+from sparse_recon.bags.mcap_topics import McapTopics
 
 _LAST_NS = 2**63 - 1
-_TEXTS = ("ros2msg", "ros2idl")  # definitions of messages that are read
 _SORTED_MESSAGES = 2_000_000  # those of more are read in the order of the file
-_KEPT_BYTES, _MOST_READS = 1 << 28, 20  # of chunks kept unpacked, and how often a chunk is unpacked on average
+_KEPT_BYTES, _MOST_READS = 1 << 26, 20  # of chunks kept unpacked, and how often a chunk is unpacked on average
 
 
 class SalvagedMcap:
@@ -43,12 +39,12 @@ class SalvagedMcap:
         BAG_UNREADABLE if not even one topic can be read.
     """
 
+    note = ""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ""
-        self._schemas: dict[int, tuple[str, str, str]] = {}
-        self._topics: dict[int, tuple[str, int, str]] = {}
-        self._qos: dict[int, str] = {}
+        self._topics = McapTopics()
         self._ordered = True
         counts: Counter[int] = Counter()
         last_ns = 0
@@ -60,17 +56,13 @@ class SalvagedMcap:
         except OSError as error:
             raise unreadable(path, f"{error.strerror or error}, check permissions") from error
         self._ordered = self._ordered or counts.total() > _SORTED_MESSAGES
-        self.channels = tuple(
-            Channel(topic, name, text, form, counts[number], offered_qos(self._qos.get(number, "")), encoding)
-            for number, (topic, schema, encoding) in self._topics.items()
-            for name, form, text in [self._schemas.get(schema, ("", "", ""))]
-        )
+        self.channels = self._topics.channels(counts)
         if not self.channels:
             raise unreadable(path, self.damage or "it holds no topics")
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, log time in ns, data) in the order of time; `damage` says afterwards why it ended."""
-        names = {number: topic for number, (topic, _, _) in self._topics.items() if topic in topics}
+        names = self._topics.numbers(frozenset(topics))
         found = self._in_file_order() if self._ordered else self._in_time_order(names)
         for number, log_ns, data in found:
             if number in names:
@@ -95,12 +87,12 @@ class SalvagedMcap:
                 at, inner = int(file_at[place]), int(chunk_at[place])
                 content = kept.pop(at, None)
                 if content is None:
+                    while sum(map(len, kept.values())) > _KEPT_BYTES:  # make room before more is unpacked
+                        kept.popitem(last=False)
                     content = content_at(file, at)
                     reads += inner >= 0
                 if inner >= 0:
                     kept[at] = content
-                    while sum(map(len, kept.values())) > _KEPT_BYTES and len(kept) > 1:
-                        kept.popitem(last=False)
                     content = record_in(content, inner)
                 yield int(channel[place]), int(log_ns[place]), content[22:]
                 if reads > most_reads:
@@ -122,33 +114,10 @@ class SalvagedMcap:
         with self.path.open("rb") as file:
             try:
                 for record in records(file):
-                    if record.opcode == SCHEMA:
-                        self._put_schema(record.content)
-                    elif record.opcode == CHANNEL:
-                        self._put_channel(record.content)
-                    elif record.opcode == MESSAGE:
+                    if record.opcode != MESSAGE:
+                        self._topics.put(record.opcode, record.content)
+                    else:
                         number, _, log_ns = struct.unpack_from("<HIQ", record.content)
                         yield number, min(log_ns, _LAST_NS), record
             except (Cut, struct.error, IndexError, UnicodeDecodeError, OSError) as cut:
                 self.damage = f"{cut} (byte {file.tell()} of {self.path.stat().st_size})"
-
-    def _put_schema(self, content: memoryview) -> None:
-        (number,) = struct.unpack_from("<H", content)
-        name, at = text_at(content, 2)
-        form, at = text_at(content, at)
-        text = text_at(content, at)[0] if form in _TEXTS else ""  # those of protobuf are binary
-        self._schemas[number] = (name, form, text)
-
-    def _put_channel(self, content: memoryview) -> None:
-        number, schema = struct.unpack_from("<HH", content)
-        topic, at = text_at(content, 4)
-        self._topics[number] = (topic, schema, "")
-        with suppress(Cut, struct.error, UnicodeDecodeError):  # the messages are worth more than their metadata
-            encoding, at = text_at(content, at)
-            self._topics[number] = (topic, schema, encoding)
-            at += 4  # after the size of the map
-            while at < len(content):
-                key, at = text_at(content, at)
-                value, at = text_at(content, at)
-                if key == "offered_qos_profiles":
-                    self._qos[number] = value

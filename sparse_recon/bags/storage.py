@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import re
+import struct
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
-
-import yaml
+from typing import Protocol
 
 from sparse_recon.bags.channels import Channel
 from sparse_recon.bags.decompression import (
-    MAX_CHUNK_BYTES,
+    FREE_BYTES,
     MAX_FILE_BYTES,
+    MOST_GROWTH,
     Undecompressable,
-    decompressed,
     decompressed_pieces,
 )
+from sparse_recon.bags.indexed_mcap import IndexedMcap
+from sparse_recon.bags.mcap_records import Cut
 from sparse_recon.bags.salvage import SalvagedMcap
-from sparse_recon.bags.sqlite_file import SalvagedSqlite, check_tables, write_ahead_log
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.bags.sqlite_file import SqliteFile
+from sparse_recon.errors import ErrorCode, FileError, clipped
 from sparse_recon.files.atomic import file_errors
+from sparse_recon.inputs.files import check_file, open_file, read_bytes, shown, what_is_there
+from sparse_recon.inputs.yaml_text import MAX_CHARACTERS, parse_yaml
 
-_MAX_METADATA_BYTES = 2_000_000
-# Images of nothing shrink to a thousandth; small files may grow to this.
-_FREE_BYTES, _MOST_GROWTH = 1 << 28, 1000
-_URI_MARKS = "%?#"  # rosbags writes names into a URI as they are, and opens other files
 _SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+_TOLD = 5  # files of which the damage is told one by one
 
 
 class Storage(Protocol):
-    """A recording that is open. `damage` is empty, or says after reading why it ended too early."""
+    """A recording that is open.
+
+    `damage` is empty, or says after reading why it ended too early; `note` is empty, or says what is wrong with it
+    though nothing is lost. Files are open only while messages are read: a recording may have any number of them.
+    """
 
     channels: tuple[Channel, ...]
     damage: str
+    note: str
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Yield (topic, log time in ns, serialised message) of the topics, in the order of recording."""
@@ -57,54 +62,80 @@ def open_storage(path: Path) -> Storage:
     Raises
     ------
     FileError
-        INPUT_MISSING if nothing is there, BAG_UNREADABLE if it is no ROS 2 bag or nothing of it can be read.
+        INPUT_MISSING if nothing is there, or neither a folder nor a file, BAG_UNREADABLE if it is no ROS 2 bag or
+        nothing of it can be read.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} does not exist; name a ROS 2 bag folder, .mcap or .db3 file")
-    if path.is_file():
+    what = "a ROS 2 bag: a folder, or a .mcap or .db3 file"
+    if what_is_there(path) != "is a folder":
+        check_file(path, what)
         return _opened_file(path)
-    files, why = _recorded_files(path)
-    if not files:
+    found = _recorded_files(path)
+    if not found.files:
+        why = found.damage or found.note
         raise FileError(
             ErrorCode.BAG_UNREADABLE,
-            f"{path} is not a readable ROS 2 bag: {why}, and no {', '.join(_SUFFIXES)} file lies in it{_hint(path)}",
+            f"{shown(path)} is not a readable ROS 2 bag: {why}, and no {', '.join(_SUFFIXES)} file lies in it"
+            f"{_hint(path)}",
         )
-    return _several(files, why)
+    return _several(found)
 
 
-def _recorded_files(folder: Path) -> tuple[list[Path], str]:
-    """Return the files of a recording in their order, and what is wrong with its metadata."""
+@dataclass(frozen=True)
+class _Recorded:
+    """The files of a recording in their order, what is missing of it, and what else is to be told."""
+
+    files: Sequence[Path]
+    damage: str = ""
+    note: str = ""
+
+
+def _recorded_files(folder: Path) -> _Recorded:
     there = sorted((f for f in folder.iterdir() if f.name.endswith(_SUFFIXES)), key=natural_order)
     metadata = folder / "metadata.yaml"
-    if not metadata.is_file():
-        return there, "metadata.yaml is missing"
     try:
-        if metadata.stat().st_size > _MAX_METADATA_BYTES:
-            raise ValueError(f"it has {metadata.stat().st_size} bytes")
-        # Text alone: what else YAML can make of it may take any time.
-        document = yaml.load(metadata.read_text(encoding="utf-8"), yaml.BaseLoader)
+        if what_is_there(metadata) == "does not exist":
+            return _Recorded(there, _gaps(there), "metadata.yaml is missing, as a killed recorder leaves it")
+        text = read_bytes(metadata, "the metadata of a recording", MAX_CHARACTERS).decode("utf-8")
+        document = parse_yaml(text, texts_only=True)
         listed = [
             folder / Path(str(name)).name for name in document["rosbag2_bagfile_information"]["relative_file_paths"]
         ]
     except Exception as error:  # of the file, of YAML, or of what is in it
-        return there, f"metadata.yaml cannot be used: {str(error) or type(error).__name__}"
-    found = [file for file in dict.fromkeys(listed) if file.name.endswith(_SUFFIXES) and file.exists()]
+        why = clipped(str(error) or type(error).__name__)
+        return _Recorded(there, _gaps(there), f"metadata.yaml cannot be used: {why}")
+    found = [f for f in dict.fromkeys(listed) if f.name.endswith(_SUFFIXES) and what_is_there(f) != "does not exist"]
     if len(found) < len(listed) or not found:
-        return there, "some files that metadata.yaml names are missing"
-    return found, ""
+        return _Recorded(there, "some files that metadata.yaml names are missing")
+    return _Recorded(found)
 
 
-def _several(files: Sequence[Path], why: str) -> _Several:
+def _gaps(files: Sequence[Path]) -> str:
+    """Return which files are missing between others of a recording: they are named NAME_0, NAME_1 and so on."""
+    numbers: dict[str, list[int]] = {}
+    for file in files:
+        if match := re.fullmatch(r"(.*)_([0-9]{1,9})", file.name.partition(".")[0]):
+            numbers.setdefault(match[1], []).append(int(match[2]))
+    lacking = [f"{name}_{k}" for name, found in numbers.items() for k in _between(found)]
+    return f"{len(lacking)} files are missing, such as {clipped(lacking[0])}" if lacking else ""
+
+
+def _between(numbers: Sequence[int]) -> list[int]:
+    """Return numbers that lack between two others, a few of them."""
+    pairs = pairwise(sorted(set(numbers)))
+    return [k for before, after in pairs for k in range(before + 1, min(after, before + 100))]
+
+
+def _several(recorded: _Recorded) -> _Several:
     """Open what can be read; a recorder that was killed often leaves its last file empty."""
     parts: list[Storage] = []
     failed: list[FileError] = []
     with ExitStack() as stack:
-        for file in files:
+        for file in recorded.files:
             try:
                 part = _opened_file(file)
             except FileError as error:
-                if error.code is not ErrorCode.BAG_UNREADABLE:
+                if error.code not in (ErrorCode.BAG_UNREADABLE, ErrorCode.INPUT_MISSING):
                     raise
                 failed.append(error)
             else:
@@ -112,7 +143,9 @@ def _several(files: Sequence[Path], why: str) -> _Several:
                 parts.append(part)
         if not parts:
             raise failed[0]
-        opened = _Several(parts, "; ".join(filter(None, [why, *(error.message for error in failed)])))
+        losses = [recorded.damage, *(error.message for error in failed[:_TOLD])]
+        losses += [f"and {len(failed) - _TOLD} more"] if len(failed) > _TOLD else []
+        opened = _Several(parts, "; ".join(filter(None, losses)), recorded.note)
         stack.pop_all()
     return opened
 
@@ -120,82 +153,18 @@ def _several(files: Sequence[Path], why: str) -> _Several:
 def _hint(folder: Path) -> str:
     """Return what a folder holds instead of a recording, and which command takes it."""
     if any(folder.glob("*.color.*")):
-        return f"; its frames are read by: sparse_recon complete {folder}"
-    some = ", ".join(sorted(path.name for path in folder.iterdir())[:5])
+        return f"; its frames are read by: sparse_recon complete {shown(folder)}"
+    some = ", ".join(clipped(name) for name in sorted(path.name for path in folder.iterdir())[:5])
     return f"; it holds {some or 'nothing'}"
-
-
-class _Sound:
-    """A file that the rosbags library reads."""
-
-    def __init__(self, path: Path) -> None:
-        from rosbags.interfaces import MessageDefinitionFormat as Format
-        from rosbags.rosbag2 import Reader
-
-        _bound_chunks()
-        self.damage = ""
-        self._reader = Reader(path)
-        self._reader.open()
-        if path.suffix == ".mcap" and not _indexed(self._reader.storage):
-            self._reader.close()
-            raise ValueError(f"{path} has no index of all its messages")
-        forms = {Format.MSG: "ros2msg", Format.IDL: "ros2idl"}
-        self.channels = tuple(
-            Channel(
-                c.topic,
-                c.msgtype,
-                c.msgdef.data,
-                forms.get(c.msgdef.format, ""),
-                c.msgcount,
-                _offered_qos(c),
-                str(getattr(c.ext, "serialization_format", "")),
-            )
-            for c in self._reader.connections
-        )
-
-    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-        wanted = [c for c in self._reader.connections if c.topic in topics]
-        if not wanted:
-            return
-        try:
-            for connection, log_ns, data in self._reader.messages(connections=wanted):
-                yield connection.topic, log_ns, data
-        except GeneratorExit:
-            raise
-        except Exception as error:  # rosbags raises errors of many libraries on damaged input
-            self.damage = str(error) or type(error).__name__
-
-    def close(self) -> None:
-        self._reader.close()
-
-
-def _indexed(mcap: Any) -> bool:
-    """Return whether an index leads to all messages: rosbags passes over others, or wants them in the order of time."""
-    return sum(sum(chunk.channel_count.values()) for chunk in mcap.chunks) == mcap.statistics.message_count > 0
-
-
-def _bound_chunks() -> None:
-    """Let rosbags decompress no chunk beyond what it states: by itself it takes whatever the data grow to."""
-    from rosbags.rosbag2 import storage_mcap
-
-    for compression in storage_mcap.DECOMPRESSORS.keys() & {"lz4", "zstd"}:
-        storage_mcap.DECOMPRESSORS[compression] = partial(_chunk, compression)
-
-
-def _chunk(compression: str, data: bytes, stated_bytes: int) -> bytes:
-    return decompressed(data, limit_bytes=min(stated_bytes, MAX_CHUNK_BYTES), compression=compression)
-
-
-def _offered_qos(connection: Any) -> tuple[Any, ...]:
-    return tuple(getattr(connection.ext, "offered_qos_profiles", ()))
 
 
 class _Several:
     """The files of a folder, one after the other."""
 
-    def __init__(self, parts: Sequence[Storage], damage: str) -> None:
+    def __init__(self, parts: Sequence[Storage], damage: str, note: str) -> None:
         self._parts = parts
         self._own_damage = self.damage = damage
+        self.note = note
         merged: dict[str, Channel] = {}
         for channel in (c for part in parts for c in part.channels):
             before = merged.get(channel.topic)
@@ -205,7 +174,9 @@ class _Several:
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         for part in self._parts:
             yield from part.messages(topics)
-        self.damage = "; ".join(filter(None, [self._own_damage, *(part.damage for part in self._parts)]))
+        damages = [part.damage for part in self._parts if part.damage]
+        more = [f"and {len(damages) - _TOLD} more"] if len(damages) > _TOLD else []
+        self.damage = "; ".join(filter(None, [self._own_damage, *damages[:_TOLD], *more]))
 
     def close(self) -> None:
         for part in self._parts:
@@ -228,7 +199,7 @@ class _Unpacked:
             self.damage = _decompress_file(path, folder / path.stem)
             self._inner = _opened_file(folder / path.stem)
             stack.callback(self._inner.close)
-            self.channels = self._inner.channels
+            self.channels, self.note = self._inner.channels, self._inner.note
             self._stack = stack.pop_all()
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
@@ -240,21 +211,21 @@ class _Unpacked:
 
 
 def _opened_file(path: Path) -> Storage:
+    check_file(path, "a file of a ROS 2 bag", lambda text: FileError(ErrorCode.BAG_UNREADABLE, text))
     if path.suffix == ".zstd":
         return _Unpacked(path)
     if path.suffix not in (".mcap", ".db3"):
         hint = "; convert it with: rosbags-convert --src FILE --dst FOLDER" if path.suffix == ".bag" else ""
         raise FileError(
-            ErrorCode.BAG_UNREADABLE, f"{path} is not a ROS 2 recording; accepted are {', '.join(_SUFFIXES)}{hint}"
+            ErrorCode.BAG_UNREADABLE,
+            f"{shown(path)} is not a ROS 2 recording; accepted are {', '.join(_SUFFIXES)}{hint}",
         )
     if path.suffix == ".db3":
-        check_tables(path)
-        if write_ahead_log(path) is not None or any(mark in str(path.resolve()) for mark in _URI_MARKS):
-            return SalvagedSqlite(path)
+        return SqliteFile(path)
     try:
-        return _Sound(path)
-    except Exception:  # rosbags raises errors of many libraries on damaged input, and we on one without an index
-        return SalvagedMcap(path) if path.suffix == ".mcap" else SalvagedSqlite(path)
+        return IndexedMcap(path)
+    except (Cut, struct.error, ValueError, OSError):  # of a file without an index, or with one that is wrong
+        return SalvagedMcap(path)
 
 
 def _decompress_file(source: Path, target: Path) -> str:
@@ -265,15 +236,10 @@ def _decompress_file(source: Path, target: Path) -> str:
     FileError
         BAG_UNREADABLE if `source` cannot be read, DISK_FULL or OUTPUT_UNWRITABLE if `target` cannot be written.
     """
-    try:
-        packed = source.open("rb")
-    except OSError as error:
-        raise FileError(
-            ErrorCode.BAG_UNREADABLE, f"{source} cannot be opened: {error.strerror or error}; check permissions"
-        ) from error
+    packed = open_file(source, "a compressed recording", lambda text: FileError(ErrorCode.BAG_UNREADABLE, text))
     with packed, file_errors(target, "the decompressed recording"), target.open("wb") as out:
         try:
-            limit_bytes = min(MAX_FILE_BYTES, _FREE_BYTES + _MOST_GROWTH * source.stat().st_size)
+            limit_bytes = min(MAX_FILE_BYTES, FREE_BYTES + MOST_GROWTH * source.stat().st_size)
             for piece in decompressed_pieces(packed, limit_bytes=limit_bytes):
                 out.write(piece)
         except Undecompressable as error:
@@ -283,4 +249,5 @@ def _decompress_file(source: Path, target: Path) -> str:
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
     """Key that sorts `bag_10.mcap` after `bag_9.mcap`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    parts = re.split(r"([0-9]+)", path.name)
+    return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]

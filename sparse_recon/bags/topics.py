@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparse_recon.bags.channels import FOXGLOVE_READ
-from sparse_recon.errors import ErrorCode, FileError, clipped, quoted
+from sparse_recon.errors import ErrorCode, FileError, clipped, listed, quoted
 
 IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
 CLOUD = "sensor_msgs/msg/PointCloud2"
@@ -105,7 +105,7 @@ def named_cameras(
                 continue
             if topic not in types:
                 near = difflib.get_close_matches(topic, types, 1, 0.6)
-                hint = f" Did you mean {near[0]}?" if near else ""
+                hint = f" Did you mean {clipped(near[0])}?" if near else ""
                 raise FileError(
                     ErrorCode.TOPIC_UNKNOWN,
                     f"{role} topic {quoted(topic)} is not in the recording.{hint} {describe(types)}",
@@ -113,12 +113,13 @@ def named_cameras(
             if types[topic] not in accepted:
                 raise FileError(
                     ErrorCode.TOPIC_UNKNOWN,
-                    f"{role} topic {topic} has type {types[topic]}; accepted are {' and '.join(accepted)}",
+                    f"{role} topic {clipped(topic)} has type {clipped(types[topic])}; accepted are "
+                    f"{' and '.join(accepted)}",
                 )
             if counts.get(topic, -1) == 0:
                 raise FileError(
                     ErrorCode.TOPIC_UNKNOWN,
-                    f"{role} topic {topic} was recorded without a message; name one that has some. "
+                    f"{role} topic {clipped(topic)} was recorded without a message; name one that has some. "
                     f"{describe(types, counts)}",
                 )
     return tuple(_with_infos(camera, types) for camera in wanted)
@@ -134,9 +135,11 @@ def describe(types: Mapping[str, str], counts: Mapping[str, int] | None = None) 
     if not types:
         return "The recording has no topics"
     empty = {topic for topic, count in (counts or {}).items() if count == 0}
-    shown = [f"{topic} ({kind}{', no messages' * (topic in empty)})" for topic, kind in sorted(types.items())]
-    rest = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
-    return f"The recording has {', '.join(shown[:20])}{rest}"
+    shown = (
+        f"{clipped(topic)} ({clipped(kind)}{', no messages' * (topic in empty)})"
+        for topic, kind in sorted(types.items())
+    )
+    return f"The recording has {listed(shown)}"
 
 
 def _by_camera(types: Mapping[str, str], role: str) -> dict[tuple[str, ...], list[str]]:
@@ -192,7 +195,7 @@ def _best(topics: Sequence[str], what: str, types: Mapping[str, str]) -> str:
     if len(found) > 1 and any(types[topic] != CLOUD for topic in found):  # clouds differ in what z does not need
         raise FileError(
             ErrorCode.TOPIC_AMBIGUOUS,
-            f"{what} could be {' or '.join(found)}; name it with --topics color=... depth=... info=...",
+            f"{clipped(what)} could be {listed(found, 6, ' or ')}; name one with --topics color=... depth=... info=...",
         )
     return found[0]
 
@@ -201,7 +204,7 @@ def _unpaired(colors: Mapping[tuple[str, ...], list[str]], depths: Mapping[tuple
     """Return which colour and depth topics are there whose names tell no common camera, or nothing."""
     if not (colors and depths):
         return ""
-    one, other = (" or ".join(sorted(topic for found in x.values() for topic in found)[:4]) for x in (colors, depths))
+    one, other = (listed(sorted(topic for found in x.values() for topic in found), 4, " or ") for x in (colors, depths))
     return f", and the names do not tell which of {one} belongs to {other}"
 
 
@@ -218,7 +221,7 @@ def _with_infos(camera: CameraTopics, types: Mapping[str, str]) -> CameraTopics:
     if not info:
         raise FileError(
             ErrorCode.TOPIC_UNKNOWN,
-            f"no {INFO} lies beside {camera.color} (expected {_sibling(camera.color)}); "
+            f"no {INFO} lies beside {clipped(camera.color)} (expected {clipped(_sibling(camera.color))}); "
             f"{describe(types)}. Name it with --topics ... info=...",
         )
     depth_info = camera.depth_info or (_info_beside(camera.depth, types) if camera.depth else "")

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from sparse_recon.bags.posed_files import PosedFiles, content, decoded, matrix, pinhole
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quoted
 from sparse_recon.frames.images import color_image
 from sparse_recon.geometry.poses import pose
 from sparse_recon.types import CameraIntrinsics, Float64, Frame
@@ -43,7 +43,7 @@ class TumFolder(PosedFiles):
         try:
             self._poses = np.unique(np.array(rows, np.float64), axis=0)
         except ValueError as error:
-            raise InputError(ErrorCode.FRAME_INVALID, f"{self.path}/groundtruth.txt: {error}") from None
+            raise InputError(ErrorCode.FRAME_INVALID, f"{self.path}/groundtruth.txt: {clipped(str(error))}") from None
         if not len(rows):
             raise FileError(ErrorCode.INPUT_MISSING, f"{self.path}/groundtruth.txt holds no poses")
 
@@ -107,7 +107,7 @@ def _listed(folder: Path, name: str) -> tuple[list[float], list[Path]]:
         try:
             found.setdefault(float(stamp), folder / file)
         except ValueError:
-            raise InputError(ErrorCode.FRAME_INVALID, f"{folder / name}: {stamp[:40]!r} is no stamp") from None
+            raise InputError(ErrorCode.FRAME_INVALID, f"{folder / name}: {quoted(stamp[:40])} is no stamp") from None
     if not found or not all(0 < stamp_s < 1e10 for stamp_s in found):
         raise FileError(
             ErrorCode.INPUT_MISSING, f"{folder / name} must hold rows of a stamp in seconds and a file name"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.complete.registry import check_known
-from sparse_recon.config.parameter_file import parse_yaml, read_parameter_file
+from sparse_recon.config.parameter_file import read_parameter_file
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, InputError, clipped, quoted
 from sparse_recon.files.named_paths import path_of
 from sparse_recon.geometry.transforms import pose_from_quaternion
+from sparse_recon.inputs.yaml_text import NotYaml, parse_yaml
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.types import OrientedBox
 
@@ -27,7 +29,7 @@ def at_least(low: int) -> Callable[[str], int]:
     """Return an argparse type: whole numbers from `low` on."""
 
     def number(text: str) -> int:
-        if not text.lstrip("+-").isdigit() or int(text) < low:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < low:
             raise argparse.ArgumentTypeError(f"takes a whole number of at least {low}, got {quoted(text)}")
         return int(text)
 
@@ -191,9 +193,7 @@ def _from_file(path: Path, base: SessionConfig) -> SessionConfig:
 
 
 def _yaml_value(text: str, assignment: str) -> Any:
-    import yaml
-
     try:
         return parse_yaml(text)
-    except yaml.YAMLError as error:
+    except NotYaml as error:
         raise ConfigError(f"--set {clipped(assignment)}: the value is not YAML: {error}") from error

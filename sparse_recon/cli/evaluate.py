@@ -17,6 +17,7 @@ from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, InputError, clipped, quoted
+from sparse_recon.inputs.yaml_text import NotYaml, parse_yaml
 from sparse_recon.lab.evaluate.expectations import (
     FEWEST_SEEDS,
     derive,
@@ -226,8 +227,6 @@ def _objects(args: argparse.Namespace, made_up: int) -> tuple[ScoredObject, ...]
 
 
 def _protocol(args: argparse.Namespace, values: dict[str, Any]) -> Protocol:
-    import yaml
-
     named = {"views": args.views, "conditions": args.conditions, "repeats": args.repeats}
     protocol = Protocol.of({**values, **{name: value for name, value in named.items() if value is not None}})
     for assignment in args.protocol:
@@ -237,8 +236,8 @@ def _protocol(args: argparse.Namespace, values: dict[str, Any]) -> Protocol:
                 ErrorCode.USAGE, f"--protocol takes NAME=VALUE, got {quoted(assignment)}; see --help-protocol"
             )
         try:
-            protocol = Protocol.of({name.strip(): yaml.safe_load(text)}, protocol)
-        except yaml.YAMLError as error:
+            protocol = Protocol.of({name.strip(): parse_yaml(text)}, protocol)
+        except NotYaml as error:
             raise InputError(
                 ErrorCode.USAGE, f"--protocol {clipped(assignment)}: the value is not YAML: {error}"
             ) from None
@@ -274,7 +273,7 @@ def _write(results: Results, args: argparse.Namespace) -> None:
 def _compare(old: Path, new: Path) -> int:
     from sparse_recon.lab.evaluate.compare import compare, report
 
-    before, after = (read_results(path / FILE_NAME if path.is_dir() else path) for path in (old, new))
+    before, after = (read_results(path) for path in (old, new))
     found = compare(before, after)
     print(report(found, before, after), end="")
     return found.exit_status

@@ -24,6 +24,8 @@ from sparse_recon.errors import (
     ErrorCode,
     SparseReconError,
     exit_code,
+    quoted,
+    readable,
 )
 
 # Only the module of the command that is asked for is imported.
@@ -40,6 +42,7 @@ COMMANDS = {
     "weights": ("weights", "check and convert the published weights of a model"),
     "doctor": ("doctor", "say what this machine has and what is missing"),
 }
+MESSAGE_CHARACTERS = 1000  # of what is wrong with arguments: argparse repeats them whole
 _EXIT_HELP = (
     "exit codes: 0 done, 2 bad usage, 3 refused for lack of evidence, 130 interrupted by Ctrl-C, 143 by SIGTERM, "
     "1 otherwise"
@@ -71,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, words: Sequence[str], as_json: bool) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Readable("%(levelname)s: %(message)s"))
     module = importlib.import_module(f"sparse_recon.cli.{COMMANDS[name][0]}")
     parser = _Parser(
         as_json=as_json,
@@ -119,11 +124,18 @@ def _without_command(argv: Sequence[str]) -> int:
     if args.command:
         near = difflib.get_close_matches(args.command, COMMANDS, 1, 0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
-        parser.error(f"unknown command {args.command!r}.{hint} There are {', '.join(COMMANDS)}")
+        parser.error(f"unknown command {quoted(args.command)}.{hint} There are {', '.join(COMMANDS)}")
     parser.print_help(sys.stderr)
     if parser.as_json:
         _print_error(ErrorCode.USAGE.name, ErrorCode.USAGE, f"name a command: {', '.join(COMMANDS)}", EXIT_USAGE)
     return EXIT_USAGE
+
+
+class _Readable(logging.Formatter):
+    """Lets no input that a warning repeats reach the terminal as it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return readable(super().format(record))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -134,6 +146,9 @@ class _Parser(argparse.ArgumentParser):
         self.as_json = as_json
 
     def error(self, message: str) -> NoReturn:
+        message = readable(message)
+        if len(message) > MESSAGE_CHARACTERS:
+            message = f"{message[:MESSAGE_CHARACTERS]} ..."
         if self.as_json:
             _print_error(ErrorCode.USAGE.name, ErrorCode.USAGE, message, EXIT_USAGE)
         super().error(message)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparse_recon.bags.reader import Bag
 from sparse_recon.cli.arguments import at_least
-from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ErrorCode, InputError, quoted
+from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, ErrorCode, InputError, quoted, readable
 
 if TYPE_CHECKING:
     from sparse_recon.ros.play.player import PlayOptions, PlaySummary
@@ -92,9 +92,11 @@ def _play(args: argparse.Namespace) -> int:
         else:
             if bag.damage:
                 code, error = EXIT_FAILED, (ErrorCode.BAG_UNREADABLE, damage_sentence(bag, player.summary))
-    print(described(player.summary), file=sys.stderr)
+    print(readable(described(player.summary)), file=sys.stderr)
+    if bag.note:
+        print(readable(f"warning: {args.bag}: {bag.note}; all its files are played"), file=sys.stderr)
     if error is not None:
-        print(f"sparse_recon: {error[1]}", file=sys.stderr)
+        print(readable(f"sparse_recon: {error[1]}"), file=sys.stderr)
     if args.json:
         print(json.dumps(as_record(args.bag, player.summary, code, error)))
     return code

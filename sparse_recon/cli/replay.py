@@ -29,7 +29,7 @@ from sparse_recon.cli.output_folder import BAG_NAME, output_folder
 from sparse_recon.cli.report import finish
 from sparse_recon.cli.run_session import run_session
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import ErrorCode, InputError, quoted
+from sparse_recon.errors import ErrorCode, InputError, clipped, listed, quoted, readable
 from sparse_recon.requests import CompletionRequest
 
 _ROLES = ("color", "depth", "info", "depth_info", "labels", "name")
@@ -78,7 +78,7 @@ def _replay(args: argparse.Namespace, stack: ExitStack) -> int:
         stack.enter_context(output_folder(args.out, args.overwrite))
         for camera in reader.cameras:
             used = ", ".join(getattr(camera, f.name) for f in fields(camera)[1:] if getattr(camera, f.name))
-            print(f"camera {camera.name}: {used}", file=sys.stderr)
+            print(readable(f"camera {camera.name}: {used}"), file=sys.stderr)
         newest = [0]
 
         def frames() -> object:
@@ -109,9 +109,10 @@ def _replay(args: argparse.Namespace, stack: ExitStack) -> int:
         )
     if reader.counts:
         reasons = ", ".join(f"{n} x {code.name}" for code, n in reader.counts.most_common())
-        print(f"inputs that gave no frame: {reasons}; the last: {reader.rejections[-1].message}", file=sys.stderr)
+        last = reader.rejections[-1].message
+        print(readable(f"inputs that gave no frame: {reasons}; the last: {last}"), file=sys.stderr)
     for warning in reader.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(readable(f"warning: {warning}"), file=sys.stderr)
     return finish(args, outcome, reader.counts, args.bag.resolve().name)
 
 
@@ -122,8 +123,8 @@ def settled_config(args: argparse.Namespace, config: SessionConfig, reader: Fram
     if not optical or says_up(args):
         return config
     print(
-        f"the world frame {reader.world_frame} is a camera's optical frame, where up is unknown: it is found from the "
-        "support plane and the images (--up X Y Z says it)",
+        f"the world frame {clipped(reader.world_frame)} is a camera's optical frame, where up is unknown: it is found "
+        "from the support plane and the images (--up X Y Z says it)",
         file=sys.stderr,
     )
     return replace(config, up_world=UP_UNKNOWN)
@@ -146,6 +147,6 @@ def camera_topics(group: list[str], number: int) -> CameraTopics:
             )
         values[role] = topic
     if "color" not in values:
-        raise InputError(ErrorCode.USAGE, f"--topics {' '.join(group)} names no colour topic; add color=TOPIC")
+        raise InputError(ErrorCode.USAGE, f"--topics {listed(group, 6, ' ')} names no colour topic; add color=TOPIC")
     name = values.pop("name", f"camera_{number}" if number else "camera")
     return CameraTopics(name, values.pop("color"), values.pop("info", ""), **values)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sparse_recon.cli.output_folder import BAG_NAME, remove_earlier
 from sparse_recon.cli.run_session import SessionOutcome
-from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.errors import ErrorCode, SparseReconError, readable
 
 PICTURE = "overview.png"
 
@@ -25,7 +25,7 @@ def finish(args: argparse.Namespace, outcome: SessionOutcome, rejected: Counter[
     started = time.perf_counter()
     picture = None if args.no_picture else draw(outcome, args.out, title)
     outcome.seconds["picture"] = time.perf_counter() - started
-    print(table(outcome), file=sys.stderr)
+    print(readable(table(outcome)), file=sys.stderr)
     if picture is not None:
         print(f"look at {picture}", file=sys.stderr)
     if args.json:

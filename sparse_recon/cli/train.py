@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sparse_recon.cli.arguments import at_least, output_path
 from sparse_recon.config.parameter_file import read_parameter_file
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, ModelError
+from sparse_recon.inputs.yaml_text import NotYaml, parse_yaml
 
 if TYPE_CHECKING:
     from sparse_recon.lab.training.config import TrainingConfig
@@ -87,12 +88,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> TrainingConfig:
-    from sparse_recon.config.parameter_file import parse_yaml
     from sparse_recon.lab.training.config import load_training_config
 
     config = load_training_config(read_parameter_file(args.config)) if args.config else load_training_config({})
     pairs = (item.partition("=") for item in args.set)
-    return load_training_config({name: parse_yaml(value) for name, _, value in pairs}, config)
+    try:
+        values = {name: parse_yaml(value) for name, _, value in pairs}
+    except NotYaml as error:
+        raise ConfigError(f"--set takes NAME=VALUE, and a value is not YAML: {error}") from error
+    return load_training_config(values, config)
 
 
 def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.errors import ErrorCode, ModelError, clipped, quoted
+from sparse_recon.inputs.files import check_file, shown
 
 Weights = dict[str, npt.NDArray[np.generic]]
 
@@ -40,23 +41,27 @@ def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]], sha256: str 
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(
-            ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights file at {path}; check the path, or choose another model"
-        )
+    check_weights_file(path)
     try:
-        _check_header(path)
+        check_header(path)
         _check_hash(path, sha256)
         with safe_open(path, framework="np") as file:
             _check_tensors(path, {name: file.get_slice(name) for name in file.keys()}, shapes)  # noqa: SIM118
             return {name: file.get_tensor(name) for name in shapes}
     except SafetensorError as error:
-        raise _invalid(path, f"it is not a complete safetensors file ({error})") from error
+        raise _invalid(path, f"it is not a complete safetensors file ({clipped(str(error))})") from error
     except OSError as error:
         raise _invalid(path, f"it cannot be read ({error})") from error
 
 
-def _check_header(path: Path) -> None:
+def check_weights_file(path: Path) -> None:
+    """Raise ModelError MODEL_WEIGHTS_MISSING where no regular file is."""
+    what = "a weights file; check the path, or choose another model"
+    check_file(path, what, lambda text: ModelError(ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights: {text}"))
+
+
+def check_header(path: Path) -> None:
+    """Refuse a file that cannot hold the header it claims, before a parser believes it; ModelError or OSError."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         claimed_bytes = int.from_bytes(file.read(_HEADER_BYTES), "little")
@@ -96,17 +101,17 @@ def _check_tensors(path: Path, found: Mapping[str, object], shapes: Mapping[str,
         tensor = found[name]
         has, dtype = tuple(tensor.get_shape()), tensor.get_dtype()  # type: ignore[attr-defined]
         if has != tuple(shape):
-            raise _invalid(path, f"tensor {name} has shape {has}, expected is {tuple(shape)}")
+            raise _invalid(path, f"tensor {name} has shape {quoted(has)}, expected is {tuple(shape)}")
         if dtype not in DTYPES:
             raise _invalid(path, f"tensor {name} has type {dtype}, accepted are {', '.join(DTYPES)}")
 
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
-    return ", ".join(names[:_NAMED_AT_MOST]) + more
+    return ", ".join(map(clipped, names[:_NAMED_AT_MOST])) + more
 
 
 def _invalid(path: Path, found: str) -> ModelError:
     return ModelError(
-        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; install the file again"
+        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {shown(path)} cannot be used: {found}; install the file again"
     )

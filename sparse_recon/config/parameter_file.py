@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sparse_recon.config.parameters import nested
-from sparse_recon.errors import ConfigError, ErrorCode, FileError, clipped
+from sparse_recon.errors import ConfigError, clipped
+from sparse_recon.inputs.files import read_bytes
+from sparse_recon.inputs.yaml_text import MAX_CHARACTERS, parse_yaml
 
 NODE_NAME = "completion_node"
 _VALUES = "ros__parameters"
@@ -24,18 +25,15 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
     Raises
     ------
     FileError
-        INPUT_MISSING if the file cannot be read.
+        INPUT_MISSING if it is no file, cannot be read, or is too large.
     ConfigError
         If it is not YAML, holds no names and values, or none for this node.
     """
-    import yaml
-
+    data = read_bytes(path, "a YAML file of parameters", MAX_CHARACTERS)
     try:
-        document = parse_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(ErrorCode.INPUT_MISSING, f"{path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        document = parse_yaml(data.decode("utf-8"))
+    except ValueError as error:  # of YAML, or of its encoding
+        raise ConfigError(f"{path} is not YAML: {clipped(str(error))}") from error
     if document is not None and not isinstance(document, dict):
         raise ConfigError(f"{path} must hold names and values, such as 'seed: 1', got {type(document).__name__}")
     sections = list(_sections(document or {}))
@@ -51,18 +49,6 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
     for values in ours:
         _merge(merged, nested(values))
     return {name: value for name, value in merged.items() if name not in _OF_EVERY_NODE}
-
-
-def parse_yaml(text: str) -> Any:
-    """Read YAML with numbers as in YAML 1.2: PyYAML takes 1e-3, which has no point, for a string."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    number = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
-    return yaml.load(text, Loader)
 
 
 def _sections(document: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:

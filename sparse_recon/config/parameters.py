@@ -12,6 +12,8 @@ from typing import Any
 
 from sparse_recon.errors import ConfigError, clipped, quoted
 
+_MOST_DOTS = 8  # in the name of a parameter
+
 
 def doc(
     text: str,
@@ -86,6 +88,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return dotted names, as ROS parameters have them, as nested groups, as YAML has them."""
     groups: dict[str, Any] = {}
     for name, value in values.items():
+        if str(name).count(".") > _MOST_DOTS:
+            raise ConfigError(f"a parameter is named {clipped(str(name))}, which has more than {_MOST_DOTS} groups")
         group, _, rest = str(name).partition(".")
         if rest or isinstance(value, Mapping):
             inner = nested({rest: value} if rest else value)
@@ -104,7 +108,7 @@ def replaced(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
     for name, value in values.items():
         if name not in known:
             raise ConfigError(
-                f"unknown parameter {prefix}{clipped(name)}; {prefix[:-1] or 'the top level'} accepts "
+                f"unknown parameter {prefix}{clipped(str(name))}; {prefix[:-1] or 'the top level'} accepts "
                 f"{', '.join(sorted(known))}"
             )
         current = getattr(config, name)

@@ -14,6 +14,7 @@ from sparse_recon.config.session_config import RobotConfig
 from sparse_recon.errors import ConfigError, clipped, quoted
 from sparse_recon.geometry.cameras import pixel_rays, window_of_points
 from sparse_recon.geometry.poses import inverse, pose, transform_points
+from sparse_recon.inputs.files import check_file, expanded, read_bytes
 from sparse_recon.types import Bool, Float64, Frame
 
 MAX_DESCRIPTION = 5_000_000  # characters
@@ -162,7 +163,7 @@ def _mesh_extent(shape: ElementTree.Element) -> tuple[Float64, Float64]:
     import trimesh
 
     path = _resolved(shape.get("filename", ""))
-    if path.stat().st_size > MAX_MESH_BYTES:
+    if check_file(path, "a mesh") > MAX_MESH_BYTES:
         raise ValueError(f"mesh {path.name} has more than {MAX_MESH_BYTES / 1e6:.0f} MB")
     bounds = trimesh.load(path, force="mesh").bounds * _numbers(shape.get("scale", "1 1 1"), 3)
     return bounds.min(axis=0), bounds.max(axis=0)
@@ -199,16 +200,16 @@ def _numbers(text: str, count: int) -> Float64:
     return numbers
 
 
+def _no_description(why: str) -> ConfigError:
+    return ConfigError(f"robot.description names no file: {why}")
+
+
 def _text(description: str) -> str:
     if description.lstrip().startswith("<"):
         text = description
     else:
-        path = Path(description).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"robot.description names no file: {clipped(description)}; give a URDF file, or its text")
-        if path.stat().st_size > MAX_DESCRIPTION:
-            raise ConfigError(f"robot.description: {clipped(description)} has more than {MAX_DESCRIPTION} bytes")
-        text = path.read_text(errors="replace")
+        path = expanded(description)
+        text = read_bytes(path, "a URDF file, or its text", MAX_DESCRIPTION, _no_description).decode("utf-8", "replace")
     if len(text) > MAX_DESCRIPTION:
         raise ConfigError(f"robot.description has {len(text)} characters, accepted are {MAX_DESCRIPTION}")
     return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.errors import ErrorCode, FileError, clipped
+from sparse_recon.inputs.files import check_folder, read_bytes, shown
+from sparse_recon.inputs.json_text import parse_json
 from sparse_recon.types import CompletedObject, OrientedBox, Provenance, QualityRecord, TriangleMesh
 
+MAX_RECORD_BYTES, MAX_PLY_BYTES = 20_000_000, 2_000_000_000
 _KINDS = {"uchar": "u1", "int": "<i4", "float": "<f4", "double": "<f8"}
 
 
@@ -32,20 +34,20 @@ def load_objects(folder: Path) -> tuple[CompletedObject, ...]:
         INPUT_MISSING if the folder is missing, holds no result, or a file cannot be read as what it should be.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileError(ErrorCode.INPUT_MISSING, f"no folder {folder}; name one that replay, complete or demo wrote")
+    check_folder(folder, "a result folder: one that replay, complete or demo wrote")
     places = sorted(path.parent for path in [*folder.glob("quality.json"), *folder.glob("*/quality.json")])
     if not places:
         raise FileError(
             ErrorCode.INPUT_MISSING,
-            f"{folder} holds no result: no quality.json there or one level below; name the folder given as --out",
+            f"{shown(folder)} holds no result: no quality.json there or one level below; name the folder given as "
+            "--out",
         )
     return tuple(_object(place) for place in places)
 
 
 def _object(folder: Path) -> CompletedObject:
     try:
-        record = json.loads((folder / "quality.json").read_text(encoding="utf-8"))
+        record = parse_json(read_bytes(folder / "quality.json", "the record of an object", MAX_RECORD_BYTES))
         cloud, _ = read_ply(folder / "cloud.ply")
         vertices, faces = read_ply(folder / "mesh.ply")
         points = np.stack([cloud[axis] for axis in "xyz"], axis=1)
@@ -70,9 +72,11 @@ def _object(folder: Path) -> CompletedObject:
             quality=_quality(record),
             origin_world=np.array(record.get("origin_world", (0.0, 0.0, 0.0)), np.float64),
         )
-    except (KeyError, ValueError, OSError) as error:
+    except Exception as error:  # records and meshes of others hold anything
+        why = f"{type(error).__name__}: {clipped(str(error))}"
         raise FileError(
-            ErrorCode.INPUT_MISSING, f"{folder} is not a whole result ({error!r}); write it again with replay or demo"
+            ErrorCode.INPUT_MISSING,
+            f"{shown(folder)} is not a whole result ({why}); write it again with replay or demo",
         ) from error
 
 
@@ -99,12 +103,12 @@ def read_ply(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     ValueError
         If the file is of another kind or ends early.
     """
-    data = path.read_bytes()
+    data = read_bytes(path, "a PLY file", MAX_PLY_BYTES)
     head, mark, body = data.partition(b"end_header\n")
     lines = head.decode("ascii", "replace").splitlines()
     if not mark or lines[:2] != ["ply", "format binary_little_endian 1.0"]:
         raise ValueError(f"{path.name} is not a binary little-endian PLY file")
-    counts = dict(re.findall(r"^element (\w+) (\d+)$", "\n".join(lines), re.MULTILINE))
+    counts = dict(re.findall(r"^element (\w+) ([0-9]{1,12})$", "\n".join(lines), re.MULTILINE))
     scalars = re.findall(r"^property (?!list)(\w+) (\w+)$", "\n".join(lines), re.MULTILINE)
     vertex_count, face_count = int(counts.get("vertex", 0)), int(counts.get("face", 0))
     vertex_type = np.dtype([(name, _KINDS[kind]) for kind, name in scalars])
@@ -115,4 +119,6 @@ def read_ply(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     faces = np.frombuffer(body, face_type, face_count, vertex_count * vertex_type.itemsize)
     if face_count and (faces["count"] != 3).any():
         raise ValueError(f"{path.name} has faces that are not triangles")
+    if face_count and not 0 <= faces["corners"].min() <= faces["corners"].max() < vertex_count:
+        raise ValueError(f"{path.name} has triangles of vertices that are not there")
     return {name: vertices[name].copy() for _, name in scalars}, faces["corners"].astype(np.int32)

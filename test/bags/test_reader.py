@@ -91,8 +91,10 @@ def test_zstd(small_frames, small_bag: Path, tmp_path: Path, storage: str, mode:
     if not metadata:
         (tmp_path / "bag" / "metadata.yaml").unlink()
     frames, error = read(tmp_path / "bag")
-    assert (error is None) == metadata
+    assert error is None
     assert_same(frames, small_frames)
+    with Bag(tmp_path / "bag") as bag:
+        assert ("metadata.yaml is missing" in bag.note) == (not metadata)
 
 
 def test_recording_without_definitions_is_read_with_those_of_jazzy(small_frames, tmp_path: Path):
@@ -185,8 +187,21 @@ def test_killed_recorder_leaves_no_metadata_and_all_splits_are_read(small_frames
         (tmp_path / "bag").mkdir(exist_ok=True)
         shutil.move(tmp_path / f"{k}" / f"{k}.mcap", tmp_path / "bag" / f"bag_{8 + k}.mcap")
     frames, error = read(tmp_path / "bag")
-    assert error is not None and "metadata.yaml is missing" in error.message
+    assert error is None
     assert_same(frames, small_frames)
+    with Bag(tmp_path / "bag") as bag:
+        reader = FrameReader(bag)
+        assert any("metadata.yaml is missing" in warning for warning in reader.warnings)
+
+
+def test_a_split_that_is_missing_between_others_is_a_loss(small_frames, tmp_path: Path):
+    (tmp_path / "bag").mkdir()
+    for k in (0, 2):
+        write_frames(small_frames[4 * k : 4 * k + 4], tmp_path / f"{k}", world_frame="world")
+        shutil.move(tmp_path / f"{k}" / f"{k}.mcap", tmp_path / "bag" / f"bag_{k}.mcap")
+    frames, error = read(tmp_path / "bag")
+    assert error is not None and "1 files are missing, such as bag_1" in error.message
+    assert_same(frames, [*small_frames[:4], *small_frames[8:]])
 
 
 @pytest.mark.parametrize("last", ["empty", "folder"])

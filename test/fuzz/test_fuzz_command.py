@@ -25,7 +25,10 @@ def targets():
     return module.TARGETS
 
 
-@pytest.mark.parametrize(("name", "least"), [("images", 16), ("messages", 20), ("bags", 7)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("images", 16), ("messages", 20), ("bags", 7), ("documents", 3), ("results", 3), ("checkpoints", 3)],
+)
 def test_target_takes_its_seeds_and_what_is_near_them(targets, name: str, least: int):
     target, rng = targets[name](), random.Random(5)
     seeds = list(target.seeds())

@@ -65,7 +65,7 @@ def test_folder_of_one_object_is_enough(tmp_path: Path) -> None:
     assert [o.object_id for o in load_objects(place)] == ["object_0"]
 
 
-@pytest.mark.parametrize(("folder", "word"), [("nowhere", "no folder"), ("", "no result")])
+@pytest.mark.parametrize(("folder", "word"), [("nowhere", "does not exist"), ("", "no result")])
 def test_folder_without_results_is_refused(tmp_path: Path, folder: str, word: str) -> None:
     with pytest.raises(FileError, match=word) as caught:
         load_objects(tmp_path / folder)

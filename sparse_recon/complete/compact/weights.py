@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
 from sparse_recon.complete.compact.parameter_names import file_name, parameter_name
 from sparse_recon.complete.compact.volumes import GRID
-from sparse_recon.complete.safetensors_file import read_weights
-from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.complete.safetensors_file import check_header, read_weights
+from sparse_recon.errors import ErrorCode, ModelError, clipped
+from sparse_recon.inputs.files import check_file, shown
+from sparse_recon.inputs.json_text import parse_json
 
 # Far beyond what is shipped: a file cannot make the network fill memory.
 MOST = {"fine_width": 256, "middle_width": 512, "width": 2048, "blocks": 48, "fine_blocks": 8}
@@ -39,11 +40,8 @@ def load_weights(path: Path, sha256: str = "") -> LoadedWeights:
         another architecture, or holds values that are no numbers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(
-            ErrorCode.MODEL_WEIGHTS_MISSING,
-            f"no weights file at {path}; put one there, set compact.weights to its path, or set model to carve",
-        )
+    what = "a weights file; put one there, set compact.weights to its path, or set model to carve"
+    check_file(path, what, lambda text: ModelError(ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights: {text}"))
     size, calibration = _described(path)
     with torch.device("meta"):
         net = CompactNet(size)
@@ -60,12 +58,13 @@ def _described(path: Path) -> tuple[Architecture, Calibration]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(path)
         with safe_open(path, framework="np") as file:
-            about: dict[str, Any] = json.loads((file.metadata() or {})["about"])
+            about: dict[str, Any] = parse_json((file.metadata() or {})["about"])
         sizes = {f.name: int(about["architecture"][f.name]) for f in fields(Architecture)}
         calibration = Calibration.of(about)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _invalid(path, f"its metadata does not describe the architecture ({error})") from error
+        raise _invalid(path, f"its metadata does not describe the architecture ({clipped(str(error))})") from error
     wrong = [f"{name} {sizes[name]}" for name, most in MOST.items() if not 1 <= sizes[name] <= most]
     if sizes["inputs"] != INPUTS or sizes["grid"] != GRID:
         wrong.append(f"{sizes['inputs']} inputs on {sizes['grid']} voxels")
@@ -76,5 +75,5 @@ def _described(path: Path) -> tuple[Architecture, Calibration]:
 
 def _invalid(path: Path, found: str) -> ModelError:
     return ModelError(
-        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; install the file again"
+        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {shown(path)} cannot be used: {found}; install the file again"
     )

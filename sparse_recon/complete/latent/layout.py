@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sparse_recon.complete.latent.keymap import Op, Reading, Rule, read, reading
 from sparse_recon.complete.latent.ldm import averaged_names
 from sparse_recon.complete.latent.tensor_files import PICKLES, SAFETENSORS, TensorFile, open_tensors
-from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.errors import ErrorCode, ModelError, clipped
+from sparse_recon.inputs.files import what_is_there
+from sparse_recon.inputs.json_text import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,7 +108,7 @@ def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeig
         are there (every fault is named), or some value is no number.
     """
     path = Path(path)
-    if path.is_dir():
+    if what_is_there(path) == "is a folder":
         found = FoundWeights(_from_folder(path, layout), "folder", False)
     else:
         try:
@@ -138,7 +139,10 @@ def _from_file(file: TensorFile, layout: Layout, averaged: bool) -> FoundWeights
     own = [Rule(name, name) for name in layout.parts]
     # The projection has one name in both layouts.
     if 2 * len(set(file.shapes) & set(wanted)) > len(wanted):
-        about = json.loads(file.about.get("about", "{}"))
+        try:
+            about = dict(parse_json(file.about.get("about", "{}")))
+        except (ValueError, TypeError) as error:
+            raise WeightsMismatchError(file.path, [f"its metadata: {clipped(str(error))}"], layout) from error
         tensors = _exact(file, file.shapes, own, wanted, layout)
         return FoundWeights(tensors, "converted", bool(about.get("averaged", False)))
     drop = re.compile("|".join(f"(?:{pattern})" for pattern in layout.dropped) or "$.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickletools
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparse_recon.complete.latent.keymap import Shape
-from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.complete.latent.pickle_scan import named_classes
+from sparse_recon.complete.safetensors_file import check_header, check_weights_file
+from sparse_recon.errors import ErrorCode, MemoryBudgetError, ModelError, clipped, quoted
+from sparse_recon.inputs.files import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 SAFETENSORS, PICKLES = (".safetensors",), (".ckpt", ".bin", ".pt", ".pth")
 # Names beyond these are given to nothing: an optimiser's state or a callback is read as an empty shell.
 _SAFE_MODULES = ("torch", "collections", "numpy")
-_MAX_PICKLE_BYTES = 200_000_000
 
 
 class TensorFile:
@@ -44,25 +45,25 @@ def open_tensors(path: Path) -> TensorFile:
         MODEL_WEIGHTS_MISSING if there is no such file; MODEL_WEIGHTS_INVALID if it is damaged, or no file of tensors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(ErrorCode.MODEL_WEIGHTS_MISSING, f"no weights file at {path}; check the path")
+    check_weights_file(path)
     if path.suffix in SAFETENSORS:
         return _safetensors(path)
     if path.suffix in PICKLES:
         return _pickle(path)
-    raise _invalid(path, f"its name ends with {path.suffix!r}, accepted are {', '.join(SAFETENSORS + PICKLES)}")
+    raise _invalid(path, f"its name ends with {quoted(path.suffix)}, accepted are {', '.join(SAFETENSORS + PICKLES)}")
 
 
 def _safetensors(path: Path) -> TensorFile:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(path)
         file = safe_open(path, framework="pt")
         names = list(file.keys())
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
         about = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise _invalid(path, f"it is not a complete safetensors file ({error})") from error
+        raise _invalid(path, f"it is not a complete safetensors file ({clipped(str(error))})") from error
     return TensorFile(path, {name: _later(file, name) for name in names}, shapes, about)
 
 
@@ -74,13 +75,19 @@ def _pickle(path: Path) -> TensorFile:
     import torch
 
     try:
-        with _placeholder_classes(_foreign_classes(path)):
+        foreign = {(module, name) for module, name in named_classes(path) if module.split(".")[0] not in _SAFE_MODULES}
+    except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise _invalid(path, clipped(str(error).partition("\n")[0])) from error
+    try:
+        with _placeholder_classes(foreign):
             held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise MemoryBudgetError(
+            "reading weights", clipped(str(error)) or "the file asks for more than there is"
+        ) from error
     except Exception as error:  # whatever a damaged or hostile file makes the reader say
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _invalid(path, f"torch.load cannot read it ({reason})") from error
+        raise _invalid(path, f"torch.load cannot read it ({clipped(reason)})") from error
     if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
         held = held["state_dict"]
     if not isinstance(held, dict):
@@ -89,24 +96,6 @@ def _pickle(path: Path) -> TensorFile:
     if not tensors:
         raise _invalid(path, "it holds no named tensors")
     return TensorFile(path, tensors, {name: tuple(t.shape) for name, t in tensors.items()}, {})
-
-
-def _foreign_classes(path: Path) -> set[tuple[str, str]]:
-    """Return the classes that a checkpoint names beside PyTorch's own; its pickle is read, not run."""
-    if not zipfile.is_zipfile(path):
-        return set()
-    with zipfile.ZipFile(path) as archive:
-        entries = [e for e in archive.infolist() if e.filename.endswith("data.pkl")]
-        if not entries or entries[0].file_size > _MAX_PICKLE_BYTES:
-            return set()
-        data = archive.read(entries[0])
-    found = set()
-    for code, argument, _ in pickletools.genops(data):
-        if code.name == "GLOBAL" and argument:
-            module, _, name = str(argument).partition(" ")
-            if module.split(".")[0] not in _SAFE_MODULES:
-                found.add((module, name))
-    return found
 
 
 @contextmanager
@@ -136,5 +125,6 @@ class _Placeholder(dict):
 
 def _invalid(path: Path, found: str) -> ModelError:
     return ModelError(
-        ErrorCode.MODEL_WEIGHTS_INVALID, f"the weights at {path} cannot be used: {found}; download the file again"
+        ErrorCode.MODEL_WEIGHTS_INVALID,
+        f"the weights at {shown(path)} cannot be used: {found}; download the file again",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from sparse_recon.complete.zero123.weights import Zero123Size, layout
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
+from sparse_recon.inputs.files import expanded
 from sparse_recon.types import Float32, Float64, Frame, GeneratedView, ObjectView, SurfaceField, UInt8
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Zero123Completer(ViewCompleter):
 
         device = chosen_device(own.device)
         on_progress(0.1, "libraries are there")
-        found = find_weights(Path(own.weights).expanduser(), known, own.averaged)
+        found = find_weights(expanded(own.weights), known, own.averaged)
         on_progress(0.6, "weights read")
         self._model = Zero123Model(found.tensors, self._size, device, chosen_dtype(own.precision, device))
         if own.compile:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.errors import ErrorCode, FileError, clipped, quoted
 from sparse_recon.files.atomic import whole_file
+from sparse_recon.inputs.files import read_bytes
+from sparse_recon.inputs.json_text import NotJson, parse_json
+
+MAX_BYTES = 200_000_000
 
 
 def read_json(path: Path, what: str, format_number: int) -> dict[str, Any]:
@@ -20,12 +24,8 @@ def read_json(path: Path, what: str, format_number: int) -> dict[str, Any]:
         INPUT_MISSING.
     """
     try:
-        content = loaded(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(
-            ErrorCode.INPUT_MISSING, f"no {what} in {path}: {error.strerror or error}; name a file that is there"
-        ) from error
-    except ValueError as error:
+        content = parse_json(read_bytes(path, what, MAX_BYTES))
+    except NotJson as error:
         raise FileError(
             ErrorCode.INPUT_MISSING, f"{path} holds no {what}: it is not JSON ({error}); it may be of another program"
         ) from error
@@ -33,7 +33,7 @@ def read_json(path: Path, what: str, format_number: int) -> dict[str, Any]:
     if found != format_number:
         raise FileError(
             ErrorCode.INPUT_MISSING,
-            f"{path} holds no {what} of format {format_number}, found {'none' if found is None else found}; "
+            f"{path} holds no {what} of format {format_number}, found {'none' if found is None else quoted(found)}; "
             "write it again with this version",
         )
     return dict(content)
@@ -50,15 +50,6 @@ def dumped(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def loaded(text: str) -> Any:
-    """Parse JSON; ValueError also for NaN and infinities, which Python would take."""
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
 def check_fields(record: Any, of: type, what: str, also: tuple[str, ...] = ()) -> None:
     """Raise ValueError if a record has not the fields of a dataclass, and those of `also`, and no others."""
     names = {*of.__dataclass_fields__, *also}  # type: ignore[attr-defined]
@@ -67,11 +58,11 @@ def check_fields(record: Any, of: type, what: str, also: tuple[str, ...] = ()) -
     if missing := sorted(names - set(record)):
         raise ValueError(f"{what} lacks {', '.join(missing)}")
     if unknown := sorted(set(record) - names):
-        raise ValueError(f"{what} has unknown fields {', '.join(unknown)}")
+        raise ValueError(f"{what} has unknown fields {', '.join(map(clipped, unknown[:5]))}")
 
 
 def check_types(record: Mapping[str, Any], names: Iterable[str], kind: type, what: str) -> None:
     """Raise ValueError if one of the named fields is of another type."""
     for name in names:
         if not isinstance(record[name], kind) or isinstance(record[name], bool):
-            raise ValueError(f"{name} of {what} must be of type {kind.__name__}, got {record[name]!r}")
+            raise ValueError(f"{name} of {what} must be of type {kind.__name__}, got {quoted(record[name])}")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.errors import ErrorCode, FileError, InputError, listed
+from sparse_recon.inputs.files import check_folder, read_bytes
 from sparse_recon.lab.simulate.household import KINDS, make_shape
-from sparse_recon.lab.simulate.shapes import Shape, scanned_shape
+from sparse_recon.lab.simulate.shapes import MAX_MESH_BYTES, Shape, scanned_shape
 
 # Scored scans of YCB and Google Scanned Objects: never train on them. Variants of a product are on the same side.
 SCORED: tuple[str, ...] = (
@@ -128,7 +129,7 @@ class ScoredObject:
         """Return the hash of the mesh file and how it is read, or of the recipe and size of a made-up shape."""
         if self.path is not None:
             reading = "" if (self.units, self.up) == ("m", "z") else f"{self.units} {self.up}"
-            return hashlib.sha256(self.path.read_bytes() + reading.encode()).hexdigest()
+            return hashlib.sha256(read_bytes(self.path, "a mesh", MAX_MESH_BYTES) + reading.encode()).hexdigest()
         # Last bits of made-up vertices differ between machines.
         size = np.round(self.load().size_m, 4).tolist()
         return hashlib.sha256(f"{self.kind} {self.seed} {size}".encode()).hexdigest()
@@ -152,24 +153,21 @@ def folder_objects(
         INPUT_MISSING if the folder is not there, holds no mesh, or lacks one of `names`.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileError(ErrorCode.INPUT_MISSING, f"no folder {folder}; name one that holds {', '.join(MESH_SUFFIXES)}")
+    check_folder(folder, f"a folder that holds {', '.join(MESH_SUFFIXES)}")
     paths = {p.stem: p for p in sorted(folder.iterdir()) if _is_mesh(p)}
     if not paths:
-        found = ", ".join(sorted({p.suffix or p.name for p in folder.iterdir()})) or "nothing"
+        found = listed(sorted({p.suffix or p.name for p in folder.iterdir()})) or "nothing"
         raise FileError(
             ErrorCode.INPUT_MISSING, f"{folder} holds no mesh but {found}; accepted are {', '.join(MESH_SUFFIXES)}"
         )
     if twice := sorted(p.name for p in folder.iterdir() if p.stem in paths and p not in paths.values() and _is_mesh(p)):
         raise FileError(
-            ErrorCode.INPUT_MISSING, f"{folder} has two meshes of one name: {', '.join(twice)}; rename or remove one"
+            ErrorCode.INPUT_MISSING, f"{folder} has two meshes of one name: {listed(twice)}; rename or remove one"
         )
     if missing := sorted(set(names) - set(paths)):
-        raise FileError(
-            ErrorCode.INPUT_MISSING, f"{folder} has no {', '.join(missing)}; it has {', '.join(sorted(paths))}"
-        )
-    listed = [name for name in SCORED if name in paths]
-    chosen = list(names) or (listed if listed and not everything else sorted(paths))
+        raise FileError(ErrorCode.INPUT_MISSING, f"{folder} has no {listed(missing)}; it has {listed(sorted(paths))}")
+    scored = [name for name in SCORED if name in paths]
+    chosen = list(names) or (scored if scored and not everything else sorted(paths))
     return tuple(ScoredObject(name, "folder", path=paths[name], units=units, up=up) for name in chosen)
 
 

@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.errors import ErrorCode, FileError, InputError
+from sparse_recon.errors import ErrorCode, FileError, InputError, clipped
+from sparse_recon.inputs.files import what_is_there
 from sparse_recon.lab.evaluate.json_files import check_fields, check_types, dumped, read_json, write_text
 from sparse_recon.lab.evaluate.quantities import ANSWERED, UNREPEATABLE, quantity
 from sparse_recon.lab.evaluate.statistics import bootstrap, per_object
@@ -223,7 +224,7 @@ def read_results(path: Path) -> Results:
     FileError
         INPUT_MISSING if the file is missing, is no JSON, has another format number or other fields.
     """
-    path = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
+    path = Path(path) / FILE_NAME if what_is_there(path) == "is a folder" else Path(path)
     content = read_json(path, "results of evaluate", FORMAT)
     try:
         check_fields(content, Results, "the file", also=("format",))
@@ -234,7 +235,7 @@ def read_results(path: Path) -> Results:
             content["versions"],
             content["machine"],
         )
-    except (ValueError, TypeError, AttributeError, InputError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, InputError) as error:
         raise FileError(
-            ErrorCode.INPUT_MISSING, f"{path} does not hold whole results: {error}; run evaluate again"
+            ErrorCode.INPUT_MISSING, f"{path} does not hold whole results: {clipped(str(error))}; run evaluate again"
         ) from error

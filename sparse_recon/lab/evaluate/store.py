@@ -10,7 +10,8 @@ from typing import IO, Any
 
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.files.atomic import file_errors
-from sparse_recon.lab.evaluate.json_files import dumped, loaded
+from sparse_recon.inputs.json_text import parse_json
+from sparse_recon.lab.evaluate.json_files import dumped
 from sparse_recon.lab.evaluate.results import FORMAT, Key, ObjectRecord, Score, differences
 
 FILE_NAME = "scores.jsonl"
@@ -131,7 +132,7 @@ class ScoreStore:
         number, run, checked = 0, {}, None
         try:
             for number, line in enumerate(data[:whole].splitlines(), 1):
-                record = loaded(line.decode())
+                record = parse_json(line)
                 if number == 1:
                     if record != {"format": FORMAT}:
                         raise ValueError(f"a file of scores begins with {dumped({'format': FORMAT})}")

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError
+from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, clipped
+from sparse_recon.inputs.files import check_file
 from sparse_recon.types import Bool, Float64, Int32, UInt8
 
 if TYPE_CHECKING:
     from manifold3d import Manifold
 
+MAX_MESH_BYTES = 500_000_000
 EDGE_M = 0.003  # colours live on the vertices, so this is also the sharpness of painted edges
 
 Paint = Callable[[Float64], Float64]
@@ -97,14 +99,15 @@ def scanned_shape(path: Path, name: str = "") -> Shape:
     except ImportError as error:
         raise DependencyError("trimesh", "loading scanned meshes", "pip install trimesh") from error
     path = Path(path)
-    if not path.is_file():
-        raise FileError(ErrorCode.INPUT_MISSING, f"no mesh at {path}; give a .glb, .ply, .obj or .stl file")
+    size_bytes = check_file(path, "a mesh: a .glb, .ply, .obj or .stl file")
+    if size_bytes > MAX_MESH_BYTES:
+        raise FileError(ErrorCode.INPUT_MISSING, f"{path} has {size_bytes} bytes, accepted are {MAX_MESH_BYTES}")
     try:
         mesh = trimesh.load(path, force="mesh", process=False)
     except Exception as error:  # of any of its many parsers
         raise FileError(
             ErrorCode.INPUT_MISSING,
-            f"{path} cannot be read as a mesh: {type(error).__name__}: {error}; export it again",
+            f"{path} cannot be read as a mesh: {type(error).__name__}: {clipped(str(error))}; export it again",
         ) from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} holds no triangles; give a triangle mesh")

@@ -54,7 +54,9 @@ def test_mesh_with_y_up_is_turned_to_stand(tmp_path: Path):
     assert volume > 0  # turned, not mirrored
 
 
-@pytest.mark.parametrize(("name", "word"), [("", "no folder"), ("empty", "holds no mesh"), ("one", "has no other")])
+@pytest.mark.parametrize(
+    ("name", "word"), [("", "does not exist"), ("empty", "holds no mesh"), ("one", "has no other")]
+)
 def test_missing_meshes_are_named(tmp_path: Path, name: str, word: str):
     (tmp_path / "empty").mkdir()
     (tmp_path / "one").mkdir()

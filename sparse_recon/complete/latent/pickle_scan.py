@@ -1,0 +1,115 @@
+"""The pickle of a checkpoint, looked through without running it: which classes it names, and that it stays small.
+
+PyTorch's careful reader runs no foreign code, but whatever else a pickle says: megabytes of instructions, or tuples of
+tuples that take for ever to hash. An archive may be a few bytes that unpack to gigabytes.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+MAX_PICKLE_BYTES = 16_000_000
+MAX_OPCODES = 1_000_000
+MAX_ENTRIES = 100_000
+MAX_CLASSES = 1_000
+_MAX_TUPLE = 10_000  # values in a tuple and the tuples in it
+_LEGACY_PICKLES = 5  # magic number, version, system, object, names of the storages
+
+_MARK = pickletools.markobject
+
+
+def named_classes(path: Path) -> set[tuple[str, str]]:
+    """Return module and name of everything that the pickle of a checkpoint names.
+
+    Raises
+    ------
+    ValueError
+        If it is neither an archive of PyTorch nor its older form, is damaged, or larger than any checkpoint's.
+    """
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            budget = _Budget()
+            return set().union(*(_names(file, budget) for _ in range(_LEGACY_PICKLES)))
+    with zipfile.ZipFile(path) as archive:
+        _check_archive(archive.infolist(), path.stat().st_size)
+        pickles = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
+        if len(pickles) != 1:
+            raise ValueError(f"its archive holds {len(pickles)} pickles, a checkpoint has 1")
+        if pickles[0].file_size > MAX_PICKLE_BYTES:
+            raise ValueError(f"its pickle has {pickles[0].file_size} bytes, accepted are {MAX_PICKLE_BYTES}")
+        return _names(BytesIO(archive.read(pickles[0])), _Budget())
+
+
+def _check_archive(entries: list[zipfile.ZipInfo], file_bytes: int) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise ValueError(f"its archive has {len(entries)} entries, accepted are {MAX_ENTRIES}")
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
+        raise ValueError("its archive is compressed, which PyTorch never writes")
+    if sum(entry.file_size for entry in entries) > file_bytes:
+        raise ValueError(f"its entries have more bytes than the {file_bytes} of the file")
+
+
+class _Budget:
+    """What is left of the instructions of all pickles of a file."""
+
+    def __init__(self) -> None:
+        self.opcodes = MAX_OPCODES
+
+    def spend(self) -> None:
+        self.opcodes -= 1
+        if self.opcodes < 0:
+            raise ValueError(f"its pickle has more than {MAX_OPCODES} instructions")
+
+
+def _names(file: IO[bytes], budget: _Budget) -> set[tuple[str, str]]:
+    """Follow the stack of a pickle as far as it takes to know how large its tuples are written out."""
+    found: set[tuple[str, str]] = set()
+    stack: list[Any] = []
+    memo: dict[int, int] = {}
+    try:
+        for code, argument, _ in pickletools.genops(file):
+            budget.spend()
+            name = code.name
+            if name == "GLOBAL":
+                module, _, attribute = str(argument).partition(" ")
+                found.add((module, attribute))
+                if len(found) > MAX_CLASSES:
+                    raise ValueError(f"its pickle names more than {MAX_CLASSES} classes")
+                stack.append(1)
+            elif name in ("BINGET", "LONG_BINGET", "GET"):
+                stack.append(memo.get(argument or 0, 1))
+            elif name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
+                memo[len(memo) if argument is None else argument] = stack[-1]
+            elif name == "DUP":
+                stack.append(stack[-1])
+            elif name == "MARK":
+                stack.append(None)
+            else:
+                taken = _taken(stack, code.stack_before)
+                size = 1 + sum(taken) if name.startswith("TUPLE") else 1
+                if size > _MAX_TUPLE:
+                    raise ValueError(f"its pickle has a tuple of more than {_MAX_TUPLE} values")
+                stack += [size] * len(code.stack_after)
+    except IndexError:
+        raise ValueError("its pickle takes more than it holds") from None
+    return found
+
+
+def _taken(stack: list[Any], before: list[Any]) -> list[int]:
+    """Take from the stack what an instruction takes; return the values above its mark, or all of them."""
+    if _MARK not in before:
+        count = len(before)
+        taken = [stack.pop() for _ in range(count)]
+    else:
+        taken = []
+        while (value := stack.pop()) is not None:
+            taken.append(value)
+        for _ in range(before.index(_MARK)):
+            stack.pop()
+    if None in taken:
+        raise ValueError("its pickle takes a mark for a value")
+    return taken
