@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
@@ -26,6 +27,7 @@ from sparse_recon.bags.salvage import SalvagedMcap
 from sparse_recon.bags.sqlite_file import SqliteFile
 from sparse_recon.errors import ErrorCode, FileError, clipped
 from sparse_recon.files.atomic import file_errors
+from sparse_recon.files.unfinished import MADE, own_folder
 from sparse_recon.inputs.files import check_file, open_file, read_bytes, shown, what_is_there
 from sparse_recon.inputs.yaml_text import MAX_CHARACTERS, parse_yaml
 
@@ -69,7 +71,12 @@ def open_storage(path: Path) -> Storage:
     what = "a ROS 2 bag: a folder, or a .mcap or .db3 file"
     if what_is_there(path) != "is a folder":
         check_file(path, what)
-        return _opened_file(path)
+        with ExitStack() as stack:
+            room = _Room()
+            stack.callback(room.close)
+            opened = _opened_file(path, room)
+            stack.pop_all()
+        return opened
     found = _recorded_files(path)
     if not found.files:
         why = found.damage or found.note
@@ -131,9 +138,11 @@ def _several(recorded: _Recorded) -> _Several:
     parts: list[Storage] = []
     failed: list[FileError] = []
     with ExitStack() as stack:
+        room = _Room()
+        stack.callback(room.close)
         for file in recorded.files:
             try:
-                part = _opened_file(file)
+                part = _opened_file(file, room)
             except FileError as error:
                 if error.code not in (ErrorCode.BAG_UNREADABLE, ErrorCode.INPUT_MISSING):
                     raise
@@ -189,31 +198,59 @@ def _merged(one: Channel, other: Channel) -> Channel:
     return replace(one, count=count, offered_qos=one.offered_qos + new_qos)
 
 
-class _Unpacked:
-    """A file that was decompressed as a whole into a temporary folder."""
+class _Room:
+    """The temporary folder of a recording whose files are unpacked, made for the first of them.
 
-    def __init__(self, path: Path) -> None:
+    That of a process that was killed goes when the next one is made.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._made: Path | None = None
+        self._count = 0
+
+    def folder(self) -> Path:
+        """Return a new folder for a file; FileError DISK_FULL or OUTPUT_UNWRITABLE."""
+        temporary = Path(tempfile.gettempdir())
+        with file_errors(temporary, "the decompressed recording"):
+            if self._made is None:
+                self._made = self._stack.enter_context(own_folder(temporary)) / MADE
+            self._count += 1
+            new = self._made / str(self._count)
+            new.mkdir()
+        return new
+
+    def close(self) -> None:
+        """Remove it, if it is still there."""
+        self._stack.close()
+
+
+class _Unpacked:
+    """A file that was decompressed as a whole into the room of its recording, which it closes with itself."""
+
+    def __init__(self, path: Path, room: _Room) -> None:
+        self._room = room
         with ExitStack() as stack:
-            with file_errors(Path(tempfile.gettempdir()), "the decompressed recording"):
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparse_recon_bag_")))
+            folder = room.folder()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             self.damage = _decompress_file(path, folder / path.stem)
-            self._inner = _opened_file(folder / path.stem)
-            stack.callback(self._inner.close)
+            self._inner = _opened_file(folder / path.stem, room)
             self.channels, self.note = self._inner.channels, self._inner.note
-            self._stack = stack.pop_all()
+            stack.pop_all()
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         yield from self._inner.messages(topics)
         self.damage = self.damage or self._inner.damage
 
     def close(self) -> None:
-        self._stack.close()
+        self._inner.close()
+        self._room.close()
 
 
-def _opened_file(path: Path) -> Storage:
+def _opened_file(path: Path, room: _Room) -> Storage:
     check_file(path, "a file of a ROS 2 bag", lambda text: FileError(ErrorCode.BAG_UNREADABLE, text))
     if path.suffix == ".zstd":
-        return _Unpacked(path)
+        return _Unpacked(path, room)
     if path.suffix not in (".mcap", ".db3"):
         hint = "; convert it with: rosbags-convert --src FILE --dst FOLDER" if path.suffix == ".bag" else ""
         raise FileError(
