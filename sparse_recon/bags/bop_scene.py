@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,11 @@ from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content
 from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quoted
 from sparse_recon.frames.images import color_image, label_image
 from sparse_recon.geometry.poses import inverse, pose
+from sparse_recon.inputs.json_text import parse_json
 from sparse_recon.types import Float64, Frame, Int32
 
 _CAMERA, _TRUTH, _MASKS = "scene_camera.json", "scene_gt.json", "mask_visib"
+_MAX_LABEL = 2**31 - 1
 _FOLDERS, _SUFFIXES = ("rgb", "gray"), (".png", ".jpg")
 
 
@@ -108,6 +109,9 @@ class BopScene(PosedFiles):
         except (KeyError, TypeError, ValueError):
             self.notes.append(f"{self.path / _TRUTH}: entries without obj_id; masks are not used")
             return {}
+        if any(max(found, default=1) > _MAX_LABEL for found in ids.values()):
+            self.notes.append(f"{self.path / _TRUTH}: an obj_id is larger than {_MAX_LABEL}; masks are not used")
+            return {}
         if any(len(set(found)) < len(found) or min(found, default=1) < 1 for found in ids.values()):
             self.notes.append(
                 f"{self.path / _TRUTH} has several objects of one obj_id in an image, which nothing tells apart in the "
@@ -132,7 +136,7 @@ class BopScene(PosedFiles):
 def _entries(path: Path, kind: type) -> dict[int, Any]:
     """Return what a file of BOP holds by the number of the image."""
     try:
-        record = json.loads(content(path, "an entry an image"))
+        record = parse_json(content(path, "an entry an image"))
         out = {int(key): value for key, value in record.items()}
         if not all(isinstance(value, kind) for value in out.values()):
             raise TypeError(f"entries must be of type {kind.__name__}")

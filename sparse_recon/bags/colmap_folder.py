@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from sparse_recon.bags.colmap_model import ColmapCamera, ColmapImage, has_model, read_model
 from sparse_recon.bags.colmap_scale import Scale, measured_scale
-from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, lens, pinhole
+from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, lens, named_file, pinhole
 from sparse_recon.bags.storage import natural_order
 from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, clipped, quoted
 from sparse_recon.frames.compressed import MAX_PIXELS
@@ -78,8 +79,9 @@ class ColmapFolder(PosedFiles):
                 "the names of the images there, or let COLMAP's patch_match_stereo make depth maps",
             )
         self.layout = f"COLMAP ({'/'.join(filter(None, (at, 'cameras and images')))}, images/, {self._depth_at}/)"
+        colors = [named_file(self.path / "images", image.name, self.path / at) for image in self._images]
         self._settle_unit()
-        return [self.path / "images" / image.name for image in self._images]
+        return colors
 
     def frame(self, number: int) -> Frame:
         image, color = self._images[number], self.colors[number]
@@ -89,9 +91,9 @@ class ColmapFolder(PosedFiles):
             T_world_cam = inverse(self.in_metres(image.T_cam_world, f"{color}: its pose"))
         except InputError as error:
             raise InputError(error.code, f"{color}: {error.message}") from None
+        rgb = camera.undistorted(raw, smooth=True)  # before depth is resampled to what the model says is the size
         file = self._depth_file(image)
         depth_m = self.on_color(self._depth(file), camera, file)
-        rgb = camera.undistorted(raw, smooth=True)
         try:
             return Frame(rgb, depth_m, camera.intrinsics, T_world_cam, FIRST_NS + number * STEP_NS, None, self.camera)
         except InputError as error:
@@ -115,7 +117,7 @@ class ColmapFolder(PosedFiles):
             names = [folder / f"{image.name}{suffix}" for suffix in _SUFFIXES]
         else:
             names = [(folder / image.name).with_suffix(".png"), folder / f"{image.name}.png"]
-        return next((file for file in names if file.is_file()), names[0])
+        return next((file for file in names if os.path.isfile(file)), names[0])  # Path.is_file raises for long names
 
     def _depth(self, file: Path) -> Float32:
         if self._depth_at != _OWN:

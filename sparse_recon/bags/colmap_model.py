@@ -18,6 +18,8 @@ from sparse_recon.geometry.poses import pose
 from sparse_recon.types import Float64
 
 FILES = ("cameras", "images")
+_MAX_BYTES = 1 << 30  # of a file: points and pixels of thousands of images
+_MAX_SIDE = 1_000_000  # pixels
 _Found = TypeVar("_Found")
 # Names and numbers of parameters, by the number that binary files have for a model.
 _MODELS = {
@@ -112,7 +114,7 @@ def read_model(folder: Path) -> ColmapModel:
 
 def _parsed(path: Path, reader: Callable[[bytes], _Found], what: str) -> _Found:
     try:
-        return reader(content(path, f"the {what} of COLMAP"))
+        return reader(content(path, f"the {what} of COLMAP", _MAX_BYTES))
     except (ValueError, IndexError, struct.error, OverflowError) as error:
         raise InputError(
             ErrorCode.FRAME_INVALID, f"{path} is cut, or is not what COLMAP writes: {clipped(str(error))}"
@@ -128,7 +130,7 @@ def _cameras(data: bytes) -> dict[int, ColmapCamera]:
     for line in _lines(data):
         if line.strip():
             number, model, width, height, *parameters = line.split()
-            out[int(number)] = ColmapCamera(model, int(width), int(height), tuple(map(float, parameters)))
+            out[int(number)] = _camera(model, int(width), int(height), tuple(map(float, parameters)))
     return out
 
 
@@ -156,7 +158,7 @@ def _binary_cameras(data: bytes) -> dict[int, ColmapCamera]:
             known = ", ".join(f"{n} {name}" for n, (name, _) in _MODELS.items())
             raise InputError(ErrorCode.DISTORTION_UNSUPPORTED, f"cameras.bin: camera model {model}; known are {known}")
         name, parameters = _MODELS[model]
-        out[number] = ColmapCamera(name, width, height, struct.unpack_from(f"<{parameters}d", data, at + 24))
+        out[number] = _camera(name, width, height, struct.unpack_from(f"<{parameters}d", data, at + 24))
         at += 24 + 8 * parameters
     return out
 
@@ -184,6 +186,12 @@ def _binary_points(data: bytes) -> tuple[npt.NDArray[np.int64], Float64]:
         positions.append(position)
         at += 51 + 8 * track
     return np.array(ids, np.int64), np.array(positions, np.float64).reshape(-1, 3)
+
+
+def _camera(model: str, width: int, height: int, parameters: tuple[float, ...]) -> ColmapCamera:
+    if not max(width, height) <= _MAX_SIDE:
+        raise ValueError(f"a camera of more than {_MAX_SIDE} pixels a side")
+    return ColmapCamera(model, width, height, parameters)
 
 
 def _image(

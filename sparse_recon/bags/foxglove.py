@@ -13,8 +13,10 @@ import numpy as np
 
 from sparse_recon.bags.channels import Channel
 from sparse_recon.bags.foxglove_fields import SCHEMAS, Fields, of_json, of_protobuf, of_ros
+from sparse_recon.bags.message_warnings import MessageWarnings
 from sparse_recon.bags.storage import Storage
 from sparse_recon.bags.topics import COMPRESSED, IMAGE, INFO, TRANSFORMS
+from sparse_recon.errors import clipped
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +28,14 @@ _ROS_NAMES = {
     "FrameTransform": TRANSFORMS,
     "FrameTransforms": TRANSFORMS,
 }
+_MOST_TRANSFORMS, _MAX_NAME = 20_000, 256  # pairs of frames, and characters of a name; robots have hundreds and tens
 _TEXT = {"json": of_json, "protobuf": of_protobuf}
 
 
 def schema_of(channel: Channel) -> str:
     """Return the name of the schema that is read on a channel, without its package; empty for any other channel."""
+    if not isinstance(channel.msgtype, str):  # SQLite takes values of any type for every column
+        return ""
     prefix = next((prefix for prefix in _PREFIXES if channel.msgtype.startswith(prefix)), "")
     name = channel.msgtype[len(prefix) :]
     packed = channel.encoding in _TEXT if prefix == _PREFIXES[0] else channel.encoding in ("", "cdr")
@@ -52,6 +57,7 @@ class FoxgloveStorage:
 
     def __init__(self, storage: Storage, ros: Any, decode: Callable[[str, bytes], Any]) -> None:
         self._storage, self._ros = storage, ros
+        self._warnings = MessageWarnings()
         self.damage, self.note = storage.damage, storage.note
         schemas = {channel.topic: (schema, channel) for channel in storage.channels if (schema := schema_of(channel))}
         self._readers: Mapping[str, Callable[[bytes], Fields]] = {
@@ -91,7 +97,7 @@ class FoxgloveStorage:
         try:
             return self._readers[topic](data)
         except Exception as error:  # of the many that damaged bytes and texts can raise
-            log.warning("a message on %s at %.3f s cannot be read: %s", topic, log_ns * 1e-9, error)
+            self._warnings.warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be read: {clipped(str(error))}")
             return None
 
     def _serialised(self, topic: str, log_ns: int, fields: Fields) -> bytes:
@@ -99,7 +105,7 @@ class FoxgloveStorage:
         try:
             return bytes(self._ros.serialize_cdr(_MAKERS[kind](self._ros.types, fields), kind))
         except Exception as error:  # fields that are missing, or hold what they should not
-            log.warning("a message on %s at %.3f s cannot be used: %r", topic, log_ns * 1e-9, error)
+            self._warnings.warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be used: {clipped(repr(error))}")
             return b""
 
     def _single_transforms(self) -> set[tuple[str, str, str]]:
@@ -108,6 +114,9 @@ class FoxgloveStorage:
         counts: Counter[tuple[str, str, str]] = Counter()
         for topic, log_ns, data in self._storage.messages(moving) if moving else ():
             counts.update(_key(topic, item) for item in _items(self._read(topic, log_ns, data)))
+            if len(counts) > _MOST_TRANSFORMS:
+                log.warning("%s names more than %d pairs of frames: none is static", clipped(topic), _MOST_TRANSFORMS)
+                return set()
         return {key for key, count in counts.items() if count == 1}
 
     def _split(self, topic: str, fields: Fields | None) -> Iterator[tuple[str, Fields]]:
@@ -131,7 +140,7 @@ def _items(fields: Fields | None) -> list[Fields]:
 
 
 def _key(topic: str, item: Fields) -> tuple[str, str, str]:
-    return topic, str(item.get("parent_frame_id")), str(item.get("child_frame_id"))
+    return topic, str(item.get("parent_frame_id"))[:_MAX_NAME], str(item.get("child_frame_id"))[:_MAX_NAME]
 
 
 def _fields(schema: str, channel: Channel, decode: Callable[[str, bytes], Any], data: bytes) -> Fields:

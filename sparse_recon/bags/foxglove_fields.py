@@ -6,12 +6,13 @@ Protobuf is read by the numbers of the published schemas, which never change, so
 from __future__ import annotations
 
 import base64
-import json
 import struct
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from sparse_recon.inputs.json_text import parse_json
 
 Fields = dict[str, Any]
 
@@ -51,6 +52,8 @@ _PROTOBUF: dict[str, dict[int, tuple[str, str]]] = {
     "Quaternion": {1: ("x", "double"), 2: ("y", "double"), 3: ("z", "double"), 4: ("w", "double")},
 }
 SCHEMAS = ("CompressedImage", "RawImage", "CameraCalibration", "FrameTransform", "FrameTransforms")
+_MOST_ITEMS = 10_000  # of a list: of transforms, or of numbers of a calibration
+_MOST_VALUES = 200_000  # in JSON
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIRES = {"varint": _VARINT, "double": _FIXED64, "fixed32": _FIXED32}
 _EMPTY = {"text": "", "bytes": b"", "varint": 0, "fixed32": 0, "double": 0.0}
@@ -73,9 +76,11 @@ def of_protobuf(data: memoryview, schema: str) -> Fields:
         if kind[0] != "[":
             out[name] = _value(kind, wire, value)
         elif kind == "[double]" and wire == _BYTES:
-            out[name] += np.frombuffer(value, "<f8").tolist()
+            out[name] += np.frombuffer(value, "<f8")[: _MOST_ITEMS + 1].tolist()
         else:
             out[name].append(_value(kind[1:-1], wire, value))
+        if kind[0] == "[" and len(out[name]) > _MOST_ITEMS:
+            raise ValueError(f"{name} has more than {_MOST_ITEMS} items")
     return out
 
 
@@ -87,7 +92,10 @@ def of_json(data: memoryview, schema: str) -> Fields:
     ValueError, TypeError
         If it is no such message.
     """
-    record = json.loads(bytes(data))
+    text = bytes(data)
+    if sum(map(text.count, b"[{,")) > _MOST_VALUES:  # base64 has none of these
+        raise ValueError(f"it holds more than {_MOST_VALUES} values")
+    record = parse_json(text)
     if not isinstance(record, dict):
         raise TypeError(f"a {type(record).__name__} is no message")
     fields = {name: record[name] for name, _ in _PROTOBUF[schema].values() if name in record}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ class FramesFolder(PosedFiles):
                 "NAME.depth.png, NAME.pose.txt and intrinsics.K.txt",
             )
         colors.sort(key=natural_order)
-        without = [color.name for color in colors if not self._beside(color, "depth.png").exists()]
+        without = [color.name for color in colors if not os.path.exists(self._beside(color, "depth.png"))]
         if 0 < len(without) < len(colors):
             self.notes.append(f"{len(without)} of {len(colors)} frames have no depth image, the first: {without[0]}")
         return colors
@@ -54,14 +55,15 @@ class FramesFolder(PosedFiles):
 
     def frame(self, number: int) -> Frame:
         color, stamp_ns = self.colors[number], FIRST_NS + number * STEP_NS
+        # Path.exists raises where one suffix makes a name too long.
         files = {kind: self._beside(color, kind) for kind in ("depth.png", "pose.txt", "labels.png", "K.txt")}
         rgb = decoded(color, color_image)
-        K_file = files["K.txt"] if files["K.txt"].exists() else self.intrinsics_file()
+        K_file = files["K.txt"] if os.path.exists(files["K.txt"]) else self.intrinsics_file()
         intrinsics = pinhole(matrix(K_file, 3), rgb.shape[1], rgb.shape[0], K_file)
         depth_m = labels = None
-        if files["depth.png"].exists():
+        if os.path.exists(files["depth.png"]):
             depth_m = self._depth(files["depth.png"], intrinsics)
-        if files["labels.png"].exists():
+        if os.path.exists(files["labels.png"]):
             labels = decoded(files["labels.png"], label_image)
         T_world_cam = self.in_metres(matrix(files["pose.txt"], 4), str(files["pose.txt"]))
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, lens
+from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, lens, named_file
 from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quoted
 from sparse_recon.frames.images import color_image
 from sparse_recon.frames.undistort import CameraInfo, PinholeCamera
@@ -50,6 +50,8 @@ class NerfstudioFolder(PosedFiles):
             self._all = parse_json(content(path, "the frames"))
             self._frames: list[Mapping[str, Any]] = list(self._all["frames"])
             colors = [self._file(entry["file_path"]) for entry in self._frames]
+            for entry in self._frames:
+                self._file(entry.get("depth_file_path", ""))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             text = f"{path} is not what nerfstudio writes: {type(error).__name__}: {clipped(str(error))}"
             raise InputError(ErrorCode.FRAME_INVALID, f"{text}; it must hold frames, each with a file_path") from None
@@ -79,7 +81,7 @@ class NerfstudioFolder(PosedFiles):
         return Frame(rgb, depth_m, camera.intrinsics, T_world_cam, stamp_ns, None, self.camera)
 
     def _file(self, name: Any) -> Path:
-        file = self.path / str(name)
+        file = named_file(self.path, str(name), self.path / NAME)
         return file if file.suffix else file.with_suffix(".png")
 
     def _pose(self, entry: Mapping[str, Any]) -> Float64:

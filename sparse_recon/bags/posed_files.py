@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, clipped
+from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, clipped, quoted
 from sparse_recon.frames.depth_images import depth_image, empty_depth
 from sparse_recon.frames.images import CompressedImage
 from sparse_recon.frames.undistort import PinholeCamera, check_plausible, resampled
@@ -193,11 +194,30 @@ def decoded(path: Path, decode: Callable[[CompressedImage], _Pixels]) -> _Pixels
         raise InputError(error.code, f"{path}: {error.message}") from None
 
 
-def content(path: Path, what: str) -> bytes:
+def named_file(folder: Path, name: str, source: Path) -> Path:
+    """Return the path of a file that `source`, a list of a data set, names below a folder.
+
+    Raises
+    ------
+    InputError
+        FRAME_INVALID if it lies elsewhere: a data set that somebody gave away names nothing of other people. Links in
+        the folder are followed.
+    """
+    file = folder / name
+    if not Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)):
+        raise InputError(
+            ErrorCode.FRAME_INVALID,
+            f"{shown(source)} names {quoted(name)}, which lies outside of {shown(folder)}; accepted are files below "
+            "it: copy or link them there",
+        )
+    return file
+
+
+def content(path: Path, what: str, most_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Return the bytes of a file that must hold something; raises FileError INPUT_MISSING."""
     if what_is_there(path) == "does not exist":
         raise FileError(ErrorCode.INPUT_MISSING, f"{shown(path)} is missing; it must hold {what}")
-    return read_bytes(path, f"a file that holds {what}", MAX_FILE_BYTES)
+    return read_bytes(path, f"a file that holds {what}", most_bytes)
 
 
 def pinhole(K: Float64, width: int, height: int, source: Path | str) -> CameraIntrinsics:

@@ -16,6 +16,7 @@ from typing import Any
 from sparse_recon.bags.channels import ENCODINGS, Channel, other_encoding
 from sparse_recon.bags.decompression import MAX_MESSAGE_BYTES, Undecompressable, decompressed
 from sparse_recon.bags.foxglove import FoxgloveStorage, schema_of
+from sparse_recon.bags.message_warnings import MessageWarnings
 from sparse_recon.bags.storage import Storage, open_storage
 from sparse_recon.bags.topics import (
     CameraTopics,
@@ -68,9 +69,9 @@ class Bag:
         self.path = Path(path)
         self._definitions: dict[str, Channel] = {}
         self._stores: dict[str, Any] = {}
-        self._warned: Counter[str] = Counter()
+        self._warnings = MessageWarnings()
         self._storage: Storage = open_storage(self.path)
-        if any(isinstance(c.msgtype, str) and schema_of(c) for c in self._storage.channels):
+        if any(schema_of(c) for c in self._storage.channels):
             self._definitions = {c.msgtype: c for c in self._storage.channels}
             self._storage = FoxgloveStorage(self._storage, _ros_types(), self._decoded_as)
         # SQLite takes values of any type for every column.
@@ -97,7 +98,7 @@ class Bag:
         """Yield (topic, log time in ns, CDR bytes) in the order of recording."""
         for topic, log_ns, data in self._storage.messages(topics):
             if not isinstance(log_ns, int) or not isinstance(data, (bytes, memoryview)):
-                self._warn(
+                self._warnings.warn(
                     topic, "a message has no time, no data, or more of it than a message may have, and is skipped"
                 )
                 continue
@@ -105,7 +106,7 @@ class Bag:
                 try:
                     data = decompressed(bytes(data), limit_bytes=MAX_MESSAGE_BYTES)
                 except Undecompressable as error:
-                    self._warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decompressed: {error}")
+                    self._warnings.warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decompressed: {error}")
                     continue
             yield topic, log_ns, data
 
@@ -114,7 +115,7 @@ class Bag:
         try:
             return self._decoded_as(self.types[topic], data)
         except Exception as error:  # damaged bytes make the generated decoders raise anything
-            self._warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decoded: {clipped(str(error))}")
+            self._warnings.warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decoded: {clipped(str(error))}")
             return None
 
     def _decoded_as(self, msgtype: str, data: bytes) -> Any:
@@ -127,14 +128,6 @@ class Bag:
                 self._stores[msgtype] = None
         store = self._stores[msgtype]
         return None if store is None else store.deserialize_cdr(data, msgtype)
-
-    def _warn(self, topic: str, text: str) -> None:
-        """Log the first warning of a topic, the tenth, the hundredth and so on: damage often has thousands."""
-        self._warned[topic] += 1
-        count = self._warned[topic]
-        if count == 10 ** (len(str(count)) - 1):
-            so_far = f" ({count} such messages so far)" if count > 1 else ""
-            log.warning("%s: %s%s", clipped(topic), text, so_far)
 
     @property
     def damage(self) -> str:

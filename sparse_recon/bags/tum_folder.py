@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from sparse_recon.bags.posed_files import PosedFiles, content, decoded, matrix, pinhole
+from sparse_recon.bags.posed_files import PosedFiles, content, decoded, matrix, named_file, pinhole
 from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quoted
 from sparse_recon.frames.images import color_image
@@ -105,7 +105,7 @@ def _listed(folder: Path, name: str) -> tuple[list[float], list[Path]]:
     found: dict[float, Path] = {}
     for stamp, file in _rows(folder / name, 2):
         try:
-            found.setdefault(float(stamp), folder / file)
+            found.setdefault(float(stamp), named_file(folder, file, folder / name))
         except ValueError:
             raise InputError(ErrorCode.FRAME_INVALID, f"{folder / name}: {quoted(stamp[:40])} is no stamp") from None
     if not found or not all(0 < stamp_s < 1e10 for stamp_s in found):

@@ -12,6 +12,8 @@ from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.files.atomic import check_writable, remove_whole
 from sparse_recon.files.locks import only_writer
 from sparse_recon.files.unfinished import remove_left
+from sparse_recon.inputs.files import read_bytes
+from sparse_recon.inputs.yaml_text import MAX_CHARACTERS
 
 BAG_NAME = "completed_bag"
 _OBJECT_NAME = re.compile(r"(object|box)_\d+")  # ids that a session gives
@@ -70,8 +72,10 @@ def remove_earlier(out: Path, written: Container[Path | None]) -> None:
 
 def _metadata(bag: Path) -> str:
     try:
-        return (bag / "metadata.yaml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return read_bytes(bag / "metadata.yaml", "the metadata of a recording", MAX_CHARACTERS).decode(
+            "utf-8", "replace"
+        )
+    except FileError:
         return ""
 
 

@@ -11,8 +11,10 @@ import numpy as np
 
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.cli.arguments import at_least, output_path
-from sparse_recon.errors import EXIT_DONE
+from sparse_recon.errors import EXIT_DONE, FileError
 from sparse_recon.geometry.poses import pose
+from sparse_recon.inputs.files import read_bytes
+from sparse_recon.inputs.yaml_text import MAX_CHARACTERS
 from sparse_recon.lab.simulate.recording import FIRST_STAMP_NS, Recording, tabletop_recording
 from sparse_recon.lab.simulate.sensor import SENSORS
 
@@ -70,7 +72,7 @@ def write_recording(recording: Recording, path: Path, *, compressed: bool = Fals
 def is_sample(path: Path) -> bool:
     """Return whether a bag was simulated: no real recording begins at that very nanosecond."""
     try:
-        text = (path / "metadata.yaml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_bytes(path / "metadata.yaml", "metadata", MAX_CHARACTERS).decode("utf-8", "replace")
+    except FileError:
         return False
     return f"nanoseconds_since_epoch: {FIRST_STAMP_NS}\n" in text

@@ -1,0 +1,25 @@
+"""Warnings of single messages, of which a damaged recording can have thousands."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from sparse_recon.errors import clipped
+
+log = logging.getLogger(__name__)
+
+
+class MessageWarnings:
+    """Logs the first warning of a topic, the tenth, the hundredth and so on."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def warn(self, topic: str, text: str) -> None:
+        """Log what is wrong with a message, if it is its turn."""
+        self._counts[topic] += 1
+        count = self._counts[topic]
+        if count == 10 ** (len(str(count)) - 1):
+            so_far = f" ({count} such messages so far)" if count > 1 else ""
+            log.warning("%s: %s%s", clipped(topic), text, so_far)
