@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 WS = ROOT / "ws"
 LOWEST = WS / "lowest"  # the environment of `make test-lowest`
+LOWEST_PYTHON = (3, 11)  # the newest that NumPy 1.26 and the oldest others have wheels for
 EXTRAS = ["dev", "evaluate", "models", "sim", "train"]
 ROS_EXTRAS = ["ros", "ros-build"]
 LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("newest", "ros", "lowest")}  # by scripts/locks.py
@@ -100,6 +101,7 @@ def main() -> int:
         print(f"ROS parts are left out: {ros_refusal()}", flush=True)
     try:
         if lowest:
+            check_lowest_python(sys.version_info[:2])
             run_steps(lowest_steps(), LOWEST)
         else:
             run_steps(steps(), VENV)
@@ -135,6 +137,15 @@ def lowest_steps() -> list[Step]:
         ("torch beside the lowest versions", digest([TORCH]), lambda: install_torch(LOWEST)),
         ("lowest versions", locked("lowest"), lambda: install_wheels(LOWEST, "lowest")),
     ]
+
+
+def check_lowest_python(version: tuple[int, int]) -> None:
+    """Refuse a Python for which the lowest versions have no wheels, with the one to take."""
+    if version != LOWEST_PYTHON:
+        wanted, found = (".".join(map(str, numbers)) for numbers in (LOWEST_PYTHON, version))
+        raise SetupError(
+            f"the lowest versions are those of Python {wanted}, this is {found}: make PYTHON=python{wanted}"
+        )
 
 
 def locked(name: str) -> str:

@@ -17,16 +17,15 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bootstrap import EXTRAS, LOCKS, ROOT, ROS_EXTRAS, TORCH, digest
+from bootstrap import EXTRAS, LOCKS, LOWEST_PYTHON, ROOT, ROS_EXTRAS, TORCH, digest
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-LOWEST_PYTHON = "3.11"  # the newest that NumPy 1.26 and the oldest others have wheels for
 NEWEST = ["--universal", "--python-version", "3.10"]
-LOWEST = ["--python-version", LOWEST_PYTHON, "--python-platform", "x86_64-manylinux_2_28"]
+LOWEST = ["--python-version", ".".join(map(str, LOWEST_PYTHON)), "--python-platform", "x86_64-manylinux_2_28"]
 BESIDE_TORCH = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)==")
 
 

@@ -189,6 +189,12 @@ def test_a_new_lock_file_makes_its_step_due(
     assert due == {"steps": {"Python wheels", "ROS 2 wheels"}, "lowest_steps": {"lowest versions"}}[name]
 
 
+def test_lowest_versions_are_refused_on_a_python_without_their_wheels(bootstrap: ModuleType):
+    bootstrap.check_lowest_python((3, 11))
+    with pytest.raises(bootstrap.SetupError, match=r"those of Python 3\.11, this is 3\.12: make PYTHON=python3\.11"):
+        bootstrap.check_lowest_python((3, 12))
+
+
 def test_make_starts_from_clean_paths():
     makefile = (ROOT / "Makefile").read_text()
     for line in makefile.splitlines():
