@@ -2,7 +2,9 @@
 """Set up everything that `make demo` and `make test` need: system libraries, .venv, wheels, built interfaces.
 
 Needs only Python >= 3.10. Writes only inside the checkout (.venv and ws/), apt packages aside. A step whose inputs have
-not changed since it last succeeded is skipped.
+not changed since it last succeeded is skipped. Versions and hashes of all wheels but PyTorch's are in requirements/.
+
+`--lowest` sets up another environment, ws/lowest, with the lowest versions that the package accepts and without ROS.
 """
 
 from __future__ import annotations
@@ -23,7 +25,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 WS = ROOT / "ws"
-PYTHON = VENV / "bin" / "python"
+LOWEST = WS / "lowest"  # the environment of `make test-lowest`
+LOWEST_PYTHON = (3, 11)  # the newest that NumPy 1.26 and the oldest others have wheels for
+EXTRAS = ["dev", "evaluate", "models", "sim", "train"]
+ROS_EXTRAS = ["ros", "ros-build"]
+LOCKS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("newest", "ros", "lowest")}  # by scripts/locks.py
 TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 ROS_PYTHONS = ((3, 10), (3, 13))  # CPython versions with ROS wheels
@@ -90,11 +96,16 @@ Step = tuple[str, str, Callable[[], None]]  # name, digest of what it reads, wha
 def main() -> int:
     """Run the steps that are due, one line each."""
     WS.mkdir(exist_ok=True)
-    if ros_refusal():
+    lowest = "--lowest" in sys.argv[1:]
+    if ros_refusal() and not lowest:
         print(f"ROS parts are left out: {ros_refusal()}", flush=True)
     try:
-        run_steps(steps())
-        write_environment()
+        if lowest:
+            check_lowest_python(sys.version_info[:2])
+            run_steps(lowest_steps(), LOWEST)
+        else:
+            run_steps(steps(), VENV)
+            write_environment()
     except SetupError as error:
         print(f"\nset-up stopped: {error}", file=sys.stderr)
         return 1
@@ -103,27 +114,52 @@ def main() -> int:
 
 def steps() -> list[Step]:
     """Return all steps in their order, without those of ROS where it is left out."""
+    interpreter = digest([sys.base_prefix, platform.python_version()])
     found: list[Step] = [
         ("system packages", digest([str(sorted({**LIBRARIES, **COMMANDS}))]), install_system_packages),
-        ("virtual environment", digest([sys.base_prefix, platform.python_version()]), make_venv),
-        ("torch", digest([TORCH, str(has_nvidia_gpu())]), install_torch),
-        ("Python wheels", digest([read("pyproject.toml")]), install_wheels),
+        ("virtual environment", interpreter, lambda: make_venv(VENV)),
+        ("torch", digest([TORCH, str(has_nvidia_gpu())]), lambda: install_torch(VENV)),
+        ("Python wheels", locked("newest"), lambda: install_wheels(VENV, "newest")),
     ]
     if not ros_refusal():
         found += [
-            ("ROS 2 wheels", digest([read("pyproject.toml")]), install_ros_wheels),
+            ("ROS 2 wheels", locked("ros"), install_ros_wheels),
             ("interfaces and overlay (colcon)", digest(overlay_inputs()), build_overlay),
         ]
     return found
 
 
-def run_steps(steps: list[Step]) -> None:
+def lowest_steps() -> list[Step]:
+    """Return the steps of the environment with the lowest versions, which needs neither apt nor ROS."""
+    interpreter = digest([sys.base_prefix, platform.python_version()])
+    return [
+        ("environment of the lowest versions", interpreter, lambda: make_venv(LOWEST)),
+        ("torch beside the lowest versions", digest([TORCH]), lambda: install_torch(LOWEST)),
+        ("lowest versions", locked("lowest"), lambda: install_wheels(LOWEST, "lowest")),
+    ]
+
+
+def check_lowest_python(version: tuple[int, int]) -> None:
+    """Refuse a Python for which the lowest versions have no wheels, with the one to take."""
+    if version != LOWEST_PYTHON:
+        wanted, found = (".".join(map(str, numbers)) for numbers in (LOWEST_PYTHON, version))
+        raise SetupError(
+            f"the lowest versions are those of Python {wanted}, this is {found}: make PYTHON=python{wanted}"
+        )
+
+
+def locked(name: str) -> str:
+    """Hash what an installation from a lock file reads."""
+    return digest([read("pyproject.toml"), LOCKS[name].read_text()])
+
+
+def run_steps(steps: list[Step], venv: Path) -> None:
     """Run each step whose stamp is missing or older than its inputs; a step that ran makes all later ones due."""
     chain = ""
     for number, (name, inputs, step) in enumerate(steps, 1):
         chain = digest([chain, inputs])
         stamp = WS / "stamps" / re.sub(r"\W+", "-", name)
-        if stamp.is_file() and stamp.read_text() == chain and (number < 3 or PYTHON.exists()):
+        if stamp.is_file() and stamp.read_text() == chain and (number < 3 or python_of(venv).exists()):
             continue
         print(f"[{number}/{len(steps)}] {name} ...", end="", flush=True)
         started = time.monotonic()
@@ -171,11 +207,16 @@ def missing_packages() -> list[str]:
     return missing
 
 
-def make_venv() -> None:
-    """Make .venv, or keep it when it is there and of this Python."""
+def make_venv(venv: Path) -> None:
+    """Make an environment, or keep it when it is there and of this Python."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if not (VENV / "lib" / f"python{version}").is_dir():
-        run("venv", [base_interpreter(), "-m", "venv", "--clear", str(VENV)])
+    if not (venv / "lib" / f"python{version}").is_dir():
+        run("venv", [base_interpreter(), "-m", "venv", "--clear", str(venv)])
+
+
+def python_of(venv: Path) -> Path:
+    """Return the interpreter of an environment."""
+    return venv / "bin" / "python"
 
 
 def base_interpreter() -> str:
@@ -184,16 +225,23 @@ def base_interpreter() -> str:
     return str(path) if path.exists() else sys.executable
 
 
-def install_wheels() -> None:
-    """Install this package in place with what its core and its tests need."""
-    pip("wheels", ["--editable", f"{ROOT}[dev,evaluate,models,sim,train]"])
+def install_wheels(venv: Path, lock: str) -> None:
+    """Install this package in place with what its core and its tests need, by version and hash."""
+    install_locked(venv, lock)
+    in_place = ["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(ROOT)]
+    pip(venv, lock, in_place)
+
+
+def install_locked(venv: Path, lock: str) -> None:
+    """Install what a lock file names. Nothing else comes with it: the file is complete, PyTorch aside."""
+    pip(venv, lock, ["--no-deps", "--require-hashes", "--requirement", str(LOCKS[lock])])
 
 
 def install_ros_wheels() -> None:
     """Install ROS 2 from wheels and point its CMake files, which name their build machine, at this Python."""
-    pip("ros", ["--editable", f"{ROOT}[dev,evaluate,models,sim,train,ros,ros-build]"])
+    install_locked(VENV, "ros")
     code = "import numpy, sysconfig; print(sysconfig.get_path('include'), numpy.get_include(), sep='\\n')"
-    include, numpy_include = subprocess.check_output([PYTHON, "-c", code], text=True).split()
+    include, numpy_include = subprocess.check_output([python_of(VENV), "-c", code], text=True).split()
     for path in (VENV / "share").rglob("*.cmake"):
         old = path.read_text()
         new = re.sub(r"/opt/python/[\w-]+/lib/python3\.\d+/site-packages/numpy/_core/include", numpy_include, old)
@@ -202,16 +250,17 @@ def install_ros_wheels() -> None:
             path.write_text(new)
 
 
-def install_torch() -> None:
-    """Install torch before all that needs it: the CUDA build where an NVIDIA GPU answers, else a CPU build.
+def install_torch(venv: Path) -> None:
+    """Install torch: with its CUDA libraries where an NVIDIA GPU answers, else a CPU build, whose needs are locked.
 
     The latter comes from local wheels if pip has one.
     """
-    if not has_nvidia_gpu():
-        local = ["--no-index", "--no-deps", TORCH]
-        if subprocess.run([PYTHON, "-m", "pip", "install", "-q", *local], capture_output=True, check=False).returncode:
-            pip("torch", ["--no-deps", "--index-url", TORCH_CPU_INDEX, TORCH])
-    pip("torch", [TORCH])
+    if has_nvidia_gpu():
+        pip(venv, "torch", [TORCH])
+        return
+    local = [str(python_of(venv)), "-m", "pip", "install", "-q", "--no-index", "--no-deps", TORCH]
+    if subprocess.run(local, capture_output=True, check=False).returncode:
+        pip(venv, "torch", ["--no-deps", "--index-url", TORCH_CPU_INDEX, TORCH])
 
 
 def build_overlay() -> None:
@@ -235,7 +284,7 @@ def build_overlay() -> None:
     }
     folders = ["--build-base", str(WS / "build"), "--install-base", str(WS / "install"), "--merge-install"]
     options = ["--symlink-install", "--executor", "parallel", "--cmake-args", "-DBUILD_TESTING=OFF"]
-    colcon = [str(PYTHON), "-m", "colcon", "--log-base", str(WS / "log" / "colcon"), "build"]
+    colcon = [str(python_of(VENV)), "-m", "colcon", "--log-base", str(WS / "log" / "colcon"), "build"]
     run("colcon", [*colcon, "--paths", str(source), *map(str, OVERLAY), *folders, *options], environment)
 
 
@@ -294,9 +343,11 @@ def has_nvidia_gpu() -> bool:
     return command is not None and subprocess.run([command, "-L"], capture_output=True, check=False).returncode == 0
 
 
-def pip(log: str, arguments: list[str]) -> None:
-    """Install with the environment's pip; the user's own pip configuration is honoured, no cache is written."""
-    run(log, [str(PYTHON), "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", *arguments])
+def pip(venv: Path, log: str, arguments: list[str]) -> None:
+    """Install with an environment's pip; the user's own pip configuration is honoured, no cache is written."""
+    run(
+        log, [str(python_of(venv)), "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", *arguments]
+    )
 
 
 def run(log: str, command: list[str], environment: dict[str, str] | None = None) -> None:

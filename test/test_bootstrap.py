@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -137,15 +138,61 @@ def test_a_step_runs_again_only_when_its_inputs_change(
     bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(bootstrap, "WS", tmp_path)
-    monkeypatch.setattr(bootstrap, "PYTHON", Path(sys.executable))
     ran: list[str] = []
 
     def steps(second: str) -> list[tuple[str, str, object]]:
         return [(name, inputs, lambda name=name: ran.append(name)) for name, inputs in (("one", "a"), ("two", second))]
 
     for inputs in ("b", "b", "c"):
-        bootstrap.run_steps(steps(inputs))
+        bootstrap.run_steps(steps(inputs), Path(sys.prefix))
     assert ran == ["one", "two", "two"]
+
+
+HASH = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [(f"tiny @ {{}} --hash=sha256:{HASH}", "DO NOT MATCH"), ("tiny @ {}", "Hashes are required")],
+    ids=["another file", "no hash"],
+)
+def test_a_wheel_of_another_hash_is_refused(
+    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, words: str
+):
+    wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("tiny-1.0.dist-info/RECORD", "")
+    (tmp_path / "lock.txt").write_text(line.format(wheel.as_uri()))
+    monkeypatch.setattr(bootstrap, "WS", tmp_path)
+    monkeypatch.setattr(bootstrap, "LOCKS", {"newest": tmp_path / "lock.txt"})
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "installed"))  # not into the environment of the tests, if it fails
+    with pytest.raises(bootstrap.SetupError, match=words):
+        bootstrap.install_locked(Path(sys.prefix), "newest")
+    assert not (tmp_path / "installed").exists()
+
+
+@pytest.mark.parametrize("name", ["steps", "lowest_steps"])
+def test_a_new_lock_file_makes_its_step_due(
+    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    locks = {key: tmp_path / path.name for key, path in bootstrap.LOCKS.items()}
+    for path in locks.values():
+        path.write_text("one==1\n")
+    monkeypatch.setattr(bootstrap, "LOCKS", locks)
+    monkeypatch.setattr(bootstrap, "ros_refusal", lambda: "")
+    before = [step[:2] for step in getattr(bootstrap, name)()]
+    for path in locks.values():
+        path.write_text("one==2\n")
+    due = {step[0] for step in getattr(bootstrap, name)() if step[:2] not in before}
+    assert due == {"steps": {"Python wheels", "ROS 2 wheels"}, "lowest_steps": {"lowest versions"}}[name]
+
+
+def test_lowest_versions_are_refused_on_a_python_without_their_wheels(bootstrap: ModuleType):
+    bootstrap.check_lowest_python((3, 11))
+    with pytest.raises(bootstrap.SetupError, match=r"those of Python 3\.11, this is 3\.12: make PYTHON=python3\.11"):
+        bootstrap.check_lowest_python((3, 12))
 
 
 def test_make_starts_from_clean_paths():
