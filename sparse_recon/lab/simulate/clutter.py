@@ -104,7 +104,9 @@ def clutter_cameras(
         c, s = np.cos(roll), np.sin(roll)
         T[:3, :3] = T[:3, :3] @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
         f = width * rng.uniform(0.7, 1.1)
-        K = np.array([[f, 0, (width - 1) / 2 + rng.normal(0, 4)], [0, f, (height - 1) / 2 + rng.normal(0, 4)], [0, 0, 1]])
+        K = np.array(
+            [[f, 0, (width - 1) / 2 + rng.normal(0, 4)], [0, f, (height - 1) / 2 + rng.normal(0, 4)], [0, 0, 1]]
+        )
         cameras.append((CameraIntrinsics(width, height, K), T))
     return cameras
 
@@ -215,7 +217,9 @@ def _start_poses(shapes: Sequence[Shape], half: Float64, rng: np.random.Generato
     for shape in shapes:
         turn = Rotation.from_euler("z", rng.uniform(-np.pi, np.pi))
         if rng.random() > _UPRIGHT_SHARE:
-            turn = Rotation.random(random_state=rng) if rng.random() < 0.5 else turn * Rotation.from_euler("x", np.pi / 2)
+            turn = (
+                Rotation.random(random_state=rng) if rng.random() < 0.5 else turn * Rotation.from_euler("x", np.pi / 2)
+            )
         R = turn.as_matrix()
         turned = shape.vertices_obj @ R.T
         low, high = turned.min(axis=0), turned.max(axis=0)
@@ -267,5 +271,5 @@ def package(rng: np.random.Generator) -> Shape:
         made = trimesh.creation.box(size)
     else:
         made = trimesh.creation.cylinder(radius=float(size[0] / 2), height=float(size[2]), sections=40)
-    vertices = np.asarray(made.vertices) + (0.0, 0.0, size[2] / 2)
+    vertices = np.asarray(made.vertices) + np.array([0.0, 0.0, size[2] / 2])
     return Shape("package", vertices, np.asarray(made.faces, np.int32), np.full((len(vertices), 3), 128, np.uint8))

@@ -25,7 +25,9 @@ def object_paint(rng: np.random.Generator, size_m: float) -> Paint:
         axis = _axis(rng)
         return _Bands(palette, axis, float(size_m * rng.uniform(0.1, 0.6)), float(rng.uniform(0, 1)))
     if kind == "print":
-        return _Print(palette, float(size_m * rng.uniform(0.08, 0.5)), int(rng.integers(1 << 30)), rng.uniform(0.3, 1, 3))
+        return _Print(
+            palette, float(size_m * rng.uniform(0.08, 0.5)), int(rng.integers(1 << 30)), rng.uniform(0.3, 1, 3)
+        )
     if kind == "spots":
         return _Spots(palette[:2], _waves(rng, size_m * rng.uniform(0.05, 0.4)), float(rng.uniform(-0.5, 0.8)))
     return _Cloudy(palette, _waves(rng, size_m * rng.uniform(0.2, 1.0)), 0.25)
@@ -40,7 +42,9 @@ def ground_paint(rng: np.random.Generator) -> Paint:
         return _Cloudy(palette[:1], _waves(rng, rng.uniform(0.2, 1.0)), 0.03)
     if kind == "wood":
         wood = np.array([[0.62, 0.47, 0.33], [0.45, 0.32, 0.22], [0.78, 0.64, 0.47]]) * rng.uniform(0.5, 1.15)
-        return _Wood(wood[rng.permutation(3)], float(rng.uniform(0, np.pi)), float(rng.uniform(0.05, 0.2)), rng.uniform(0, 9, 6))
+        return _Wood(
+            wood[rng.permutation(3)], float(rng.uniform(0, np.pi)), float(rng.uniform(0.05, 0.2)), rng.uniform(0, 9, 6)
+        )
     if kind == "speckled":
         return _Spots(palette[:2], _waves(rng, rng.uniform(0.004, 0.03)), float(rng.uniform(0.2, 1.2)))
     if kind == "tiles":
@@ -145,7 +149,9 @@ class _Wood:
         along, across = points[:, 0] * c + points[:, 1] * s + points[:, 2], -points[:, 0] * s + points[:, 1] * c
         plank = np.floor(across / self.plank_m).astype(np.int64)
         shift = np.sin(plank * 12.9898 + self.phases[0]) * 3.0
-        grain = np.sin(across * 420 + 2.5 * np.sin(along * 11 + shift) + shift) + np.sin(across * 160 + along * 5 + shift)
+        grain = np.sin(across * 420 + 2.5 * np.sin(along * 11 + shift) + shift) + np.sin(
+            across * 160 + along * 5 + shift
+        )
         shade = 1.0 + 0.06 * grain + 0.1 * np.sin(plank * 7.7 + self.phases[1])
         seam = np.abs(across / self.plank_m - plank) < 0.02
         return self.palette[0] * np.where(seam, 0.45, shade)[:, None]

@@ -36,7 +36,7 @@ def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.S
 
 
 class SegmenterNet(nn.Module):
-    """(B, 10, H, W) features to (B, 4, H, W): logit of being a thing, logit of its centre, offset to it / `OFFSET_PX`."""
+    """(B, 10, H, W) features to (B, 4, H, W): logits of thing and of its centre, offset to that in `OFFSET_PX`."""
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()

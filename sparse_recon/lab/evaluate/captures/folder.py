@@ -72,7 +72,7 @@ def capture_names(folder: Path) -> list[str]:
         return [""]
     raise FileError(
         ErrorCode.INPUT_MISSING,
-        f"{folder} holds no captures: neither it nor a folder in it holds posed frames that `sparse_recon complete` reads",
+        f"{folder} holds no captures: neither it nor a folder in it has posed frames that `sparse_recon complete` reads",
     )
 
 
@@ -124,7 +124,9 @@ def _objects(named: Sequence[Any], path: Path, frames: Sequence[Frame]) -> tuple
                 T = frames[0].T_world_cam @ T
             found.append(TrueObject(name, TriangleMesh(_posed(vertices, T, name), faces)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _invalid(path, f"object {number} needs object, mesh and T_world_mesh or T_cam_mesh ({error})") from None
+            raise _invalid(
+                path, f"object {number} needs object, mesh and T_world_mesh or T_cam_mesh ({error})"
+            ) from None
     return tuple(found)
 
 

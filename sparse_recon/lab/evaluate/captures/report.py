@@ -96,7 +96,9 @@ def write_sheet(exhibit: Exhibit, path: Path) -> None:
     width = 2 * _MARGIN + max(2 * (_TILE + _GAP), _PER_ROW * (_MESH + _GAP))
     sheet = Sheet(width, _HEADER + 300 + 3 * _GAP + rows * (2 * _MESH + 60) + _MARGIN)
     sheet.text((_MARGIN, 12), f"{exhibit.score.name}: {len(exhibit.score.objects)} found", 20)
-    true_masks = [] if exhibit.true_labels is None else [exhibit.true_labels == i for i in np.unique(exhibit.true_labels) if i]
+    true_masks = (
+        [] if exhibit.true_labels is None else [exhibit.true_labels == i for i in np.unique(exhibit.true_labels) if i]
+    )
     for column, masks in enumerate((list(exhibit.masks.values()), true_masks)):
         image = _outlined(exhibit.frame.rgb, masks)
         sheet.paste(fitted(image, _TILE, 300), _MARGIN + column * (_TILE + _GAP), _HEADER)

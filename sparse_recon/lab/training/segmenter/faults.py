@@ -17,12 +17,12 @@ _FOCAL_640 = 615.0
 _STEREO_SHARE = 0.7
 
 
-def seen_depth(depth_m: Float32, rgb: UInt8, labels: npt.NDArray[np.uint8], fx: float, rng: np.random.Generator) -> Float32:
+def seen_depth(
+    depth_m: Float32, rgb: UInt8, labels: npt.NDArray[np.uint8], fx: float, rng: np.random.Generator
+) -> Float32:
     """Return depth as a camera would give it, (H, W) float32 metres, NaN where invalid."""
-    if rng.random() < _STEREO_SHARE:
-        seen = _stereo(depth_m, rgb, labels, fx, rng)
-    else:
-        seen = _active(depth_m, rgb, rng)
+    stereo = rng.random() < _STEREO_SHARE
+    seen = _stereo(depth_m, rgb, labels, fx, rng) if stereo else _active(depth_m, rgb, rng)
     if rng.random() < 0.1:  # depth registered to a finer colour image
         seen[:: int(rng.integers(2, 5)), :: int(rng.integers(2, 5))] = np.nan
     far = rng.uniform(1.6, 5.0)
@@ -30,7 +30,9 @@ def seen_depth(depth_m: Float32, rgb: UInt8, labels: npt.NDArray[np.uint8], fx: 
     return seen
 
 
-def _stereo(depth_m: Float32, rgb: UInt8, labels: npt.NDArray[np.uint8], fx: float, rng: np.random.Generator) -> Float32:
+def _stereo(
+    depth_m: Float32, rgb: UInt8, labels: npt.NDArray[np.uint8], fx: float, rng: np.random.Generator
+) -> Float32:
     baseline_m = float(np.exp(rng.uniform(np.log(0.045), np.log(0.12))))
     scale = fx * baseline_m
     true = np.where(depth_m > 0, scale / depth_m, 0.0).astype(np.float32)  # disparity in pixels of the sample

@@ -18,7 +18,7 @@ from sparse_recon.lab.simulate.shapes import Shape, scanned_shape
 from sparse_recon.lab.training.scans import SUFFIXES
 
 WIDTH, HEIGHT = 320, 240
-VIEWS = 3  # of a scene
+SCENES, VIEWS = 40, 3  # of a shard, and of a scene
 STORED_M = 1e-4  # unit of stored depth
 PACKAGE_SHARE, HOUSEHOLD_SHARE = 0.25, 0.12
 MIN_PIXELS = 12  # of a thing in a view: fewer are none
@@ -57,14 +57,19 @@ _DTYPE = np.dtype(
 
 
 def generate(
-    folder: Path, meshes: Sequence[Path], shards: int, per_shard: int, seed: int, on_shard: Callable[[int], None]
+    folder: Path,
+    meshes: Sequence[Path],
+    shards: int,
+    seed: int,
+    on_shard: Callable[[int], None] = lambda number: None,
+    scenes: int = SCENES,
 ) -> None:
-    """Write the shards that are missing; each is drawn from its own number alone."""
+    """Write the shards of so many scenes that are missing; each is drawn from its own number alone."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(shards):
         path = folder / f"{number:05d}.npy"
         if not path.exists():
-            views = np.concatenate([_scene(np.random.default_rng((seed, number, k)), meshes) for k in range(per_shard)])
+            views = np.concatenate([_scene(np.random.default_rng((seed, number, k)), meshes) for k in range(scenes)])
             part = path.with_suffix(f".{os.getpid()}.part")
             with part.open("wb") as file:
                 np.save(file, views)
@@ -99,7 +104,7 @@ def draw_shapes(rng: np.random.Generator, meshes: Sequence[Path]) -> list[Shape]
     shapes = []
     for _ in range(count):
         kind = rng.random()
-        if kind < PACKAGE_SHARE or not meshes and kind < 0.6:
+        if kind < PACKAGE_SHARE or (not meshes and kind < 0.6):
             shapes.append(package(rng))
         elif kind < PACKAGE_SHARE + HOUSEHOLD_SHARE or not meshes:
             shapes.append(_household(int(rng.integers(120))))
@@ -112,9 +117,7 @@ def _scene(rng: np.random.Generator, meshes: Sequence[Path]) -> npt.NDArray[np.v
     clutter = draw_clutter(draw_shapes(rng, meshes), rng)
     renderer = PaintedRenderer(clutter)
     views = np.zeros(VIEWS, _DTYPE)
-    for view, (intrinsics, T_world_cam) in zip(
-        views, clutter_cameras(clutter, VIEWS, rng, WIDTH, HEIGHT), strict=True
-    ):
+    for view, (intrinsics, T_world_cam) in zip(views, clutter_cameras(clutter, VIEWS, rng, WIDTH, HEIGHT), strict=True):
         true = renderer.render(intrinsics, T_world_cam, shadows=rng.random() < 0.6)
         view["rgb"], view["labels"] = true.rgb, true.labels
         counts = np.bincount(true.labels.ravel(), minlength=256)
