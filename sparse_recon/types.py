@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -13,12 +13,13 @@ from sparse_recon.errors import ErrorCode, InputError, clipped
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.floating]  # float32, or float64 where the origin of their frame may be far
 UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
 
-FARTHEST_CAMERA_M = 1e5  # from the origin of the world
+FARTHEST_CAMERA_M = 1e5  # from the origin of the world: clouds of messages are float32, which resolves 8 mm there
 FARTHEST_BOX_M = 1e9  # from the origin of any frame, also of one of the earth
 
 
@@ -145,8 +146,9 @@ class Frame:
         if distance_m > FARTHEST_CAMERA_M:
             raise InputError(
                 ErrorCode.FRAME_INVALID,
-                f"{self.camera} stands {distance_m:g} m from the origin of the world frame, accepted are "
-                f"up to {FARTHEST_CAMERA_M:g} m (float32 resolves 8 mm there); set world_frame to a nearer frame",
+                f"{self.camera} stands {distance_m:g} m from the origin of the world frame, accepted are up to "
+                f"{FARTHEST_CAMERA_M:g} m (the float32 of point clouds resolves 8 mm there); set world_frame to a "
+                "nearer frame such as odom, or take a common offset off the poses of a recording",
             )
 
     @property
@@ -259,9 +261,12 @@ class SurfaceField:
 
 @dataclass(frozen=True, eq=False)
 class TriangleMesh:
-    """Triangles in the world frame: vertices (V, 3) float32 metres, faces (F, 3) int32, counter-clockwise outside."""
+    """Triangles in the world frame: vertices (V, 3) metres, faces (F, 3) int32, counter-clockwise outside.
 
-    vertices_world: Float32
+    Vertices are float32, or float64 where the world's origin is far: see `CompletedObject.origin_world`.
+    """
+
+    vertices_world: Positions
     faces: Int32
     watertight: bool = False
 
@@ -303,21 +308,26 @@ class QualityRecord:
 class CompletedObject:
     """The completed object, in the world frame.
 
+    Where cameras stay within a kilometre of the world's origin, positions are float32. Farther off they are float64,
+    each the sum of `origin_world` and a float32 number, so that nothing is lost in files which are float32.
+
     Attributes
     ----------
     object_id : stable name within the session.
     frame_id : name of the world frame.
     stamp_ns : stamp of the newest frame used.
-    points_world, normals_world : (N, 3) float32, metres; outward unit normals.
+    points_world : (N, 3) float32 or float64, metres.
+    normals_world : (N, 3) float32, outward unit normals.
     colors : (N, 3) uint8 sRGB; of inferred points those of measured ones beside them, farther off the median of all
         that was seen; grey where no colour was measured at all.
     confidence : (N,) float32 in [0, 1], calibrated probability that the point is within 5 mm of the true surface.
     provenance : (N,) uint8 of `Provenance`.
-    observed_points_world : (M, 3) float32, the measured points of the object (smoothed, without outliers).
+    observed_points_world : (M, 3) as `points_world`, the measured points of the object (smoothed, without outliers).
     nominal : best estimate of the surface; conservative : grown by its uncertainty, for collision checking.
     vertex_confidence : (V,) float32 of the nominal mesh.
     box : oriented box around the nominal mesh.
     collision_parts : convex parts that cover the conservative mesh; empty unless `fusion.convex_parts`.
+    origin_world : (3,) float64, whole metres, a point near the object; zeros near the world's origin.
     """
 
     object_id: str
@@ -325,18 +335,19 @@ class CompletedObject:
     stamp_ns: int
     model: str
     seed: int
-    points_world: Float32
+    points_world: Positions
     normals_world: Float32
     colors: UInt8
     confidence: Float32
     provenance: UInt8
-    observed_points_world: Float32
+    observed_points_world: Positions
     nominal: TriangleMesh
     conservative: TriangleMesh
     vertex_confidence: Float32
     box: OrientedBox
     quality: QualityRecord
     collision_parts: tuple[TriangleMesh, ...] = ()
+    origin_world: Float64 = field(default_factory=lambda: np.zeros(3))
 
 
 def check_pose(T: Float64, name: str) -> None:

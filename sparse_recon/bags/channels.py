@@ -11,6 +11,11 @@ from sparse_recon.errors import ErrorCode, FileError, clipped
 
 ENCODINGS = ("", "cdr")  # of messages that can be read; the first where the recording does not say
 
+FOXGLOVE_READ = (
+    "CompressedImage, RawImage, CameraCalibration, FrameTransform and FrameTransforms are read, in protobuf, JSON and "
+    "cdr"
+)
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -51,6 +56,8 @@ def other_encoding(path: Path, channels: Sequence[Channel]) -> FileError:
     names = " and ".join(sorted({clipped(c.encoding) for c in channels}))
     some = ", ".join(f"{clipped(c.topic)} ({clipped(c.msgtype)})" for c in channels[:5])
     cure = "record the topics of ROS 2, or convert them to its messages"
+    if any(c.msgtype.startswith("foxglove.") for c in channels):
+        cure = f"of Foxglove's schemas {FOXGLOVE_READ}: record these, or the topics of ROS 2"
     if any(c.encoding == "ros1" for c in channels):
         cure = "convert the ROS 1 bag that it was made of: rosbags-convert --src FILE.bag --dst FOLDER"
     return FileError(

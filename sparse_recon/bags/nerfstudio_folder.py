@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, orthonormal
+from sparse_recon.bags.posed_files import FIRST_NS, STEP_NS, PosedFiles, content, decoded, lens
 from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quoted
 from sparse_recon.frames.images import color_image
-from sparse_recon.frames.undistort import CameraInfo, PinholeCamera, resampled
+from sparse_recon.frames.undistort import CameraInfo, PinholeCamera
 from sparse_recon.geometry.cameras import scaled
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, Frame
 
@@ -39,6 +39,10 @@ class NerfstudioFolder(PosedFiles):
     """
 
     layout = f"nerfstudio ({NAME})"
+
+    @staticmethod
+    def recognised(path: Path) -> str:
+        return NAME if (path / NAME).is_file() else ""
 
     def found(self) -> Sequence[Path]:
         path = self.path / NAME
@@ -70,11 +74,8 @@ class NerfstudioFolder(PosedFiles):
         rgb = camera.undistorted(raw, smooth=True)
         depth_m: Float32 | None = None
         if entry.get("depth_file_path"):
-            depth_m = self.measured(self._file(entry["depth_file_path"]))
-            height, width = depth_m.shape
-            if (width, height) != camera.size:
-                depth_m = resampled(depth_m, scaled(camera.intrinsics, width, height), camera.intrinsics)
-            depth_m = camera.undistorted(depth_m, smooth=False)
+            file = self._file(entry["depth_file_path"])
+            depth_m = self.on_color(self.measured(file), camera, file)
         return Frame(rgb, depth_m, camera.intrinsics, T_world_cam, stamp_ns, None, self.camera)
 
     def _file(self, name: Any) -> Path:
@@ -93,7 +94,7 @@ class NerfstudioFolder(PosedFiles):
         if not scale > 0.0:
             raise InputError(ErrorCode.FRAME_INVALID, f"applied_scale must be larger than 0, got {scale:g}")
         T[:3, 3] /= scale
-        return orthonormal(T @ _OPENGL)
+        return self.in_metres(T @ _OPENGL, "transform_matrix")
 
     def _camera(self, entry: Mapping[str, Any], width: int, height: int) -> PinholeCamera:
         model = str(entry.get("camera_model") or "")
@@ -112,8 +113,9 @@ class NerfstudioFolder(PosedFiles):
         full = CameraIntrinsics(*size, K)
         if size != (width, height) and abs(width * size[1] - height * size[0]) <= max(size):  # a smaller copy
             full = scaled(full, width, height)
-        D = [self._number(entry, key, 0.0) for key in _MODELS[model]]
+        D: Sequence[float] = [self._number(entry, key, 0.0) for key in _MODELS[model]]
         distortion = "equidistant" if model == "OPENCV_FISHEYE" else "plumb_bob"
+        D = lens(D) if distortion == "equidistant" else D
         return PinholeCamera(CameraInfo(full.width, full.height, full.K, D, distortion), self.camera)
 
     def _number(self, entry: Mapping[str, Any], key: str, otherwise: float) -> float:

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sparse_recon.bags.channels import ENCODINGS, other_encoding
+from sparse_recon.bags.channels import ENCODINGS, Channel, other_encoding
 from sparse_recon.bags.decompression import MAX_MESSAGE_BYTES, Undecompressable, decompressed
-from sparse_recon.bags.storage import open_storage
+from sparse_recon.bags.foxglove import FoxgloveStorage, schema_of
+from sparse_recon.bags.storage import Storage, open_storage
 from sparse_recon.bags.topics import (
     CameraTopics,
     guess_cameras,
@@ -64,7 +65,12 @@ class Bag:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._storage = open_storage(self.path)
+        self._definitions: dict[str, Channel] = {}
+        self._stores: dict[str, Any] = {}
+        self._storage: Storage = open_storage(self.path)
+        if any(isinstance(c.msgtype, str) and schema_of(c) for c in self._storage.channels):
+            self._definitions = {c.msgtype: c for c in self._storage.channels}
+            self._storage = FoxgloveStorage(self._storage, _ros_types(), self._decoded_as)
         # SQLite takes values of any type for every column.
         channels = [c for c in self._storage.channels if isinstance(c.topic, str) and isinstance(c.msgtype, str)]
         if channels and all(c.encoding not in ENCODINGS for c in channels):
@@ -75,8 +81,7 @@ class Bag:
         self.offered_qos: dict[str, list[Any]] = {topic: [] for topic in self.types}
         for channel in channels:
             self.offered_qos[channel.topic] += channel.offered_qos
-        self._definitions = {c.msgtype: c for c in channels}
-        self._stores: dict[str, Any] = {}
+        self._definitions |= {c.msgtype: c for c in channels}
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, int, Any]]:
         """Yield (topic, log time in ns, message) in the order of recording; a message that cannot be decoded is None.
@@ -102,20 +107,22 @@ class Bag:
 
     def decoded(self, topic: str, log_ns: int, data: bytes) -> Any:
         """Return the message, or None with a warning if its bytes are damaged."""
-        msgtype = self.types[topic]
+        try:
+            return self._decoded_as(self.types[topic], data)
+        except Exception as error:  # damaged bytes make the generated decoders raise anything
+            log.warning("a message on %s at %.3f s cannot be decoded: %s", topic, log_ns * 1e-9, error)
+            return None
+
+    def _decoded_as(self, msgtype: str, data: bytes) -> Any:
+        """Return the message, or None where its type is not known, which is told once."""
         if msgtype not in self._stores:
             try:
                 self._stores[msgtype] = self._store(msgtype)
             except Exception as error:  # damaged definitions make the parser raise anything
                 log.warning("messages of type %s cannot be decoded: %s", msgtype, error)
                 self._stores[msgtype] = None
-        if self._stores[msgtype] is None:
-            return None
-        try:
-            return self._stores[msgtype].deserialize_cdr(data, msgtype)
-        except Exception as error:  # damaged bytes make the generated decoders raise anything
-            log.warning("a message on %s at %.3f s cannot be decoded: %s", topic, log_ns * 1e-9, error)
-            return None
+        store = self._stores[msgtype]
+        return None if store is None else store.deserialize_cdr(data, msgtype)
 
     @property
     def damage(self) -> str:

@@ -29,6 +29,7 @@ from sparse_recon.bags.mcap_records import (
 )
 
 _LAST_NS = 2**63 - 1
+_TEXTS = ("ros2msg", "ros2idl")  # definitions of messages that are read
 _SORTED_MESSAGES = 2_000_000  # those of more are read in the order of the file
 _KEPT_BYTES, _MOST_READS = 1 << 28, 20  # of chunks kept unpacked, and how often a chunk is unpacked on average
 
@@ -135,7 +136,8 @@ class SalvagedMcap:
         (number,) = struct.unpack_from("<H", content)
         name, at = text_at(content, 2)
         form, at = text_at(content, at)
-        self._schemas[number] = (name, form, text_at(content, at)[0])
+        text = text_at(content, at)[0] if form in _TEXTS else ""  # those of protobuf are binary
+        self._schemas[number] = (name, form, text)
 
     def _put_channel(self, content: memoryview) -> None:
         number, schema = struct.unpack_from("<HH", content)

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sparse_recon.errors import ErrorCode, FileError, quoted
+from sparse_recon.bags.channels import FOXGLOVE_READ
+from sparse_recon.errors import ErrorCode, FileError, clipped, quoted
 
 IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
 CLOUD = "sensor_msgs/msg/PointCloud2"
@@ -23,6 +24,7 @@ _KINDS = {
 # Whole words between underscores: image_rect_raw, but neither direct nor corrected.
 # Parts between the name of a camera and that of an image, as of ZED 5, or of a cloud.
 _PROCESSING = {"rect", "raw", "gray", "grey", "points", "cloud", "pointcloud", "point_cloud"}
+_INFOS = ("camera_info", "calibration")  # the latter in recordings of Foxglove's schemas
 _RECTIFIED = {"rect", "rectified"}
 
 
@@ -77,8 +79,8 @@ def guess_cameras(types: Mapping[str, str], counts: Mapping[str, int] | None = N
             ErrorCode.TOPIC_UNKNOWN,
             f"no camera with colour, depth and camera info was found; images must be {IMAGE} or "
             f"{COMPRESSED}, depth also an organised {CLOUD} of the size of colour"
-            f"{_unpaired(colors, depths)}. {describe(everything, counts)}. Name them with --topics color=... depth=... "
-            "info=...",
+            f"{_unpaired(colors, depths)}{_foxglove(everything)}. {describe(everything, counts)}. Name them with "
+            "--topics color=... depth=... info=...",
         )
     return tuple(sorted(cameras, key=lambda camera: camera.name))
 
@@ -203,6 +205,14 @@ def _unpaired(colors: Mapping[tuple[str, ...], list[str]], depths: Mapping[tuple
     return f", and the names do not tell which of {one} belongs to {other}"
 
 
+def _foxglove(types: Mapping[str, str]) -> str:
+    """Return which topics have schemas of Foxglove that are not read, with those that are, or nothing."""
+    found = [
+        f"{topic} ({kind})" for topic, kind in sorted(types.items()) if kind.startswith(("foxglove.", "foxglove_"))
+    ]
+    return f"; of Foxglove's schemas {FOXGLOVE_READ}, but not {clipped(', '.join(found[:4]))}" if found else ""
+
+
 def _with_infos(camera: CameraTopics, types: Mapping[str, str]) -> CameraTopics:
     info = camera.info or _info_beside(camera.color, types)
     if not info:
@@ -216,12 +226,10 @@ def _with_infos(camera: CameraTopics, types: Mapping[str, str]) -> CameraTopics:
 
 
 def _info_beside(image: str, types: Mapping[str, str]) -> str:
-    sibling = _sibling(image)
-    if types.get(sibling) == INFO:
-        return sibling
-    nested = "/" + "/".join([*_tokens(image), "camera_info"])
-    return nested if types.get(nested) == INFO else ""
+    beside, below = _tokens(image)[:-1], _tokens(image)
+    named = ("/" + "/".join([*parts, name]) for name in _INFOS for parts in (beside, below))
+    return next((topic for topic in named if types.get(topic) == INFO), "")
 
 
 def _sibling(image: str) -> str:
-    return "/" + "/".join([*_tokens(image)[:-1], "camera_info"])
+    return "/" + "/".join([*_tokens(image)[:-1], _INFOS[0]])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from sparse_recon.bags.posed_files import PosedFiles, content, decoded, matrix
+from sparse_recon.bags.posed_files import PosedFiles, content, decoded, matrix, pinhole
 from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError
 from sparse_recon.frames.images import color_image
@@ -17,6 +17,7 @@ from sparse_recon.geometry.poses import pose
 from sparse_recon.types import CameraIntrinsics, Float64, Frame
 
 UNIT_M = 1.0 / 5000.0
+_LISTS = ("rgb.txt", "depth.txt", "groundtruth.txt")
 _SAME_S, _GAP_S = 0.02, 0.5  # images that belong together, and poses that are interpolated
 # Of the benchmark's own cameras, 640 x 480.
 _KNOWN = {
@@ -35,9 +36,9 @@ class TumFolder(PosedFiles):
 
     layout = "TUM RGB-D (rgb.txt, depth.txt, groundtruth.txt)"
 
-    def __init__(self, path: Path, depth: DepthConfig | None = None) -> None:
+    def __init__(self, path: Path, depth: DepthConfig | None = None, pose_unit_m: float = 0.0) -> None:
         depth = depth or DepthConfig()
-        super().__init__(path, depth if depth.unit_m else replace(depth, unit_m=UNIT_M))
+        super().__init__(path, depth if depth.unit_m else replace(depth, unit_m=UNIT_M), pose_unit_m)
         rows = _rows(self.path / "groundtruth.txt", 8)
         try:
             self._poses = np.unique(np.array(rows, np.float64), axis=0)
@@ -45,6 +46,10 @@ class TumFolder(PosedFiles):
             raise InputError(ErrorCode.FRAME_INVALID, f"{self.path}/groundtruth.txt: {error}") from None
         if not len(rows):
             raise FileError(ErrorCode.INPUT_MISSING, f"{self.path}/groundtruth.txt holds no poses")
+
+    @staticmethod
+    def recognised(path: Path) -> str:
+        return ", ".join(_LISTS) if all((path / name).is_file() for name in _LISTS) else ""
 
     def found(self) -> Sequence[Path]:
         self._stamps_s, colors = _listed(self.path, "rgb.txt")
@@ -58,22 +63,22 @@ class TumFolder(PosedFiles):
             raise InputError(
                 ErrorCode.STAMP_UNMATCHED, f"{color}: no depth image within {_SAME_S:g} s of {stamp_s:.6f} s"
             )
-        T_world_cam = self._pose_at(stamp_s, color)
+        T_world_cam = self.in_metres(self._pose_at(stamp_s, color), f"{color}: its pose in groundtruth.txt")
         rgb = decoded(color, color_image)
         depth_m = self.measured(self._depths[self._depth_s.index(nearest)])
+        camera = self._camera(rgb.shape[1], rgb.shape[0])
         try:
-            camera = CameraIntrinsics(rgb.shape[1], rgb.shape[0], self._K(rgb.shape))
             return Frame(rgb, depth_m, camera, T_world_cam, round(stamp_s * 1e9), None, self.camera)
         except InputError as error:
             raise InputError(error.code, f"{color}: {error.message}") from None
 
-    def _K(self, shape: tuple[int, ...]) -> Float64:
+    def _camera(self, width: int, height: int) -> CameraIntrinsics:
         file = self.path / "intrinsics.K.txt"
         known = [values for name, values in _KNOWN.items() if name in self.path.resolve().name]
-        if file.exists() or not known or shape[:2] != (480, 640):
-            return matrix(file, 3)
+        if file.exists() or not known or (width, height) != (640, 480):
+            return pinhole(matrix(file, 3), width, height, file)
         fx, fy, cx, cy = known[0]
-        return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+        return CameraIntrinsics(width, height, np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]))
 
     def _pose_at(self, stamp_s: float, color: Path) -> Float64:
         times = self._poses[:, 0]

@@ -10,16 +10,14 @@ from pathlib import Path
 from sparse_recon.bags.folders import open_folder
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.posed_files import PosedFiles
-from sparse_recon.cli.complete import add_format_argument
+from sparse_recon.cli.complete import add_format_arguments
 from sparse_recon.errors import EXIT_DONE, ErrorCode, FileError
 from sparse_recon.files.atomic import file_errors, own_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "frames", type=Path, metavar="FRAMES_DIR", help="folder of *.color.png, *.depth.png, *.pose.txt"
-    )
-    add_format_argument(parser)
+    parser.add_argument("frames", type=Path, metavar="FRAMES_DIR", help="folder of frames, as for complete")
+    add_format_arguments(parser)
     parser.add_argument("out", type=Path, metavar="OUT", help="OUT.mcap or OUT.db3 for one file, else a bag folder")
     parser.add_argument(
         "--world-frame",
@@ -33,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    folder = open_folder(args.frames, layout=args.format)
+    folder = open_folder(args.frames, layout=args.format, pose_unit_m=args.pose_unit_m)
     if args.out.exists() and not args.overwrite:
         raise FileError(ErrorCode.USAGE, f"{args.out} exists; name another recording or add --overwrite")
     how = {"world_frame": args.world_frame, "compressed": args.compressed}
@@ -41,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         _write_file(folder, args.out, how)
     else:
         write_frames(folder, args.out, **how)
+    for note in folder.notes:
+        print(f"warning: {note}", file=sys.stderr)
     left_out = folder.counts.total()
     frames = len(folder) - left_out
     print(f"{args.out}: {frames} frames{f', {left_out} left out' if left_out else ''}", file=sys.stderr)

@@ -7,18 +7,22 @@ import struct
 
 import numpy as np
 
-from sparse_recon.types import TriangleMesh, UInt8
+from sparse_recon.types import Float64, TriangleMesh, UInt8
 
-# glTF has +y up and the world frame +z (REP 103); viewers turn it back. Column-major.
-_MATRIX_GLTF_WORLD = [1, 0, 0, 0, 0, 0, -1, 0, 0, 1, 0, 0, 0, 0, 0, 1]
+# glTF has +y up and the world frame +z (REP 103); viewers turn it back.
+_R_GLTF_WORLD = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
 _ASSET = {"version": "2.0", "generator": "sparse_recon"}
 _FLOAT, _UBYTE, _UINT = 5126, 5121, 5125
 _VERTICES, _INDICES = 34962, 34963  # ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER
 
 
-def mesh_glb(mesh: TriangleMesh, colors: UInt8) -> bytes:
-    """Return a mesh with (V, 3) uint8 vertex colours as a .glb file, metres, +y up; no faces give an empty scene."""
-    positions = np.ascontiguousarray(mesh.vertices_world, dtype="<f4")
+def mesh_glb(mesh: TriangleMesh, colors: UInt8, origin_world: Float64 | None = None) -> bytes:
+    """Return a mesh with (V, 3) uint8 vertex colours as a .glb file, metres, +y up; no faces give an empty scene.
+
+    Positions are float32 from `origin_world` (3,), which the matrix of the node adds; None for the world's origin.
+    """
+    origin = np.zeros(3) if origin_world is None else origin_world
+    positions = np.ascontiguousarray(mesh.vertices_world - origin, dtype="<f4")
     rgba = np.full((len(positions), 4), 255, dtype=np.uint8)
     rgba[:, :3] = colors
     corners = np.ascontiguousarray(mesh.faces, dtype="<u4").ravel()
@@ -47,7 +51,7 @@ def mesh_glb(mesh: TriangleMesh, colors: UInt8) -> bytes:
         "asset": _ASSET,
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [{"name": "object", "mesh": 0, "matrix": _MATRIX_GLTF_WORLD}],
+        "nodes": [{"name": "object", "mesh": 0, "matrix": _matrix(origin)}],
         "meshes": [{"name": "object", "primitives": [primitive]}],
         "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}],
         "buffers": [{"byteLength": starts[-1]}],
@@ -55,6 +59,13 @@ def mesh_glb(mesh: TriangleMesh, colors: UInt8) -> bytes:
         "accessors": accessors,
     }
     return _file(scene, b"".join(array.tobytes() for array in arrays))
+
+
+def _matrix(origin_world: Float64) -> list[float]:
+    """Return the matrix that puts the mesh into the scene of glTF, column-major; whole numbers are written so."""
+    T_gltf_mesh = np.eye(4)
+    T_gltf_mesh[:3, :3], T_gltf_mesh[:3, 3] = _R_GLTF_WORLD, _R_GLTF_WORLD @ origin_world
+    return [int(x) if x.is_integer() else x for x in T_gltf_mesh.T.ravel().tolist()]
 
 
 def _file(scene: dict[str, object], data: bytes) -> bytes:

@@ -13,16 +13,18 @@ import numpy.typing as npt
 from sparse_recon.files.atomic import whole_folder
 from sparse_recon.files.gltf import mesh_glb
 from sparse_recon.messages.fields import vertex_colors
-from sparse_recon.types import CompletedObject, TriangleMesh, UInt8
+from sparse_recon.types import CompletedObject, Float64, TriangleMesh, UInt8
 
 
 def write_results(completed: CompletedObject, folder: Path) -> Path:
     """Write one object into a folder of its own; an older one of that name is replaced only when the new is whole.
 
     Files: `cloud.ply` (points, normals, colours, confidence, provenance 1 observed or 2 inferred), `mesh.ply` (nominal
-    mesh with colour and confidence of each vertex), `mesh.glb` (the same, +y up as glTF wants it),
-    `collision/conservative.stl` and `collision/part_NNN.stl`, `quality.json`. All but glTF are in metres in the
-    world frame.
+    mesh with colour and confidence of each vertex), `mesh.obj` (the same without confidence, for programs that read no
+    PLY, such as MuJoCo), `mesh.glb` (the same, +y up as glTF wants it), `collision/conservative.stl` and
+    `collision/part_NNN.stl`, `quality.json`. All but glTF are in metres in the world frame. Where the world's origin is
+    far (`CompletedObject.origin_world`), PLY files have double coordinates, the matrix of the glTF file moves the mesh
+    to its place, and OBJ and STL files, which are read in float32, count from `origin_world` of `quality.json`.
 
     Parameters
     ----------
@@ -43,11 +45,12 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
         colors = vertex_colors(completed)
         (new / "cloud.ply").write_bytes(cloud_ply(completed))
         (new / "mesh.ply").write_bytes(mesh_ply(completed, colors))
-        (new / "mesh.glb").write_bytes(mesh_glb(completed.nominal, colors))
+        (new / "mesh.obj").write_bytes(mesh_obj(completed.nominal, colors, completed.origin_world))
+        (new / "mesh.glb").write_bytes(mesh_glb(completed.nominal, colors, completed.origin_world))
         (new / "collision").mkdir()
-        (new / "collision" / "conservative.stl").write_bytes(mesh_stl(completed.conservative))
+        (new / "collision" / "conservative.stl").write_bytes(mesh_stl(completed.conservative, completed.origin_world))
         for k, part in enumerate(completed.collision_parts):
-            (new / "collision" / f"part_{k:03d}.stl").write_bytes(mesh_stl(part))
+            (new / "collision" / f"part_{k:03d}.stl").write_bytes(mesh_stl(part, completed.origin_world))
         text = json.dumps(quality_record(completed), indent=1, sort_keys=True)
         (new / "quality.json").write_text(text + "\n", encoding="utf-8")
     return target
@@ -60,6 +63,7 @@ def quality_record(completed: CompletedObject) -> dict[str, Any]:
         "object_id": completed.object_id,
         "frame_id": completed.frame_id,
         "stamp_ns": completed.stamp_ns,
+        "origin_world": completed.origin_world.tolist(),
         "model": completed.model,
         "seed": completed.seed,
         "points": len(completed.points_world),
@@ -94,20 +98,46 @@ def mesh_ply(completed: CompletedObject, colors: UInt8) -> bytes:
     return _ply(names, columns, completed.nominal.faces)
 
 
-def mesh_stl(mesh: TriangleMesh) -> bytes:
-    """Return a mesh as a binary STL file."""
-    corners = mesh.vertices_world[mesh.faces].astype("<f4")  # (F, 3 corners, 3)
+def mesh_obj(mesh: TriangleMesh, colors: UInt8, origin_world: Float64 | None = None) -> bytes:
+    """Return a mesh with (V, 3) uint8 vertex colours as a Wavefront OBJ file, which has them after x y z, 0 to 1.
+
+    Counted from `origin_world` (3,); None for the world's origin.
+    """
+    origin = np.zeros(3) if origin_world is None else origin_world
+    corners = (mesh.vertices_world - origin).astype(np.float32)
+    vertices = zip(corners.tolist(), (colors / 255.0).tolist(), strict=True)
+    lines = [f"# {_header(origin)}"]
+    lines += [f"v {x:.9g} {y:.9g} {z:.9g} {r:.4g} {g:.4g} {b:.4g}" for (x, y, z), (r, g, b) in vertices]
+    lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]  # corners are counted from 1
+    return ("\n".join(lines) + "\n").encode("ascii")
+
+
+def mesh_stl(mesh: TriangleMesh, origin_world: Float64 | None = None) -> bytes:
+    """Return a mesh as a binary STL file, counted from `origin_world` (3,); None for the world's origin."""
+    origin = np.zeros(3) if origin_world is None else origin_world
+    corners = (mesh.vertices_world - origin)[mesh.faces].astype("<f4")  # (F, 3 corners, 3)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     records = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
     records["normal"] = normals / np.maximum(lengths, np.float32(1e-20))
     records["corners"] = corners
-    return b"sparse_recon, metres".ljust(80, b" ") + len(corners).to_bytes(4, "little") + records.tobytes()
+    return _header(origin).encode().ljust(80, b" ") + len(corners).to_bytes(4, "little") + records.tobytes()
+
+
+def _header(origin_world: Float64) -> str:
+    return "sparse_recon, metres" + (f", from {origin_world.tolist()} of the world" if origin_world.any() else "")
 
 
 def _ply(names: list[str], columns: list[npt.NDArray[Any]], faces: npt.NDArray[np.int32] | None = None) -> bytes:
-    kinds = {np.dtype(np.float32): ("float", "<f4"), np.dtype(np.uint8): ("uchar", "u1")}
-    columns = [np.asarray(c, np.uint8 if c.dtype.kind in "ui" else np.float32) for c in columns]
+    kinds = {
+        np.dtype(np.float32): ("float", "<f4"),
+        np.dtype(np.float64): ("double", "<f8"),
+        np.dtype(np.uint8): ("uchar", "u1"),
+    }
+    floats = [c.dtype if name in "xyz" else np.float32 for name, c in zip(names, columns, strict=True)]
+    columns = [
+        np.asarray(c, np.uint8 if c.dtype.kind in "ui" else kind) for c, kind in zip(columns, floats, strict=True)
+    ]
     vertices = np.zeros(len(columns[0]), [(n, kinds[c.dtype][1]) for n, c in zip(names, columns, strict=True)])
     for name, column in zip(names, columns, strict=True):
         vertices[name] = column

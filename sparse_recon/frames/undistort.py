@@ -22,6 +22,7 @@ _Pixels = TypeVar("_Pixels", bound=np.generic)
 
 # Of the longer side of the sensor: beyond an angle of view of 179 degrees, or below a minute of arc, is no camera.
 _FOCAL_RANGE, _FARTHEST_CENTRE = (5e-3, 5e3), 1e2
+_MOST_SKEW = 1e-3  # of the focal length: less is rounding, more would move points by a pixel
 # Of both images: what depth pixels may cover when they are carried over to colour pixels.
 _MAX_FOOTPRINT_PX = 16
 _MODELS = {"plumb_bob": (4, 5, 8, 12, 14), "rational_polynomial": (4, 5, 8, 12, 14), "equidistant": (4,)}
@@ -82,7 +83,7 @@ class PinholeCamera:
         if K.size != 9:
             raise InputError(ErrorCode.INTRINSICS_INVALID, f"{name}: CameraInfo.k has {K.size} numbers, it must have 9")
         full = CameraIntrinsics(int(info.width), int(info.height), K.reshape(3, 3))
-        _check_plausible(full, name)
+        check_plausible(full, name)
         self.intrinsics = _with_roi_and_binning(full, info, name)
 
     @property
@@ -137,6 +138,40 @@ class PinholeCamera:
         source: npt.NDArray[Any] = image.astype(np.float64) if image.dtype == np.int32 else image
         out = cv2.remap(source, *self._maps, how, borderMode=cv2.BORDER_CONSTANT, borderValue=outside)
         return out.astype(image.dtype, copy=False)
+
+
+def check_plausible(camera: CameraIntrinsics, name: str, cure: str = "check CameraInfo.k and CameraInfo.p") -> None:
+    """Refuse intrinsics that no pinhole camera has.
+
+    Parameters
+    ----------
+    name : of the camera or file, for messages.
+    cure : what to do about it.
+
+    Raises
+    ------
+    InputError
+        INTRINSICS_INVALID for K that is transposed, skewed or no intrinsic matrix, and for focal lengths or a principal
+        point that fit no image of this size.
+    """
+    K = camera.K
+    size = f"{camera.width}x{camera.height}"
+    if np.any(K[2] != (0.0, 0.0, 1.0)) or K[1, 0] != 0.0 or abs(K[0, 1]) > _MOST_SKEW * K[0, 0]:
+        transposed = K[2, 0] > 0 and K[2, 1] > 0 and not K[0, 2] and not K[1, 2]
+        raise InputError(
+            ErrorCode.INTRINSICS_INVALID,
+            f"{name}: K must be [fx 0 cx; 0 fy cy; 0 0 1], got {clipped(str(K.tolist()))}"
+            f"{', which is its transpose' if transposed else ''}; {cure}",
+        )
+    longest = max(camera.width, camera.height)
+    low_px, high_px = (factor * longest for factor in _FOCAL_RANGE)
+    centred = max(abs(camera.cx), abs(camera.cy)) <= _FARTHEST_CENTRE * longest
+    if not (centred and all(low_px <= focal_px <= high_px for focal_px in (camera.fx, camera.fy))):
+        raise InputError(
+            ErrorCode.INTRINSICS_INVALID,
+            f"{name}: fx={camera.fx:g} fy={camera.fy:g} cx={camera.cx:g} cy={camera.cy:g} px are not plausible for an "
+            f"image of {size} px; {cure}",
+        )
 
 
 def resampled(image: npt.NDArray[_Pixels], camera: CameraIntrinsics, target: CameraIntrinsics) -> npt.NDArray[_Pixels]:
@@ -196,18 +231,6 @@ def registered_depth(
     out = np.full((target.height, target.width), np.nan, dtype=np.float32)
     out[rows[inside], columns[inside]] = np.broadcast_to(z[:, None], inside.shape)[inside]
     return out
-
-
-def _check_plausible(camera: CameraIntrinsics, name: str) -> None:
-    longest = max(camera.width, camera.height)
-    low_px, high_px = (factor * longest for factor in _FOCAL_RANGE)
-    centred = max(abs(camera.cx), abs(camera.cy)) <= _FARTHEST_CENTRE * longest
-    if not (centred and all(low_px <= focal_px <= high_px for focal_px in (camera.fx, camera.fy))):
-        raise InputError(
-            ErrorCode.INTRINSICS_INVALID,
-            f"{name}: fx={camera.fx:g} fy={camera.fy:g} cx={camera.cx:g} cy={camera.cy:g} px are not plausible for an "
-            f"image of {camera.width}x{camera.height} px; check CameraInfo.k and CameraInfo.p",
-        )
 
 
 def _coefficients(info: CameraInfo, name: str) -> Float64:

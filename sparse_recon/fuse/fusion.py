@@ -21,6 +21,7 @@ from sparse_recon.fuse.mesh import (
     isosurface,
     solid,
     triangles,
+    welded,
     without_coincident,
     without_small_components,
 )
@@ -212,8 +213,10 @@ def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:
 
 def _mesh_world(vertices_obj: Float32, faces: Int32, T_world_obj: Float64) -> TriangleMesh:
     vertices = transform_points(T_world_obj, vertices_obj.astype(np.float64)).astype(np.float32)
-    if not is_closed(vertices, faces):
+    vertices = without_coincident(vertices, faces)
+    # As rounded, for that is what is published: rounding may let vertices meet.
+    if not is_closed(*welded(vertices, faces)):
         raise MeshError(
             "the mesh is not closed with consistent winding and is not published; try another seed or add a view"
         )
-    return TriangleMesh(without_coincident(vertices, faces), faces, watertight=True)
+    return TriangleMesh(vertices, faces, watertight=True)

@@ -133,8 +133,10 @@ def without_coincident(vertices: Float32, faces: Int32) -> Float32:
     """Return the vertices (V, 3) with those that share a position drawn apart by a hundredth of a millimetre.
 
     Two sheets that touch in a point are a closed manifold by their indices, but readers of PLY, STL and glTF weld equal
-    positions, and after that the edges there belong to more than two faces.
+    positions, and after that the edges there belong to more than two faces. Where neighbouring float32 numbers are
+    farther apart, vertices are drawn as far.
     """
+    step_m = max(COINCIDENT_STEP_M, 2.0 * float(np.spacing(np.abs(vertices).max(initial=0.0))))
     normals = np.zeros(vertices.shape, np.float64)
     corner = vertices[faces].astype(np.float64)
     area = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
@@ -147,5 +149,11 @@ def without_coincident(vertices: Float32, faces: Int32) -> Float32:
         again = first[inverse.ravel()] != np.arange(len(apart))
         if not again.any():
             break
-        apart[again] -= (step * COINCIDENT_STEP_M * normals[again]).astype(np.float32)
+        apart[again] -= (step * step_m * normals[again]).astype(np.float32)
     return apart
+
+
+def welded(vertices: Float32, faces: Int32) -> tuple[Float32, Int32]:
+    """Return a mesh as readers see it that take vertices (V, 3) of equal position for one."""
+    positions, same = np.unique(vertices, axis=0, return_inverse=True)
+    return positions, same.ravel()[faces].astype(np.int32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.types import Float64, TriangleMesh
+from sparse_recon.types import Float64, Positions, TriangleMesh
 
 # What it must hold is looked at so finely; so often it is pushed, each time by so much more than was missing.
 FINE_M, NEAR_M, HELD_M, PUSHES, MORE = 0.001, 0.001, 0.0003, 20, 1.1
@@ -38,17 +38,19 @@ def enclosing(mesh: TriangleMesh, max_faces: int) -> TriangleMesh:
     origin = mesh.vertices_world.mean(axis=0, dtype=np.float64)
     solid = _solid(mesh.vertices_world - origin, mesh.faces)
     if solid is None:
-        return _polytope(mesh.vertices_world.astype(np.float64), max_faces)
+        return _polytope(mesh.vertices_world, max_faces)
     fine, faces = _arrays(solid.simplify(FINE_M))
     rough = len(faces) > ROUGH * max_faces
-    convex = _polytope(mesh.vertices_world.astype(np.float64), max_faces)
+    convex = _polytope(mesh.vertices_world, max_faces)
     for cells in ROUNDED_CELLS[int(rough) :]:
         body = _rounded(solid, cells) if cells else solid
         vertices, faces = _decimated(body, max_faces)
         for pushed in _pushed(vertices, faces, fine) if _solid(vertices, faces) is not None else ():
             held = _solid(pushed, faces)
             if held is not None and (solid - held).volume() <= MISSED_SHARE * solid.volume():
-                closest = TriangleMesh((pushed + origin).astype(np.float32), faces.astype(np.int32), True)
+                closest = TriangleMesh(
+                    (pushed + origin).astype(mesh.vertices_world.dtype), faces.astype(np.int32), True
+                )
                 return closest if held.volume() < _volume(convex) else convex
     return convex
 
@@ -165,11 +167,12 @@ def _vertex_normals(vertices: Float64, faces: npt.NDArray[np.int64]) -> Float64:
     return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-15)
 
 
-def _polytope(points: Float64, max_faces: int) -> TriangleMesh:
+def _polytope(vertices: Positions, max_faces: int) -> TriangleMesh:
     """Return the convex body between planes of directions spread over the sphere, each touching the points."""
     from manifold3d import Manifold
     from scipy.spatial import ConvexHull, HalfspaceIntersection
 
+    points: Float64 = vertices.astype(np.float64)
     centre = points[ConvexHull(points).vertices].mean(axis=0)
     for share in SHARES_OF_DIRECTIONS:
         normal = np.concatenate([np.eye(3), -np.eye(3), _spread(max(int(share * max_faces) - 6, 0))])
@@ -178,8 +181,8 @@ def _polytope(points: Float64, max_faces: int) -> TriangleMesh:
         body = Manifold.hull_points(corners).simplify(CORNER_M)
         if body.num_tri() <= max_faces:
             break
-    vertices, faces = _arrays(body)
-    return TriangleMesh((vertices + centre).astype(np.float32), faces.astype(np.int32), True)
+    corners, faces = _arrays(body)
+    return TriangleMesh((corners + centre).astype(vertices.dtype), faces.astype(np.int32), True)
 
 
 def _spread(count: int) -> Float64:

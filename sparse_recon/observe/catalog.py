@@ -12,6 +12,7 @@ from sparse_recon.errors import ErrorCode, EvidenceError, quoted
 from sparse_recon.evidence.sampling import evenly_sampled
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, robust_extent
+from sparse_recon.geometry.near import moved_box
 from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
 from sparse_recon.observe.instances import InstanceFinder, ThingRegion
 from sparse_recon.observe.label_segments import LabelSegments
@@ -68,12 +69,15 @@ class ObjectCatalog:
     region : objects are looked for only in this box of the world frame; everywhere without one. Boxes that a request
         names are not limited by it.
 
+    What is the world frame here may have its origin near the cameras, and it may `move`.
+
     A `checkpoint` is called between the steps of a search and may raise to end it; what was known before stays.
     """
 
     def __init__(self, config: SessionConfig, region: OrientedBox | None = None) -> None:
         self._config = config
         self._region = region
+        self._origin: Float64 = np.zeros(3)  # of the frame in which all is given, where people count from
         self._cloud = SceneCloud(config.segment.voxel_size_m, config.depth)
         self._segments = LabelSegments(config.segment.voxel_size_m, region)
         self._instances: InstanceFinder | None = None
@@ -95,6 +99,15 @@ class ObjectCatalog:
         self._segments = LabelSegments(config.segment.voxel_size_m, region)
         self._instances = None
         self._scene_key = self._found_key = None
+
+    def move(self, by_m: Float64) -> None:
+        """Go on with frames in which the world is moved by (3,) metres; names stay, all is searched anew."""
+        self._origin = self._origin - by_m
+        for known in (self._known, self._detections, self._boxes):
+            known.move(by_m)
+        if self._suggested is not None:
+            self._suggested = {name: moved_box(box, by_m) for name, box in self._suggested.items()}
+        self.configure(self._config, None if self._region is None else moved_box(self._region, by_m))
 
     def suggest(self, boxes: Sequence[OrientedBox] | None) -> None:
         """Take the boxes of a detector for the objects there are, until others come; None: find objects again."""
@@ -313,7 +326,7 @@ class ObjectCatalog:
         self._update_scene(frames, checkpoint)
         found = self._in_box(box, name, checkpoint)
         if found is None:
-            raise _nothing_in_box(box, frames)
+            raise _nothing_in_box(box, frames, self._origin)
         return found
 
     def _in_box(self, box: OrientedBox, name: str, checkpoint: Checkpoint) -> FoundObject | None:
@@ -351,8 +364,8 @@ def _look(found: FoundObject, frames: Sequence[Frame]) -> Look | None:
     return None
 
 
-def _nothing_in_box(box: OrientedBox, frames: Sequence[Frame]) -> EvidenceError:
-    c, (sx, sy, sz) = box.T_world_box[:3, 3], box.size_m
+def _nothing_in_box(box: OrientedBox, frames: Sequence[Frame], origin: Float64) -> EvidenceError:
+    c, (sx, sy, sz) = box.T_world_box[:3, 3] + origin, box.size_m
     where = f"in the box at ({c[0]:.3f}, {c[1]:.3f}, {c[2]:.3f}) m of size {sx:.3f} x {sy:.3f} x {sz:.3f} m"
     pixels = 0
     for frame in frames:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparse_recon.geometry.cameras import pixel_rays
+from sparse_recon.geometry.near import moved_box
 from sparse_recon.geometry.poses import inverse
 from sparse_recon.observe.regions import ObjectRegion, window_of_box
-from sparse_recon.types import Bool, Float32, Frame, OrientedBox, Superseded
+from sparse_recon.types import Bool, Float32, Float64, Frame, OrientedBox, Superseded
 
 FrameName = tuple[str, int]
 
@@ -62,6 +63,15 @@ class ForgottenPlaces:
             for place in places:
                 _note(noted, place)
 
+    def move(self, by_m: Float64) -> None:
+        """Go on with frames in which the world is moved by (3,) metres.
+
+        What kept frames have to forget stays. Of late ones it is the boxes alone: pixels of objects are told by points
+        of the frames as they were.
+        """
+        places = [ForgottenPlace(moved_box(p.box, by_m), p.before_ns) for p in self._places]
+        self._places = deque(places, maxlen=MAX_PLACES)
+
     def of(self, kept: Sequence[Frame], present: Sequence[Frame]) -> tuple[Frame, ...]:
         """Return the frames without what is forgotten; one that has nothing to forget is returned as it is.
 
@@ -79,7 +89,9 @@ class ForgottenPlaces:
         known, self._noted = self._noted, {}
         for frame in kept:
             noted = known.get(_name(frame))
-            if noted is None or noted.frame is not frame:
+            if noted is not None and noted.frame.rgb is frame.rgb:  # the same one, perhaps moved
+                noted.frame = frame
+            else:
                 noted = _Noted(frame)
                 for place in self._places:
                     _note(noted, place)

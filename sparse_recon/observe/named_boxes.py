@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparse_recon.geometry.near import moved_box
 from sparse_recon.types import Float64, OrientedBox
 
 # A detector that runs for days must not fill the memory with names: those that were not used for longest go.
@@ -19,6 +20,11 @@ def same_place(a: OrientedBox, b: OrientedBox) -> bool:
     """Return whether two boxes may be of one object: centres closer than half of the smaller one's longest edge."""
     distance = float(np.linalg.norm(a.T_world_box[:3, 3] - b.T_world_box[:3, 3]))
     return distance < 0.5 * float(min(a.size_m.max(), b.size_m.max()))
+
+
+def _is_same(a: Float64, b: Float64) -> bool:
+    """Return whether numbers are equal but for rounding, of poses and sizes in metres."""
+    return np.allclose(a, b, rtol=0.0, atol=1e-5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +59,7 @@ class NamedBoxes:
     def name(self, box: OrientedBox) -> str:
         """Return the name of this very box, a new one for a box never seen."""
         for name, known in self._boxes.items():
-            if np.allclose(known.T_world_box, box.T_world_box) and np.allclose(known.size_m, box.size_m):
+            if _is_same(known.T_world_box, box.T_world_box) and _is_same(known.size_m, box.size_m):
                 return self._put(name, box)
         return self._put(self._new_name(), box)
 
@@ -88,6 +94,10 @@ class NamedBoxes:
         for name in names:
             self._boxes.pop(name, None)
             self._looks.pop(name, None)
+
+    def move(self, by_m: Float64) -> None:
+        """Move all boxes by (3,) metres; they keep their names."""
+        self._boxes = {name: moved_box(box, by_m) for name, box in self._boxes.items()}
 
     def _new_name(self) -> str:
         self._given += 1

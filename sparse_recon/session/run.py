@@ -21,11 +21,12 @@ from sparse_recon.fuse.fusion import FusedGeometry
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.geometry.near import moved_mesh
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.machine.memory_shortage import memory_shortage
 from sparse_recon.machine.resident_memory import peak_bytes
 from sparse_recon.requests import CompletionRequest, Progress
-from sparse_recon.types import CompletedObject, ObjectViews, QualityRecord, SurfaceField, TriangleMesh
+from sparse_recon.types import CompletedObject, Float64, ObjectViews, QualityRecord, SurfaceField, TriangleMesh
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ OnProgress = Callable[[Progress], None]
 OnStep = Callable[[int, int, SurfaceField | None], None]
 Cancel = Callable[[], bool]
 
+# Clouds of messages may round points to this step: a tenth of the distance that confidence speaks of.
+CLOUD_STEP_M = 0.0005
 # Share of the whole at which each stage begins, for progress.
 STAGES = {
     "observe": 0.0,
@@ -50,7 +53,12 @@ STAGES = {
 
 
 class CompletionRun:
-    """Keeps the promises of one `CompletionSession.complete` call: progress, cancel, deadline and timings."""
+    """Keeps the promises of one `CompletionSession.complete` call: progress, cancel, deadline and timings.
+
+    Attributes
+    ----------
+    origin_world : (3,) metres, where in the world the frame of views and fused geometry has its origin.
+    """
 
     def __init__(
         self, config: SessionConfig, request: CompletionRequest, on_progress: OnProgress | None, cancel: Cancel | None
@@ -58,6 +66,7 @@ class CompletionRun:
         self.config, self.request = config, request
         self.seed = config.seed if request.seed is None else request.seed
         self.generator = np.random.default_rng(self.seed)
+        self.origin_world: Float64 = np.zeros(3)
         self.warnings: list[str] = []
         self.timings_s: dict[str, float] = {}
         self._on_progress, self._cancel = on_progress, cancel
@@ -179,7 +188,7 @@ class CompletionRun:
         fused: FusedGeometry,
         model: str,
     ) -> CompletedObject:
-        """Put the result together, with a warning for whatever should not be trusted blindly."""
+        """Put the result together, in the frame of the views, with a warning for what should not be trusted blindly."""
         observed = transform_points(views.object_frame.T_world_obj, evidence.all_points_obj())
         soft = fused.evidence_soft or bounds.soft
         if soft:
@@ -189,6 +198,8 @@ class CompletionRun:
             )
         if fused.free_space_violation > 0:
             self.warnings.append(f"{100 * fused.free_space_violation:.2f} % of the surface lies in observed free space")
+        if text := _coarse_clouds(self.origin_world + views.object_frame.T_world_obj[:3, 3]):
+            self.warnings.append(text)
         quality = QualityRecord(
             views_used=len(views.views),
             observed_fraction=fused.observed_fraction,
@@ -200,7 +211,7 @@ class CompletionRun:
             evidence_soft=soft,
             timings_s=self.timings_s,
             peak_memory_bytes=peak_bytes(),
-            input_hash=input_hash(views, self.request, self.config),
+            input_hash=input_hash(views, self.request, self.config, self.origin_world),
             warnings=tuple(self.warnings),
         )
         return CompletedObject(
@@ -232,7 +243,7 @@ class CompletionRun:
         if field is not None and self._on_progress is not None and (field.sdf_m < 0).any():
             vertices, faces = isosurface(field.sdf_m, evidence.grid)
             vertices = transform_points(views.object_frame.T_world_obj, vertices).astype(np.float32)
-            preview = TriangleMesh(vertices, faces)
+            preview = moved_mesh(TriangleMesh(vertices, faces), self.origin_world)
             inside = field.sdf_m < 0
             confidence = float(np.mean(probability_within(field.sigma_m[inside])))
         return Progress("complete", step, steps, fraction, preview, confidence)
@@ -267,12 +278,30 @@ def _resampled(field: SurfaceField, grid: VoxelGrid, asked: VoxelGrid) -> Surfac
     return SurfaceField(grid.resample(field.sdf_m, asked), grid.resample(field.sigma_m, asked), field.tail)
 
 
+def _coarse_clouds(centre_world: Float64) -> str:
+    """Return what to say of an object (3,) whose points the clouds of messages round too much; empty where not."""
+    far_m = float(np.abs(centre_world).max())
+    step_m = float(np.spacing(np.float32(far_m)))
+    if step_m <= CLOUD_STEP_M:
+        return ""
+    return (
+        f"the object is {1e-3 * far_m:.0f} km from the origin of the world frame: the point clouds of messages are "
+        f"float32 and round its points to {1e3 * step_m:.0f} mm; meshes and files are not rounded. Set world_frame to "
+        "a nearer frame such as odom"
+    )
+
+
 class _DeadlinePassed(Exception):
     """Ends a completer's loop from within its step callback."""
 
 
-def input_hash(views: ObjectViews, request: CompletionRequest, config: SessionConfig) -> str:
-    """Return the sha256 of all that decides a completion: pixels, masks, poses, cube, request, parameters."""
+def input_hash(
+    views: ObjectViews, request: CompletionRequest, config: SessionConfig, origin_world: Float64 | None = None
+) -> str:
+    """Return the sha256 of all that decides a completion: pixels, masks, poses, cube, request, parameters.
+
+    `origin_world` (3,) is where in the world the frame of the views has its origin; None for the same origin.
+    """
     digest = hashlib.sha256()
 
     def add(array: np.ndarray | None) -> None:
@@ -287,6 +316,8 @@ def input_hash(views: ObjectViews, request: CompletionRequest, config: SessionCo
     cube, box = views.object_frame, request.box
     for array in (cube.T_world_obj, *(() if box is None else (box.T_world_box, box.size_m))):
         add(array)
+    if origin_world is not None and origin_world.any():
+        add(origin_world)
     digest.update(
         f"{views.object_id} {cube.half_side_m!r} {cube.support_z_m!r} {request.model} {request.seed} "
         f"{request.max_views} {request.deadline_s!r} {config!r}".encode()

@@ -16,6 +16,7 @@ from sparse_recon.evidence import Bounds, Evidence, without_outliers
 from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.geometry.near import moved_box, put_into_world, put_near
 from sparse_recon.machine.memory_shortage import memory_shortage, tells_memory_shortage
 from sparse_recon.observe.bumps import Bump
 from sparse_recon.observe.catalog import REGION_REACH_VOXELS, ObjectCatalog
@@ -25,6 +26,7 @@ from sparse_recon.observe.present import PresentFrames
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
+from sparse_recon.session.near_frames import NearFrames
 from sparse_recon.session.outdated import GONE_SHARE, outdated
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.session.selection import forgotten_objects, not_ignored, resolved
@@ -41,13 +43,17 @@ _NOTHING_JUDGED: tuple[tuple[tuple[str, int], ...], ViewsVerdict] = ((), ViewsVe
 class Observation:
     """What the chosen frames show of one object, and what that proves, before anything is imagined.
 
-    `outliers` is the share of measured points that were inconsistent with other views and dropped.
+    Attributes
+    ----------
+    views, evidence, bounds : in the frame whose origin in the world is `origin_world` (3,), metres.
+    outliers : share of measured points that were inconsistent with other views and dropped.
     """
 
     views: ObjectViews
     evidence: Evidence
     bounds: Bounds
     outliers: float
+    origin_world: Float64
 
 
 # Where more of the measured points contradict other views, no surface is right.
@@ -63,6 +69,9 @@ class CompletionSession:
 
     A session holds its own state and no other: two of them in one process do not disturb each other.
 
+    Frames, boxes and results are of the world frame. What is computed from them is in a frame near the newest camera,
+    so that float32 is enough however far the world's origin is; `NearFrames` has its origin.
+
     Threads: `add_frame`, `wants`, `frames`, `kept_bytes`, `shrink` and `reset` may be called from any thread at any
     time, also while another thread completes. All other methods belong to one worker thread. `complete` and `objects`
     work on the frames that were there when they were called: a `reset` meanwhile does not stop them (cancel does), and
@@ -74,6 +83,7 @@ class CompletionSession:
         self._lock = RLock()  # frames, catalog and region change together
         self._frames = FrameStore(self._config, self._lock)
         self._region: OrientedBox | None = None
+        self._near = NearFrames()
         self._catalog = ObjectCatalog(self._config)
         self._present = PresentFrames()
         self._forgotten = ForgottenPlaces()
@@ -126,6 +136,7 @@ class CompletionSession:
         Parameters, region and loaded models stay.
         """
         with self._lock:
+            self._near = NearFrames()
             self._catalog = ObjectCatalog(self._config, self._region)
             self._present = PresentFrames()
             self._forgotten = ForgottenPlaces()
@@ -146,7 +157,7 @@ class CompletionSession:
                 if hasattr(config, name) and needs_restart(getattr(before, name), getattr(config, name)):
                     del self._completers[name]
             self._frames.configure(config)
-            self._catalog.configure(config, self._region)
+            self._catalog.configure(config, self._near_region())
 
     def set_region(self, box: OrientedBox | None) -> None:
         """Look for objects only inside a box of the world frame, or everywhere; it outlasts `reset`.
@@ -156,7 +167,10 @@ class CompletionSession:
         """
         with self._lock:
             self._region = box
-            self._catalog.configure(self._config, box)
+            self._catalog.configure(self._config, self._near_region())
+
+    def _near_region(self) -> OrientedBox | None:
+        return None if self._region is None else self._near.box(self._region)
 
     @tells_memory_shortage("objects were forgotten")
     def forget(
@@ -185,13 +199,15 @@ class CompletionSession:
         MemoryBudgetError
             If memory ran out.
         """
-        frames, catalog = self._snapshot()
-        found = forgotten_objects(object_ids, region, frames, catalog, completed)
+        frames, catalog, near = self._snapshot()
+        region = None if region is None else near.box(region)
+        held = [put_near(item, near.origin_world) for item in completed]
+        found = forgotten_objects(object_ids, region, frames, catalog, held)
         margin_m = 2.0 * REGION_REACH_VOXELS * self._config.segment.voxel_size_m
         boxes = [(OrientedBox(box.T_world_box, box.size_m + margin_m), pixels) for box, pixels in found.values()]
         boxes += [] if region is None else [(region, None)]
         with self._lock:
-            kept, forgotten = self._frames.frames(), self._forgotten
+            kept, forgotten = near.of(self._frames.frames()), self._forgotten
         before_ns = max((f.stamp_ns for f in kept), default=0) + 1
         forgotten.add([ForgottenPlace(box, before_ns, pixels) for box, pixels in boxes], kept)
         catalog.forget(found)
@@ -204,7 +220,8 @@ class CompletionSession:
         searched for again. A box whose centre is nearer to an earlier one than half of the smaller one's longest edge
         keeps its name, detection_0 and so on.
         """
-        self._catalog.suggest(boxes)
+        with self._lock:
+            self._catalog.suggest(None if boxes is None else [self._near.box(box) for box in boxes])
 
     @tells_memory_shortage("objects were looked for")
     def objects(self) -> tuple[ObjectCandidate, ...]:
@@ -215,9 +232,16 @@ class CompletionSession:
         MemoryBudgetError
             If memory ran out.
         """
-        frames, catalog = self._snapshot()
+        frames, catalog, near = self._snapshot()
         found = catalog.objects(frames) if frames else []
-        return tuple(replace(f.candidate, state=self._present.state(f.points_world)) for f in found)
+        return tuple(
+            replace(
+                f.candidate,
+                box=moved_box(f.candidate.box, near.origin_world),
+                state=self._present.state(f.points_world),
+            )
+            for f in found
+        )
 
     @tells_memory_shortage("objects were looked for")
     def masks(self, object_id: str) -> dict[tuple[str, int], Bool]:
@@ -326,7 +350,9 @@ class CompletionSession:
         # 3. One surface from both, inside what the evidence allows.
         fused = fuse(seen.views, surface, seen.evidence, config, run.generator, run.enter)
         run.enter("done")
-        result = run.completed(seen.views, seen.evidence, seen.bounds, fused, completer.name)
+        result = put_into_world(
+            run.completed(seen.views, seen.evidence, seen.bounds, fused, completer.name), seen.origin_world
+        )
         q = result.quality
         log.info(
             "%s: %d views, %d points (%.0f %% observed), radius90 %.1f mm, %.2f s, peak %.0f MB, model %s",
@@ -363,7 +389,10 @@ class CompletionSession:
             config = replace(config, evidence=replace(config.evidence, cube_margin=margin))
 
         # 1. Which pixels, which frames.
-        kept, catalog = self._snapshot(run.checkpoint)
+        kept, catalog, near = self._snapshot(run.checkpoint)
+        run.origin_world = near.origin_world
+        if request.box is not None:
+            request = replace(request, box=near.box(request.box))
         frames = not_ignored(kept, request.ignore_before_ns)
         if larger == 1.0:
             self._check_views(run)
@@ -408,7 +437,7 @@ class CompletionSession:
                 f"{len(views.views)} frames saw empty space, accepted are {100 * MAX_CONFLICT:.0f} %; check camera "
                 "poses and the clocks of cameras and transforms, or reset the session if the camera was moved",
             )
-        return Observation(views, evidence, bounds, outliers)
+        return Observation(views, evidence, bounds, outliers, run.origin_world)
 
     @property
     def views_verdict(self) -> ViewsVerdict:
@@ -462,10 +491,18 @@ class CompletionSession:
             found = outdated(completed, self._present.trusted(frames), self._config.depth)
         return found
 
-    def _snapshot(self, checkpoint: Callable[[], None] = lambda: None) -> tuple[tuple[Frame, ...], ObjectCatalog]:
+    def _snapshot(
+        self, checkpoint: Callable[[], None] = lambda: None
+    ) -> tuple[tuple[Frame, ...], ObjectCatalog, NearFrames]:
+        """Return the frames as they are now, in the near frame; the catalog of that frame; and where it is."""
         with self._lock:
             kept, catalog, present = self._frames.frames(), self._catalog, self._present
-            forgotten = self._forgotten
+            forgotten, near = self._forgotten, self._near
+            moved_by = near.follow(kept)
+            if moved_by.any():
+                catalog.move(moved_by)
+                forgotten.move(moved_by)
+        kept = near.of(kept)
         now = present.of(kept, self._config.depth, checkpoint)
         frames = forgotten.of(kept, now)
         for _ in range(MAX_DROPS):
@@ -476,4 +513,4 @@ class CompletionSession:
                 break
             now = present.of(kept, self._config.depth, checkpoint)
             frames = forgotten.of(kept, now)
-        return frames, catalog
+        return frames, catalog, near

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.errors import DependencyError
+from sparse_recon.geometry.near import put_near
 from sparse_recon.types import CompletedObject, Provenance
 from sparse_recon.viz.sheet import INFERRED, OBSERVED, confidence_colors
 
@@ -28,7 +29,8 @@ def show(objects: Sequence[CompletedObject], save_to: Path | None = None) -> Non
 
     Parameters
     ----------
-    objects : results, each under its own name; mesh and clouds can be switched on and off one by one.
+    objects : results, each under its own name; mesh and clouds can be switched on and off one by one. The viewer
+        knows only float32: far from the world's origin all are shown from `origin_world` of the first.
     save_to : .rrd file; None opens the viewer.
 
     Raises
@@ -44,8 +46,9 @@ def show(objects: Sequence[CompletedObject], save_to: Path | None = None) -> Non
     if save_to is not None:
         rerun.save(str(save_to))
     rerun.log("/", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    origin = objects[0].origin_world if objects else np.zeros(3)
     for completed in objects:
-        _log_object(rerun, completed)
+        _log_object(rerun, put_near(completed, origin))
     rerun.disconnect()  # flushes
 
 

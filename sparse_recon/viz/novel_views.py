@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
+from sparse_recon.geometry.near import put_near
 from sparse_recon.messages.fields import Fields, header_fields
 from sparse_recon.types import CompletedObject, Float64, Provenance, UInt8
 from sparse_recon.viz.raster import shade_mesh, views_around
@@ -60,6 +61,7 @@ def novel_view_fields(objects: Sequence[CompletedObject], frame_id: str, stamp_n
 
 
 def _draw_object(sheet: Sheet, completed: CompletedObject, top: int, width: int) -> None:
+    completed = put_near(completed, completed.origin_world)  # rays are cast in float32
     quality = completed.quality
     numbers = (
         f"{100 * quality.observed_fraction:.0f} % of the surface observed from {quality.views_used} view(s), "

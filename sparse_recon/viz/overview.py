@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from sparse_recon.geometry.near import moved_frame, put_near
 from sparse_recon.types import CompletedObject, Float64, Frame, Provenance, UInt8
 from sparse_recon.viz.raster import OrthographicView, outline, shade_mesh, silhouettes, splat_cloud, views_around
 from sparse_recon.viz.sheet import (
@@ -61,6 +62,8 @@ def overview(
     FileError
         If the file cannot be written.
     """
+    origin = objects[0].origin_world if objects else np.zeros(3)  # rays are cast in float32
+    frames, objects = [moved_frame(f, -origin) for f in frames], [put_near(o, origin) for o in objects]
     width = 2 * _MARGIN + 4 * _PANEL + 4 * _GAP + _NUMBERS
     shown = [frames[i] for i in _evenly(len(frames), _MAX_THUMBNAILS)]
     thumbnails = [fitted(_outlined(f, objects), *_thumbnail_size(f, len(shown), width)) for f in shown]

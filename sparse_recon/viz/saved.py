@@ -68,6 +68,7 @@ def _object(folder: Path) -> CompletedObject:
             vertex_confidence=vertices["confidence"],
             box=box,
             quality=_quality(record),
+            origin_world=np.array(record.get("origin_world", (0.0, 0.0, 0.0)), np.float64),
         )
     except (KeyError, ValueError, OSError) as error:
         raise FileError(

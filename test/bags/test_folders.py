@@ -2,77 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from bags.layouts import FIRST_S, assert_same, bop, colmap, image, nerfstudio, scannet, seven_scenes, tum
 from scipy.spatial.transform import Rotation
 
+from sparse_recon.bags.bop_scene import BopScene
+from sparse_recon.bags.colmap_folder import ColmapFolder
 from sparse_recon.bags.folders import open_folder
 from sparse_recon.bags.frames_dir import FramesFolder
 from sparse_recon.bags.nerfstudio_folder import NerfstudioFolder
+from sparse_recon.bags.scannet_folder import ScanNetFolder
+from sparse_recon.bags.seven_scenes_folder import SevenScenesFolder
 from sparse_recon.bags.tum_folder import TumFolder
 from sparse_recon.config.session_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError
-from sparse_recon.types import Frame
 
-OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
-FIRST_S = 1305031102.1
-
-
-def image(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-
-
-def tum(folder: Path, frames: Sequence[Frame], unit_m: float = 1 / 5000, pose_step_s: float = 0.1) -> Path:
-    lists: dict[str, list[str]] = {name: ["# made for a test"] for name in ("rgb", "depth", "groundtruth")}
-    for k, frame in enumerate(frames):
-        stamp_s = FIRST_S + 0.1 * k
-        image(folder / f"rgb/{stamp_s:.6f}.png", frame.rgb[..., ::-1])
-        image(folder / f"depth/{stamp_s + 0.01:.6f}.png", np.round(frame.depth_m / unit_m).astype(np.uint16))
-        lists["rgb"].append(f"{stamp_s:.6f} rgb/{stamp_s:.6f}.png")
-        lists["depth"].append(f"{stamp_s + 0.01:.6f} depth/{stamp_s + 0.01:.6f}.png")
-        quat = Rotation.from_matrix(frame.T_world_cam[:3, :3]).as_quat()
-        numbers = " ".join(f"{v:.9f}" for v in (*frame.T_world_cam[:3, 3], *quat))
-        lists["groundtruth"].append(f"{FIRST_S + pose_step_s * k:.4f} {numbers}")
-    for name, rows in lists.items():
-        (folder / f"{name}.txt").write_text("\n".join(rows) + "\n")
-    np.savetxt(folder / "intrinsics.K.txt", frames[0].intrinsics.K)
-    return folder
+WRITERS = {
+    tum: TumFolder,
+    nerfstudio: NerfstudioFolder,
+    bop: BopScene,
+    scannet: ScanNetFolder,
+    seven_scenes: SevenScenesFolder,
+    colmap: ColmapFolder,
+}
 
 
-def nerfstudio(folder: Path, shots: Sequence[Frame], shrunk: int = 1, **more: object) -> Path:
-    entries = []
-    for k, frame in enumerate(shots):
-        image(folder / f"images/f_{k}.png", frame.rgb[..., ::-1])
-        image(folder / f"depths/f_{k}.png", np.round(frame.depth_m * 1000).astype(np.uint16)[::shrunk, ::shrunk])
-        T = (frame.T_world_cam @ OPENGL).tolist()
-        entries.append(
-            {"file_path": f"images/f_{k}.png", "depth_file_path": f"depths/f_{k}.png", "transform_matrix": T}
-        )
-    camera = shots[0].intrinsics
-    record = {"camera_model": "OPENCV", "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
-    record |= {"w": camera.width, "h": camera.height, "frames": entries}
-    (folder / "transforms.json").write_text(json.dumps(record | more))
-    return folder
-
-
-def assert_same(frames: Sequence[Frame], truth: Sequence[Frame]) -> None:
-    assert len(frames) == len(truth)
-    for frame, true in zip(frames, truth, strict=True):
-        np.testing.assert_array_equal(frame.rgb, true.rgb)
-        np.testing.assert_allclose(frame.depth_m, true.depth_m, atol=1e-4)  # half a count of TUM
-        np.testing.assert_allclose(frame.T_world_cam, true.T_world_cam, atol=1e-6)
-        np.testing.assert_allclose(frame.intrinsics.K, true.intrinsics.K, atol=1e-9)
-    assert sorted({frame.stamp_ns for frame in frames}) == [frame.stamp_ns for frame in frames]
-
-
-@pytest.mark.parametrize(("write", "kind"), [(tum, TumFolder), (nerfstudio, NerfstudioFolder)])
+@pytest.mark.parametrize(("write", "kind"), WRITERS.items(), ids=lambda item: item.__name__)
 def test_layouts_are_guessed_and_read(small_frames, tmp_path: Path, write, kind: type):
     folder = open_folder(write(tmp_path, small_frames[:4]))
     assert type(folder) is kind
@@ -82,15 +41,73 @@ def test_layouts_are_guessed_and_read(small_frames, tmp_path: Path, write, kind:
 
 def test_a_layout_can_be_named(small_frames, tmp_path: Path):
     nerfstudio(tum(tmp_path, small_frames[:2]), small_frames[:3])
-    assert len(open_folder(tmp_path)) == 3 and len(open_folder(tmp_path, layout="tum")) == 2
-    with pytest.raises(FileError, match=r"groundtruth.txt .*transforms.json"):
+    assert len(open_folder(tmp_path, layout="nerfstudio")) == 3 and len(open_folder(tmp_path, layout="tum")) == 2
+    with pytest.raises(FileError, match=r"no \*\.color\.png .*groundtruth.txt"):
         open_folder(tmp_path, layout="frames")
 
 
-def test_our_own_files_come_first(small_frames, tmp_path: Path):
-    nerfstudio(tmp_path, small_frames[:2])
-    image(tmp_path / "0.color.png", small_frames[0].rgb)
+@pytest.mark.parametrize("other", [tum, bop, scannet, colmap, None], ids=lambda item: getattr(item, "__name__", "own"))
+def test_a_folder_of_several_layouts_is_refused_with_what_was_found(small_frames, tmp_path: Path, other):
+    nerfstudio(tmp_path, small_frames[:1])
+    other(tmp_path, small_frames[:1]) if other else image(tmp_path / "0.color.png", small_frames[0].rgb)
+    with pytest.raises(
+        FileError, match=r"could have several formats: .*nerfstudio \(transforms.json\).*--format"
+    ) as got:
+        open_folder(tmp_path)
+    assert got.value.code is ErrorCode.USAGE
+
+
+def test_sequences_of_3dmatch_are_told_from_our_own_files(small_frames, tmp_path: Path):
+    seven_scenes(tmp_path, small_frames[:1])
+    assert type(open_folder(tmp_path)) is SevenScenesFolder
+    (tmp_path / "camera-intrinsics.txt").rename(tmp_path / "intrinsics.K.txt")
     assert type(open_folder(tmp_path)) is FramesFolder
+
+
+def test_a_folder_above_names_those_with_frames(small_frames, tmp_path: Path):
+    bop(tmp_path / "ycbv" / "test" / "000048", small_frames[:1])
+    bop(tmp_path / "ycbv" / "test" / "000050", small_frames[:1])
+    for folder in (tmp_path / "ycbv", tmp_path / "ycbv" / "test"):
+        with pytest.raises(FileError, match=r"name one of them, such as \S*test/000048 or \S*test/000050") as caught:
+            open_folder(folder)
+        assert caught.value.code is ErrorCode.INPUT_MISSING
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("a.mcap", "sparse_recon replay"),
+        ("scene0000_00.sens", "reader.py"),
+        ("000000_000000.camera.json", "scene-wise"),
+        ("key_to_shard.json", "webdataset"),
+        ("notes.md", r"it holds notes.md. Accepted are frames .*TUM.*nerfstudio.*BOP.*ScanNet.*3DMatch.*COLMAP"),
+    ],
+)
+def test_what_is_no_folder_of_frames_is_named_with_what_to_do(tmp_path: Path, name: str, word: str):
+    (tmp_path / name).touch()
+    with pytest.raises(FileError, match=word):
+        open_folder(tmp_path)
+
+
+@pytest.mark.parametrize("write", [write for write in WRITERS if write is not bop], ids=lambda item: item.__name__)
+def test_poses_of_another_unit_can_be_said(small_frames, tmp_path: Path, write):
+    write(tmp_path, small_frames[:2])
+    half = list(open_folder(tmp_path, pose_unit_m=0.5))
+    for frame, true in zip(half, small_frames, strict=False):
+        np.testing.assert_allclose(frame.T_world_cam[:3, 3], 0.5 * true.T_world_cam[:3, 3], atol=1e-6)
+        np.testing.assert_allclose(frame.T_world_cam[:3, :3], true.T_world_cam[:3, :3], atol=1e-6)
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda item: item.__name__)
+def test_every_file_that_is_missing_costs_its_frame_and_is_told(small_frames, tmp_path: Path, write):
+    write(tmp_path, small_frames[:3])
+    depths = sorted(p for p in tmp_path.rglob("*.png") if "depth" in str(p.relative_to(tmp_path)))
+    depths[1].unlink() if write is not seven_scenes else depths[1].write_bytes(b"cut")
+    folder = open_folder(tmp_path)
+    assert len(list(folder)) == 2 and folder.counts.total() == 1
+    (warning,) = folder.warnings
+    assert warning.startswith("1 of 3 frames could not be used") and folder.last_reason in warning
+    assert Path(depths[1]).name.split(".")[0] in warning
 
 
 def test_the_unit_of_depth_can_be_said(small_frames, tmp_path: Path):
@@ -146,6 +163,14 @@ def test_smaller_depth_is_brought_to_colour(small_frames, tmp_path: Path):
     assert frame.depth_m.shape == (48, 64) and np.all(frame.depth_m == np.float32(1.25))
 
 
+def test_depth_of_another_view_is_refused(small_frames, tmp_path: Path):
+    nerfstudio(tmp_path, small_frames[:1])
+    image(tmp_path / "depths/f_0.png", np.full((48, 48), 700, np.uint16))
+    with pytest.raises(InputError, match=r"depth of 48x48 px cannot show the same view as colour of 64x48") as caught:
+        list(open_folder(tmp_path))
+    assert caught.value.code is ErrorCode.SIZE_MISMATCH
+
+
 def test_distortion_of_nerfstudio_is_taken_out(small_frames, tmp_path: Path):
     straight = next(iter(open_folder(nerfstudio(tmp_path / "a", small_frames[:1]))))
     bent = next(iter(open_folder(nerfstudio(tmp_path / "b", small_frames[:1], k1=-0.3))))
@@ -153,6 +178,8 @@ def test_distortion_of_nerfstudio_is_taken_out(small_frames, tmp_path: Path):
         iter(open_folder(nerfstudio(tmp_path / "c", small_frames[:1], camera_model="OPENCV_FISHEYE", k1=0.1)))
     )
     assert not np.array_equal(bent.rgb, straight.rgb) and not np.array_equal(fisheye.rgb, bent.rgb)
+    plain = next(iter(open_folder(nerfstudio(tmp_path / "d", small_frames[:1], camera_model="OPENCV_FISHEYE"))))
+    assert not np.array_equal(plain.rgb, straight.rgb)  # a fisheye lens bends without coefficients too
     assert bent.rgb[24, 32].tolist() == pytest.approx(straight.rgb[24, 32].tolist(), abs=60)
 
 
@@ -205,3 +232,11 @@ def test_broken_lists_are_named(small_frames, tmp_path: Path, name: str, text: s
     (tmp_path / name).write_text(text)
     with pytest.raises((FileError, InputError), match=word):
         list(open_folder(tmp_path))
+
+
+def test_names_that_no_file_has_cost_their_frame(small_frames, tmp_path: Path):
+    tum(tmp_path, small_frames[:3])
+    lines = (tmp_path / "depth.txt").read_text()
+    (tmp_path / "depth.txt").write_text(lines.replace("depth/1305031102.110000", "depth/\0"))
+    folder = open_folder(tmp_path)
+    assert len(list(folder)) == 2 and folder.counts == {ErrorCode.INPUT_MISSING: 1}

@@ -9,11 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import trimesh
+from bags import layouts
 
 from sparse_recon.bags.frames_bag import depth_millimetres
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.cli.main import main
 from sparse_recon.lab.simulate.recording import Recording
+from sparse_recon.lab.simulate.truth import nearest_object, surface_distance
 
 FAST = ["--no-picture", "--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
 
@@ -108,3 +111,58 @@ def test_the_format_is_guessed_said_and_can_be_named(folder: Path, tmp_path: Pat
     assert "rgb.txt is missing" in json.loads(capsys.readouterr().out)["error"]["message"]
     assert main(["bag-from-frames", str(tmp_path), str(tmp_path / "bag.mcap"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["frames"] == 3
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (layouts.tum, []),
+        (layouts.nerfstudio, []),
+        (layouts.bop, []),
+        (layouts.scannet, []),
+        (layouts.seven_scenes, []),
+        (lambda path, frames: layouts.colmap(path, frames, binary=True), []),
+        (lambda path, frames: layouts.colmap(path, frames, unit_m=0.4, depth="stereo"), ["--pose-unit-m", "0.4"]),
+    ],
+    ids=["tum", "nerfstudio", "bop", "scannet", "3dmatch", "colmap", "colmap-dense"],
+)
+def test_objects_of_every_format_lie_where_they_are(
+    recording: Recording, tmp_path: Path, write, words: list[str], capsys: pytest.CaptureFixture[str]
+):
+    write(tmp_path / "frames", recording.frames)
+    out = tmp_path / "out"
+    words = ["--json", "--model", "carve", *FAST, *words]
+    assert main(["complete", str(tmp_path / "frames"), "--out", str(out), *words]) == 0
+    objects = json.loads(capsys.readouterr().out)["objects"]
+    assert [item["code"] for item in objects] == ["OK", "OK"]
+    found = set()
+    for item in objects:
+        assert item["warnings"] == []
+        mesh = trimesh.load(Path(item["folder"]) / "mesh.ply")
+        true = nearest_object(recording.scene, mesh.bounds.mean(axis=0))
+        found.add(true.name)
+        # 1.5 to 2.6 mm, and 3 to 4 mm, without weights on a coarse grid; wrong axes or units are off by 40 mm and more.
+        assert surface_distance(mesh.sample(5000, seed=0), true).to_truth_m < 0.004
+        true_centre = (true.vertices_world.min(axis=0) + true.vertices_world.max(axis=0)) / 2
+        assert np.linalg.norm(mesh.bounds.mean(axis=0) - true_centre) < 0.006
+    assert len(found) == 2
+
+
+def test_frames_that_cannot_be_read_are_named_in_each_result(
+    recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    layouts.scannet(tmp_path / "frames", recording.frames)
+    (tmp_path / "frames/pose/20.txt").write_text("-inf -inf -inf -inf\n" * 4)
+    words = ["--json", "--max-objects", "1", *FAST]
+    assert main(["complete", str(tmp_path / "frames"), "--out", str(tmp_path / "out"), *words]) == 0
+    captured = capsys.readouterr()
+    (warning,) = json.loads(captured.out)["objects"][0]["warnings"]
+    assert "1 of 3 frames could not be used" in warning and "pose/20.txt" in warning
+    assert "pose/20.txt" in captured.err
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "x"])
+def test_units_that_are_none_are_bad_usage(folder: Path, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(["complete", str(folder), "--out", str(tmp_path / "out"), f"--pose-unit-m={text}"])
+    assert caught.value.code == 2 and "takes metres" in capsys.readouterr().err

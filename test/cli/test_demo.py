@@ -46,7 +46,7 @@ def test_demo_leaves_everything_that_the_readme_promises(demo: Path) -> None:
     ]
     for k in range(3):
         files = {str(p.relative_to(demo / f"object_{k}")) for p in (demo / f"object_{k}").rglob("*") if p.is_file()}
-        assert {"cloud.ply", "mesh.ply", "mesh.glb", "quality.json", "collision/conservative.stl"} <= files
+        assert {"cloud.ply", "mesh.ply", "mesh.obj", "mesh.glb", "quality.json", "collision/conservative.stl"} <= files
 
 
 def test_demo_meshes_are_closed_and_objects_are_household_size(demo: Path) -> None:

@@ -11,6 +11,8 @@ from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_
 from sparse_recon.errors import ConfigError, ErrorCode
 from sparse_recon.lab.evaluate.protocol import Protocol
 from sparse_recon.lab.simulate.sensor import SensorModel
+from sparse_recon.lab.simulate.time_of_flight import TimeOfFlightFaults
+from sparse_recon.lab.simulate.triangulation import TriangulationFaults
 from sparse_recon.lab.training.config import TrainingConfig
 from sparse_recon.ros.node_config import NodeConfig
 
@@ -47,7 +49,9 @@ def test_bad_value_is_refused_with_name_and_range(values, words):
     assert error.value.code == ErrorCode.CONFIG_INVALID
 
 
-@pytest.mark.parametrize("config", [NodeConfig, TrainingConfig, Protocol, SensorModel])
+@pytest.mark.parametrize(
+    "config", [NodeConfig, TrainingConfig, Protocol, SensorModel, TriangulationFaults, TimeOfFlightFaults]
+)
 def test_every_text_of_a_parameter_stands_alone(config):
     for parameter in parameters(config):
         text = parameter.text

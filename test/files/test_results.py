@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,9 @@ import trimesh
 
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.files.gltf import mesh_glb
-from sparse_recon.files.results import write_results
+from sparse_recon.files.results import mesh_obj, write_results
+from sparse_recon.geometry.near import put_into_world
+from sparse_recon.messages.fields import vertex_colors
 from sparse_recon.types import CompletedObject, TriangleMesh
 
 
@@ -31,6 +34,7 @@ def test_all_files_are_there(completed_box: CompletedObject, tmp_path: Path):
         for name in (
             "cloud.ply",
             "mesh.ply",
+            "mesh.obj",
             "mesh.glb",
             "quality.json",
             "collision/conservative.stl",
@@ -62,6 +66,35 @@ def test_meshes_are_read_by_trimesh(completed_box: CompletedObject, tmp_path: Pa
     assert trimesh.load(folder / "collision" / "part_000.stl").volume == pytest.approx(0.08 * 0.06 * 0.1)
 
 
+def test_obj_is_the_mesh_with_its_colours(completed_box: CompletedObject, tmp_path: Path):
+    mesh = trimesh.load(write_results(completed_box, tmp_path) / "mesh.obj", process=False)
+    np.testing.assert_array_equal(mesh.vertices.astype(np.float32), completed_box.nominal.vertices_world)
+    np.testing.assert_array_equal(mesh.faces, completed_box.nominal.faces)
+    np.testing.assert_array_equal(mesh.visual.vertex_colors[:, :3], vertex_colors(completed_box))
+    assert mesh.is_watertight
+
+
+def test_obj_of_nothing_is_read(tmp_path: Path):
+    nothing = TriangleMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    assert mesh_obj(nothing, np.zeros((0, 3), np.uint8)) == b"# sparse_recon, metres\n"
+
+
+def test_mujoco_takes_the_meshes_as_the_page_says(completed_box: CompletedObject, tmp_path: Path):
+    """The MJCF of docs/grasp-planners.md, as it stands there."""
+    mujoco = pytest.importorskip("mujoco", reason="mujoco is not installed")
+    page = (Path(__file__).parents[2] / "docs" / "grasp-planners.md").read_text()
+    (model_xml,) = re.findall(r"```xml\n(<mujoco>.*?)```", page, re.DOTALL)
+    write_results(completed_box, tmp_path)
+    (tmp_path / "scene.xml").write_text(model_xml)
+    model = mujoco.MjModel.from_xml_path(str(tmp_path / "scene.xml"))
+    size = np.ptp(model.mesh_vert[: model.mesh_vertnum[0]], axis=0)
+    np.testing.assert_allclose(np.sort(size), [0.06, 0.08, 0.10], atol=1e-6)  # MuJoCo turns it to its principal axes
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    true_centre = completed_box.nominal.vertices_world.mean(axis=0)
+    np.testing.assert_allclose(data.geom("object_0_look").xpos, true_centre, atol=1e-3)
+
+
 def test_gltf_stands_upright_and_is_coloured(completed_box: CompletedObject, tmp_path: Path):
     scene = trimesh.load(write_results(completed_box, tmp_path) / "mesh.glb")
     assert scene.extents == pytest.approx([0.08, 0.1, 0.06])  # +y up
@@ -69,6 +102,33 @@ def test_gltf_stands_upright_and_is_coloured(completed_box: CompletedObject, tmp
     colors = mesh.visual.vertex_attributes["color"]
     assert {tuple(c[:3]) for c in colors.tolist()} == {(200, 40, 10), (90, 90, 90)}
     assert mesh.is_watertight
+
+
+FAR_M = np.array([99_000.0, -60_000.0, 412.0])
+
+
+def test_far_from_the_origin_ply_and_gltf_are_in_place(completed_box: CompletedObject, tmp_path: Path):
+    far = put_into_world(completed_box, FAR_M)
+    folder = write_results(far, tmp_path)
+    for name, points in (("cloud", far.points_world), ("mesh", far.nominal.vertices_world)):
+        read = trimesh.load(folder / f"{name}.ply", process=False).vertices
+        np.testing.assert_array_equal(read, points)
+    scene = trimesh.load(folder / "mesh.glb")
+    x, y, z = (scene.bounds.mean(axis=0)).tolist()
+    np.testing.assert_allclose((x, -z, y), FAR_M, atol=1e-9)  # +y up
+    assert scene.extents == pytest.approx([0.08, 0.1, 0.06])
+    (mesh,) = scene.geometry.values()
+    assert mesh.is_watertight
+
+
+def test_far_from_the_origin_stl_counts_from_the_origin_in_the_record(completed_box: CompletedObject, tmp_path: Path):
+    folder = write_results(put_into_world(completed_box, FAR_M), tmp_path)
+    assert json.loads((folder / "quality.json").read_text())["origin_world"] == FAR_M.tolist()
+    near = write_results(completed_box, tmp_path / "near")
+    for name in ("conservative.stl", "part_000.stl"):
+        read, expected = (path / "collision" / name for path in (folder, near))
+        assert read.read_bytes()[80:] == expected.read_bytes()[80:]
+        assert b"[99000.0, -60000.0, 412.0]" in read.read_bytes()[:80]
 
 
 def test_gltf_of_nothing_is_an_empty_scene(completed_box: CompletedObject, tmp_path: Path):
@@ -126,7 +186,8 @@ def test_full_disk_leaves_the_old_result_untouched(completed_box: CompletedObjec
 import pickle, resource, sys
 from pathlib import Path
 from sparse_recon.files.gltf import mesh_glb
-from sparse_recon.files.results import write_results
+from sparse_recon.files.results import mesh_obj, write_results
+from sparse_recon.messages.fields import vertex_colors
 from sparse_recon.bags.writer import ResultBag
 from sparse_recon.errors import FileError
 completed = pickle.loads(Path(sys.argv[1]).read_bytes())

@@ -111,6 +111,20 @@ def test_zero_K_is_refused():
     assert caught.value.code is ErrorCode.INTRINSICS_INVALID
 
 
+@pytest.mark.parametrize(
+    ("matrix", "word"),
+    [
+        (K.T, "which is its transpose"),
+        (K + np.array([[0, 3.0, 0], [0, 0, 0], [0, 0, 0]]), "K must be"),
+        (K * np.array([[1], [1], [0.5]]), "K must be"),
+    ],
+)
+def test_a_matrix_that_is_no_K_is_refused(matrix: np.ndarray, word: str):
+    with pytest.raises(InputError, match=word) as caught:
+        PinholeCamera(info(K=matrix.ravel()))
+    assert caught.value.code is ErrorCode.INTRINSICS_INVALID
+
+
 def test_image_of_another_size_is_refused():
     with pytest.raises(InputError, match=r"80x60.*160x120") as caught:
         PinholeCamera(info()).undistorted(np.zeros((60, 80, 3), np.uint8), smooth=True)

@@ -11,6 +11,7 @@ import trimesh
 from completed import make_object
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from sparse_recon.geometry.near import put_into_world
 from sparse_recon.messages.cdr import serialised
 from sparse_recon.messages.collision import collision_object_fields, removal_fields
 from sparse_recon.messages.fields import pose_fields
@@ -131,3 +132,15 @@ def test_convex_parts_share_the_budget(obj):
     message = received(collision_object_fields(replace(obj, collision_parts=parts), 300))
     faces = [len(mesh.triangles) for mesh in message.meshes]
     assert len(faces) == 2 and sum(faces) <= 300 and faces[0] > faces[1] >= 12
+
+
+@pytest.mark.parametrize("max_faces", [0, 100, 12])
+def test_far_from_the_origin_meshes_have_the_same_shape(obj, max_faces: int):
+    ball = trimesh.creation.icosphere(3, 0.06)
+    vertices = (ball.vertices + obj.box.T_world_box[:3, 3]).astype(np.float32)
+    near = replace(obj, conservative=TriangleMesh(vertices, np.asarray(ball.faces, np.int32), True), collision_parts=())
+    far = put_into_world(near, np.array([99_000.0, -60_000.0, 412.0]))
+    (there,), (here,) = (received(collision_object_fields(o, max_faces)).meshes for o in (far, near))
+    corners = [np.array([[v.x, v.y, v.z] for v in mesh.vertices]) for mesh in (there, here)]
+    assert len(there.triangles) == len(here.triangles)
+    np.testing.assert_allclose(*corners, rtol=0, atol=1e-6)

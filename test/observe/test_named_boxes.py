@@ -18,6 +18,11 @@ def test_this_very_box_keeps_its_name_and_a_near_one_gets_another():
     assert [boxes.name(b) for b in (box(0), box(1), box(0), box(0.001))] == ["box_0", "box_1", "box_0", "box_2"]
 
 
+def test_what_is_this_very_box_does_not_depend_on_where_it_is():
+    boxes = NamedBoxes("box")
+    assert [boxes.name(b) for b in (box(900), box(900.001), box(900))] == ["box_0", "box_1", "box_0"]
+
+
 def test_near_boxes_keep_their_names_in_any_order():
     boxes = NamedBoxes("box")
     assert boxes.names([box(0), box(1), box(2)]) == ["box_0", "box_1", "box_2"]

@@ -230,7 +230,7 @@ def test_results_are_saved_and_nothing_is_replaced_unasked(robot, recording, tmp
     saved = robot.ask(SaveObjects, "save_objects", folder=str(tmp_path))
     assert saved.success
     assert sorted(path.name for path in (tmp_path / "object_0").iterdir()) == [
-        *("cloud.ply", "collision", "mesh.glb", "mesh.ply", "quality.json")
+        *("cloud.ply", "collision", "mesh.glb", "mesh.obj", "mesh.ply", "quality.json")
     ]
     assert str(tmp_path / "object_0" / "cloud.ply") in saved.paths
     assert robot.ask(SaveObjects, "save_objects", folder=str(tmp_path)).code == ErrorCode.OUTPUT_UNWRITABLE

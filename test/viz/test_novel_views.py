@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from sparse_recon.geometry.near import put_into_world
 from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
 from sparse_recon.viz.novel_views import MAX_OBJECTS, novel_view_fields, novel_views
 
@@ -87,3 +88,8 @@ def test_image_fields_hold_every_pixel():
     assert fields["data"].size == fields["height"] * fields["step"]
     assert fields["header"] == {"stamp": {"sec": 1, "nanosec": 500_000_000}, "frame_id": "world"}
     assert np.array_equal(fields["data"].reshape(fields["height"], -1, 3), novel_views([ball()]))
+
+
+def test_far_from_the_origin_the_picture_is_the_same():
+    far = put_into_world(ball(), np.array([99_000.0, -60_000.0, 412.0]))
+    np.testing.assert_array_equal(novel_views([far]), novel_views([ball()]))

@@ -9,6 +9,7 @@ import trimesh
 from PIL import Image
 
 from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.geometry.near import moved_frame, put_into_world
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.types import CompletedObject, Frame, OrientedBox, QualityRecord, TriangleMesh
@@ -73,6 +74,13 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         overview([FRAME], [completed(warnings=("a rather long warning " * 8,))], tmp_path / name, title="Two runs")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_picture_far_from_the_origin_is_the_same(tmp_path: Path) -> None:
+    far_m = np.array([99_000.0, -60_000.0, 412.0])
+    overview([FRAME], [completed()], tmp_path / "near.png")
+    overview([moved_frame(FRAME, far_m)], [put_into_world(completed(), far_m)], tmp_path / "far.png")
+    assert (tmp_path / "far.png").read_bytes() == (tmp_path / "near.png").read_bytes()
 
 
 def test_result_without_frames_and_without_observed_points_is_drawn(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import trimesh
 
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.files.results import write_results
+from sparse_recon.geometry.near import put_into_world
 from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
 from sparse_recon.viz.saved import load_objects
 
@@ -48,6 +49,15 @@ def test_written_results_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.nominal.faces, original.nominal.faces)
     assert back.quality == original.quality
     assert len(back.observed_points_world) == (original.provenance == 1).sum()
+
+
+def test_results_far_from_the_origin_come_back(tmp_path: Path) -> None:
+    far = put_into_world(completed("object_0"), np.array([99_000.0, -60_000.0, 412.0]))
+    write_results(far, tmp_path)
+    (back,) = load_objects(tmp_path)
+    np.testing.assert_array_equal(back.points_world, far.points_world)
+    np.testing.assert_array_equal(back.nominal.vertices_world, far.nominal.vertices_world)
+    np.testing.assert_array_equal(back.origin_world, far.origin_world)
 
 
 def test_folder_of_one_object_is_enough(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from sparse_recon.types import CameraIntrinsics, Float64, Frame, TriangleMesh
 
 LABEL = 1  # of the scored object; another object has the next one
 NEAREST_DIAMETERS = 1.2
+NOISY_CAMERA = "mild"  # a simulated camera by name
 OCCLUDED_SHARE = (0.15, 0.5)  # of the outline in the first view
 _OCCLUDER_TRIES = 24
 
@@ -153,7 +154,7 @@ def _bit_reversed(i: int) -> int:
 def _sensor(condition: str, protocol: Protocol) -> SensorModel:
     if condition == "clean":
         return SENSORS["clean"]
-    noisy = replace(exact(SENSORS["realsense"]), specular_deg=4.0)
+    noisy = exact(SENSORS[NOISY_CAMERA])
     return replace(noisy, mask_px=protocol.mask_error_px) if condition == "mask" else noisy
 
 

@@ -40,7 +40,8 @@ def record(
     ----------
     poses : true `T_world_cam` (4, 4).
     sensor : errors of the camera; None for the `realsense` of `SENSORS`.
-    seed : of the errors; every frame draws from its own generator, so a frame does not depend on those before it.
+    seed : of the errors; every frame draws from its own generator, so a frame does not depend on those before it. What
+        stays while a camera stands still is drawn by its pose.
     intrinsics : None for a 640x480 camera.
     with_labels : whether frames carry a label image.
     """
@@ -52,8 +53,14 @@ def record(
         view = renderer.render(intrinsics, T_world_cam)
         rng = np.random.default_rng((seed, i))
         stamp_ns = FIRST_STAMP_NS + i * PERIOD_NS
-        frames.append(sense(view, sensor, rng, stamp_ns=stamp_ns, with_labels=with_labels))
+        stays = standing(seed, T_world_cam)
+        frames.append(sense(view, sensor, rng, stamp_ns=stamp_ns, with_labels=with_labels, place=stays))
     return Recording(scene, tuple(frames))
+
+
+def standing(seed: int, T_world_cam: Float64) -> np.random.Generator:
+    """Return the generator of what stays in the images of a camera while it stands at a pose (4, 4)."""
+    return np.random.default_rng((seed, *np.array(T_world_cam, np.float64).ravel().view(np.uint32).tolist()))
 
 
 def tabletop_recording(

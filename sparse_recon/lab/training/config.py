@@ -23,6 +23,15 @@ class DataConfig(Checked):
     noise: bool = field(
         default=True, metadata=doc("Whether depth and camera poses have simulated errors. false is for ablations.")
     )
+    real_cameras: float = field(
+        default=0.0,
+        metadata=doc(
+            "Share of the samples whose depth has the slow errors, smeared edges and holes of a kind of real camera, "
+            "with strengths that are drawn. The others have errors of single pixels.",
+            low=0.0,
+            high=1.0,
+        ),
+    )
     scans: tuple[str, ...] = field(
         default=(),
         metadata=doc(

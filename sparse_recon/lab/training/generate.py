@@ -56,7 +56,9 @@ def generate(
         first = job.number * config.objects_per_shard
         meshes = scans if job.prefix else ()
         objects = (
-            samples_of(job.seed, k, config.samples_per_object, meshes, noise=config.noise)
+            samples_of(
+                job.seed, k, config.samples_per_object, meshes, noise=config.noise, real_cameras=config.real_cameras
+            )
             for k in range(first, first + config.objects_per_shard)
         )
         count = write_shard(path, chain.from_iterable(objects))

@@ -24,7 +24,14 @@ from sparse_recon.lab.simulate.sensor import SENSORS
 from sparse_recon.lab.training.bake import bake
 from sparse_recon.lab.training.objects import draw_object
 from sparse_recon.lab.training.scans import draw_scan
-from sparse_recon.lab.training.scenes import OBJECT_LABEL, RING_VIEWS, TrainingScene, draw_scene, take
+from sparse_recon.lab.training.scenes import (
+    OBJECT_LABEL,
+    RING_VIEWS,
+    TrainingScene,
+    draw_scene,
+    seen_by_real_camera,
+    take,
+)
 from sparse_recon.observe.catalog import REGION_REACH_VOXELS
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.regions import LabelRegion
@@ -66,11 +73,13 @@ def samples_of(
     scans: Sequence[Path] = (),
     config: SessionConfig | None = None,
     noise: bool = True,
+    real_cameras: float = 0.0,
 ) -> Iterator[Sample]:
     """Yield up to `count` samples of object `number` of a stream, seen from different sides.
 
     The same seed and number give the same samples. An object that is too thin, or unseen, gives fewer. With `scans`
-    the objects are these meshes, not procedural ones. Without `noise` cameras and poses are exact; all else stays.
+    the objects are these meshes, not procedural ones. Without `noise` cameras and poses are exact; all else stays,
+    as it does for the share `real_cameras` of the objects, which kinds of real cameras see.
     """
     config = config or SessionConfig()
     rng = np.random.default_rng((seed, number))
@@ -81,6 +90,8 @@ def samples_of(
     scene = draw_scene(baked, rng, (seed, number))
     if not noise:
         scene = replace(scene, sensor=SENSORS["clean"])
+    elif real_cameras > 0:
+        scene = seen_by_real_camera(scene, real_cameras)
     frame_of = lru_cache(maxsize=RING_VIEWS)(lambda k: take(scene, k))
     for _ in range(count):
         numbers = _choose_views(rng)

@@ -8,6 +8,7 @@ import numpy as np
 
 from sparse_recon.geometry.cameras import cropped, project_points
 from sparse_recon.geometry.poses import inverse, look_at, pose, transform_points
+from sparse_recon.lab.simulate.profiles import varied
 from sparse_recon.lab.simulate.render import RenderedView
 from sparse_recon.lab.simulate.sensor import SENSORS, SensorModel, exact, sense
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
@@ -18,6 +19,17 @@ from sparse_recon.types import CameraIntrinsics, Float64, Frame
 RING_VIEWS = 8
 FIRST_STAMP_NS, PERIOD_NS = 1_000_000_000, 100_000_000
 OBJECT_LABEL = 1
+# What robots carry, by rough guess; half of it is the one kind that was measured.
+REAL_CAMERAS = (
+    ("d400", 0.5),
+    ("azure_kinect", 0.1),
+    ("l515", 0.1),
+    ("orbbec", 0.1),
+    ("zed", 0.1),
+    ("f200", 0.05),
+    ("kinect_v2", 0.05),
+)
+_CAMERA_STREAM = 11  # beside those of the views, whose numbers are below RING_VIEWS
 # Everything that the cube and the ring around the mask can see; the cube reaches as far behind as the object is wide.
 CROP_RADII = 1.9
 
@@ -195,6 +207,15 @@ def _ring(
             look_at(target + distance * np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)]), target)
         )
     return tuple(poses)
+
+
+def seen_by_real_camera(scene: TrainingScene, share: float) -> TrainingScene:
+    """Return a scene, or with probability `share` the same one before a kind of real camera, as its seed draws."""
+    rng = np.random.default_rng((*scene.seed, _CAMERA_STREAM))
+    if rng.random() >= share:
+        return scene
+    name, _ = REAL_CAMERAS[int(rng.choice(len(REAL_CAMERAS), p=[chance for _, chance in REAL_CAMERAS]))]
+    return replace(scene, sensor=replace(scene.sensor, faults=varied(SENSORS[name], rng).faults))
 
 
 def _draw_sensor(rng: np.random.Generator) -> SensorModel:

@@ -12,9 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ConfigError
+from sparse_recon.lab.evaluate import cases as cases_module
 from sparse_recon.lab.evaluate.cases import LABEL, OCCLUDED_SHARE, Case, diameter, hidden_share, make_case
 from sparse_recon.lab.evaluate.objects import folder_objects, procedural_objects
 from sparse_recon.lab.evaluate.protocol import Protocol, changed_parameters
+from sparse_recon.lab.simulate.sensor import SENSORS, exact
 
 PROTOCOL = Protocol(views=(1, 4), width_px=160, height_px=120, novel_views=1)
 CAN = procedural_objects(4)[3]
@@ -31,6 +33,19 @@ def test_same_seed_gives_the_same_frames_and_another_one_others(cases: dict[str,
         assert np.array_equal(a.depth_m, b.depth_m, equal_nan=True) and np.array_equal(a.rgb, b.rgb)
     assert not np.array_equal(again.frames[0].T_world_cam, other.frames[0].T_world_cam)
     assert not np.allclose(again.truth.vertices_world, other.truth.vertices_world)
+
+
+def test_camera_of_the_noisy_conditions_is_one_name(cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch):
+    assert exact(SENSORS[cases_module.NOISY_CAMERA]) == replace(exact(SENSORS["realsense"]), specular_deg=4.0)
+    monkeypatch.setattr(cases_module, "NOISY_CAMERA", "d400")
+    real = make_case(CAN, "noisy", 0, PROTOCOL)
+    assert max(real.sigmas_m) > max(cases["noisy"].sigmas_m)
+    on_object = real.ideal[0].labels == LABEL
+    error_m = {
+        name: np.nanmean(np.abs(case.frames[0].depth_m - case.ideal[0].depth_m)[on_object])
+        for name, case in (("real", real), ("mild", cases["noisy"]))
+    }
+    assert error_m["real"] > error_m["mild"]
 
 
 def test_conditions_share_object_and_cameras(cases: dict[str, Case]):

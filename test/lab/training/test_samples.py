@@ -42,6 +42,27 @@ def test_without_noise_the_same_cameras_are_exact(samples):
     assert not np.array_equal(exact.volumes, samples[0].volumes)
 
 
+def test_real_cameras_see_their_share_of_the_same_scenes(samples):
+    seen = next(samples_of(7, 12, 1, real_cameras=1.0))
+    assert not np.array_equal(seen.volumes, samples[0].volumes)
+    assert np.corrcoef(seen.target.ravel(), samples[0].target.ravel())[0, 1] > 0.8
+    again = next(samples_of(7, 12, 1, real_cameras=1.0))
+    assert np.array_equal(again.volumes, seen.volumes)
+
+
+def test_real_cameras_are_drawn_by_the_seed_of_the_scene():
+    made = bake(draw_object(np.random.default_rng((7, 12))))
+    drawn = [
+        scenes.seen_by_real_camera(draw_scene(made, np.random.default_rng(3), (7, k)), 0.4).sensor for k in range(60)
+    ]
+    plain = draw_scene(made, np.random.default_rng(3), (7, 0)).sensor
+    assert all(replace(sensor, faults=None) == plain for sensor in drawn)  # poses, masks and range stay
+    with_faults = [sensor.faults for sensor in drawn if sensor.faults is not None]
+    assert 14 <= len(with_faults) <= 34  # 24 +- 2.5 standard deviations
+    assert len(set(with_faults)) == len(with_faults)  # each with strengths of its own
+    assert {type(faults).__name__ for faults in with_faults} == {"TriangulationFaults", "TimeOfFlightFaults"}
+
+
 def test_truth_keeps_to_the_bounds_of_exact_views(monkeypatch):
     monkeypatch.setattr(scenes, "_draw_sensor", lambda rng: SENSORS["clean"])
     monkeypatch.setattr(samples_module, "PLANE_SIGMA_M", 0.0)
