@@ -72,7 +72,7 @@ def capture_names(folder: Path) -> list[str]:
         return [""]
     raise FileError(
         ErrorCode.INPUT_MISSING,
-        f"{folder} holds no captures: neither it nor a folder in it has posed frames that `sparse_recon complete` reads",
+        f"{folder} holds no captures: neither it nor a folder in it has frames that `sparse_recon complete` reads",
     )
 
 
