@@ -165,6 +165,10 @@ class OrientedBox:
     size_m: Float64
 
     def __post_init__(self) -> None:
+        if not np.all(np.isfinite(self.T_world_box)):
+            raise InputError(
+                ErrorCode.USAGE, "the pose of a box must be finite numbers, found are NaN or infinite ones"
+            )
         check_pose(self.T_world_box, "T_world_box")
         size = np.asarray(self.size_m, dtype=np.float64)
         if size.shape != (3,) or not np.all(np.isfinite(size)) or np.any(size <= 0):
@@ -172,10 +176,10 @@ class OrientedBox:
                 ErrorCode.USAGE, f"box size must be three positive numbers in metres, got {clipped(str(size.tolist()))}"
             )
         farthest_m = float(max(size.max(), np.abs(self.T_world_box[:3, 3]).max()))
-        if farthest_m > FARTHEST_BOX_M:
+        if farthest_m >= FARTHEST_BOX_M:
             raise InputError(
                 ErrorCode.USAGE,
-                f"box reaches {farthest_m:g} m far, accepted are up to {FARTHEST_BOX_M:g} m: check its pose",
+                f"box reaches {farthest_m:g} m far, accepted is less than {FARTHEST_BOX_M:g} m: check its numbers",
             )
         object.__setattr__(self, "size_m", size)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -22,6 +24,8 @@ from sparse_recon.messages.fields import (
 )
 from sparse_recon.messages.markers import marker_array_fields
 from sparse_recon.types import CompletedObject
+
+log = logging.getLogger(__name__)
 
 # The topics of a node named completion_node in the root namespace, so that a replay is shown like the robot's.
 NODE = "/completion_node"
@@ -52,8 +56,8 @@ class ResultBag:
     """Writes the objects of one pass on `OUTPUT_TOPICS`, one message each, beside copied transforms.
 
     Use it as a context. The bag appears under its name when the context ends, also after Ctrl-C and errors in what
-    produces the objects, with all objects written so far; without any object nothing is left. If writing itself fails,
-    an older bag of that name stays.
+    produces the objects, with all objects written so far; without any object nothing is left. An older bag of that name
+    stays where writing fails, and after Ctrl-C and errors: it may hold more objects.
 
     Parameters
     ----------
@@ -91,9 +95,12 @@ class ResultBag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._objects:
+        older_stays = kind is not None and os.path.lexists(self.path)
+        if older_stays and self._objects:
+            log.warning("%s is still that of an earlier run, as this one ended early", self.path)
+        if older_stays or not self._objects:
             with suppress(FileError):
-                self._stack.__exit__(_NoObjects, _NoObjects(), None)
+                self._stack.__exit__(_NotWanted, _NotWanted(), None)
             return
         with self._stack:
             newest_ns = max(completed.stamp_ns for completed in self._objects)
@@ -135,5 +142,5 @@ def type_store() -> Any:
     return store
 
 
-class _NoObjects(Exception):
-    """Makes `whole_folder` drop a bag that holds nothing but transforms."""
+class _NotWanted(Exception):
+    """Makes `whole_folder` drop a bag that holds nothing but transforms, or less than the older one."""

@@ -15,6 +15,7 @@ from sparse_recon.config.parameter_file import parse_yaml, read_parameter_file
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, InputError, clipped, quoted
+from sparse_recon.files.named_paths import path_of
 from sparse_recon.geometry.transforms import pose_from_quaternion
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.types import OrientedBox
@@ -31,6 +32,14 @@ def at_least(low: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def output_path(text: str) -> Path:
+    """Turn an argument into a path to write to, `~` and `~user` included: an argparse type."""
+    try:
+        return path_of(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error.message) from None
 
 
 class _ShowParameters(argparse.Action):
@@ -96,7 +105,7 @@ def add_request_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --out, --max-frames, --overwrite, --no-picture and --json."""
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--out", type=output_path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--max-frames", type=at_least(0), default=0, metavar="N", help="stop reading after so many frames (0: all)"
     )
@@ -159,7 +168,8 @@ def request_of(args: argparse.Namespace, T_world_boxframe: np.ndarray) -> Comple
             T_boxframe_box = pose_from_quaternion(args.box_quat_xyzw or (0.0, 0.0, 0.0, 1.0), args.box[:3])
         except InputError as error:
             raise InputError(ErrorCode.USAGE, f"--box-quat-xyzw: {error.message}") from None
-        box = OrientedBox(T_world_boxframe @ T_boxframe_box, np.array(args.box[3:]))
+        there = OrientedBox(T_boxframe_box, np.array(args.box[3:]))
+        box = OrientedBox(T_world_boxframe @ there.T_world_box, there.size_m)
     return CompletionRequest(box=box, label=args.label, max_views=args.max_views, deadline_s=args.deadline_s)
 
 

@@ -10,15 +10,18 @@ from pathlib import Path
 from sparse_recon.bags.folders import open_folder
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.posed_files import PosedFiles
+from sparse_recon.cli.arguments import output_path
 from sparse_recon.cli.complete import add_format_arguments
 from sparse_recon.errors import EXIT_DONE, ErrorCode, FileError
-from sparse_recon.files.atomic import file_errors, own_folder
+from sparse_recon.files.atomic import whole_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("frames", type=Path, metavar="FRAMES_DIR", help="folder of frames, as for complete")
     add_format_arguments(parser)
-    parser.add_argument("out", type=Path, metavar="OUT", help="OUT.mcap or OUT.db3 for one file, else a bag folder")
+    parser.add_argument(
+        "out", type=output_path, metavar="OUT", help="OUT.mcap or OUT.db3 for one file, else a bag folder"
+    )
     parser.add_argument(
         "--world-frame",
         default="world",
@@ -51,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_file(folder: PosedFiles, out: Path, how: dict[str, object]) -> None:
     storage = {".mcap": "mcap", ".db3": "sqlite3"}[out.suffix]
-    with file_errors(out, "the recording"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with own_folder(out) as temporary:
-            bag = temporary / out.stem
-            write_frames(folder, bag, storage=storage, **how)  # type: ignore[arg-type]
-            next(bag.glob(f"*{out.suffix}")).replace(out)
+    with whole_file(out, "the recording") as new:
+        bag = new.with_suffix("")
+        write_frames(folder, bag, storage=storage, **how)  # type: ignore[arg-type]
+        next(bag.glob(f"*{out.suffix}")).replace(new)

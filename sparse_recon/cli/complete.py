@@ -21,8 +21,9 @@ from sparse_recon.cli.arguments import (
     request_of,
 )
 from sparse_recon.cli.frame_intake import FrameIntake
+from sparse_recon.cli.output_folder import BAG_NAME, output_folder
 from sparse_recon.cli.report import finish
-from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
+from sparse_recon.cli.run_session import run_session
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError, clipped, quoted
 
@@ -75,21 +76,21 @@ def run(args: argparse.Namespace) -> int:
     request = request_of(args, np.eye(4))
     folder = open_folder(args.frames, config.depth, args.format, args.pose_unit_m)
     print(f"format: {folder.layout}, {len(folder)} frames", file=sys.stderr)
-    prepare_output(args.out, args.overwrite)
-    with ResultBag(args.out / BAG_NAME) as result_bag:
-        outcome = run_session(
-            folder,
-            args.out,
-            result_bag,
-            intake=FrameIntake(lambda: config),
-            request=lambda: request,
-            warnings=lambda: folder.warnings,
-            depth_encoding=lambda: folder.depth_encoding,
-            expected_frames=len(folder),
-            max_frames=args.max_frames,
-        )
-    for note in folder.notes:
-        print(f"warning: {note}", file=sys.stderr)
-    outcome.frames.left_out.update(folder.counts)
-    outcome.frames.last_reason = outcome.frames.last_reason or folder.last_reason
-    return finish(args, outcome, Counter(), folder.path.resolve().name)
+    with output_folder(args.out, args.overwrite):
+        with ResultBag(args.out / BAG_NAME) as result_bag:
+            outcome = run_session(
+                folder,
+                args.out,
+                result_bag,
+                intake=FrameIntake(lambda: config),
+                request=lambda: request,
+                warnings=lambda: folder.warnings,
+                depth_encoding=lambda: folder.depth_encoding,
+                expected_frames=len(folder),
+                max_frames=args.max_frames,
+            )
+        for note in folder.notes:
+            print(f"warning: {note}", file=sys.stderr)
+        outcome.frames.left_out.update(folder.counts)
+        outcome.frames.last_reason = outcome.frames.last_reason or folder.last_reason
+        return finish(args, outcome, Counter(), folder.path.resolve().name)

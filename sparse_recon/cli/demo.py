@@ -11,19 +11,18 @@ from typing import Any
 
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.writer import ResultBag
-from sparse_recon.cli.arguments import add_config_arguments, config_of
+from sparse_recon.cli.arguments import add_config_arguments, config_of, output_path
 from sparse_recon.cli.demo_node import run_node
 from sparse_recon.cli.frame_intake import FrameIntake
-from sparse_recon.cli.report import PICTURE, as_record, draw, refusals
-from sparse_recon.cli.run_session import (
+from sparse_recon.cli.output_folder import (
     BAG_NAME,
-    SessionOutcome,
     earlier_results,
     foreign_content,
-    prepare_output,
+    output_folder,
     remove_earlier,
-    run_session,
 )
+from sparse_recon.cli.report import PICTURE, as_record, draw, refusals
+from sparse_recon.cli.run_session import SessionOutcome, run_session
 from sparse_recon.cli.simulate import is_sample, write_recording
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ErrorCode, FileError
@@ -36,7 +35,11 @@ _SEED = 7  # a carton, a drill and a mug: flat, branched and hollow
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder for everything (default out/demo)"
+        "--out",
+        type=output_path,
+        default=Path("out/demo"),
+        metavar="DIR",
+        help="folder for everything (default out/demo)",
     )
     parser.add_argument("--no-picture", action="store_true", help=f"do not draw {PICTURE}")
     parser.add_argument("--no-ros", action="store_true", help="end after the replay, before the node is started")
@@ -46,9 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = config_of_demo(args)
+    _check_only_demos(args.out, args.out / SAMPLE_NAME)
+    with output_folder(args.out, overwrite=True):
+        return _demo(args, config)
+
+
+def _demo(args: argparse.Namespace, config: SessionConfig) -> int:
     sample = args.out / SAMPLE_NAME
-    _check_only_demos(args.out, sample)
-    prepare_output(args.out, overwrite=True)
     recording = tabletop_recording(config.seed)
     write_recording(recording, sample)
     names = ", ".join(o.name for o in recording.scene.objects)
@@ -63,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
             intake=intake,
             expected_frames=reader.expected_frames,
         )
-    remove_earlier(args.out, outcome)
+    if outcome.completed:
+        remove_earlier(args.out, outcome.folders)
     truth = _compared(recording, outcome)
     notes = {
         object_id: {

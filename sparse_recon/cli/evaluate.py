@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.cli.arguments import at_least, config_of
+from sparse_recon.cli.arguments import at_least, config_of, output_path
 from sparse_recon.cli.evaluate_captures import run_captures
 from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.parameters import parameters
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument(
         "--out",
-        type=Path,
+        type=output_path,
         metavar="DIR",
         help="results, tables, plots; a stopped run goes on there (default out/evaluate, out/grasps with --grasp)",
     )
@@ -108,7 +108,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against", type=Path, metavar="FILE", help="exit with 1 if anything is worse than these expectations"
     )
     then.add_argument(
-        "--derive", type=Path, metavar="FILE", help="write expectations for --against; needs --repeats of 3 or more"
+        "--derive",
+        type=output_path,
+        metavar="FILE",
+        help="write expectations for --against; needs --repeats of 3 or more",
     )
 
 

@@ -8,12 +8,23 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from sparse_recon import __version__
-from sparse_recon.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, ErrorCode, SparseReconError, exit_code
+from sparse_recon.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_USAGE,
+    ErrorCode,
+    SparseReconError,
+    exit_code,
+)
 
 # Only the module of the command that is asked for is imported.
 COMMANDS = {
@@ -30,7 +41,10 @@ COMMANDS = {
     "weights": ("weights", "check and convert the published weights of a model"),
     "doctor": ("doctor", "say what this machine has and what is missing"),
 }
-_EXIT_HELP = "exit codes: 0 done, 2 bad usage, 3 refused for lack of evidence, 130 interrupted by Ctrl-C, 1 otherwise"
+_EXIT_HELP = (
+    "exit codes: 0 done, 2 bad usage, 3 refused for lack of evidence, 130 interrupted by Ctrl-C, 143 by SIGTERM, "
+    "1 otherwise"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,27 +55,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _without_command(argv)
     as_json = "--json" in argv
     try:
-        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
-        module = importlib.import_module(f"sparse_recon.cli.{COMMANDS[name][0]}")
-        parser = _Parser(
-            as_json=as_json,
-            prog=f"sparse_recon {name}",
-            description=_sentence(module.__doc__ or ""),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(parser)
-        parser.epilog = "\n".join(filter(None, [parser.epilog, _EXIT_HELP]))
-        return int(module.run(parser.parse_args(argv[1:])))
+        with _interrupted_by_sigterm():
+            return _run(name, argv[1:], as_json)
     except SparseReconError as error:
         return _failed(error.code.name, int(error.code), error.message, exit_code(error), as_json)
     except ModuleNotFoundError as error:
         message = f"{error.name} is needed for {name} and is not installed; see: sparse_recon doctor"
         return _failed("DEPENDENCY_MISSING", 6, message, EXIT_FAILED, as_json)
-    except KeyboardInterrupt:
-        return _failed("CANCELLED", 3, "interrupted; what was finished stays", EXIT_INTERRUPTED, as_json)
+    except KeyboardInterrupt as interrupt:
+        code = EXIT_TERMINATED if isinstance(interrupt, _Terminated) else EXIT_INTERRUPTED
+        return _failed("CANCELLED", 3, "interrupted; what was finished stays", code, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
         return EXIT_FAILED
+
+
+def _run(name: str, words: Sequence[str], as_json: bool) -> int:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
+    module = importlib.import_module(f"sparse_recon.cli.{COMMANDS[name][0]}")
+    parser = _Parser(
+        as_json=as_json,
+        prog=f"sparse_recon {name}",
+        description=_sentence(module.__doc__ or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.epilog = "\n".join(filter(None, [parser.epilog, _EXIT_HELP]))
+    return int(module.run(parser.parse_args(words)))
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, after which commands clean up as after Ctrl-C."""
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _without_command(argv: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from sparse_recon.cli.arguments import (
     says_up,
 )
 from sparse_recon.cli.frame_intake import FrameIntake
+from sparse_recon.cli.output_folder import BAG_NAME, output_folder
 from sparse_recon.cli.report import finish
-from sparse_recon.cli.run_session import BAG_NAME, prepare_output, run_session
+from sparse_recon.cli.run_session import run_session
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError, quoted
 from sparse_recon.requests import CompletionRequest
@@ -60,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    with ExitStack() as until_end:
+        return _replay(args, until_end)
+
+
+def _replay(args: argparse.Namespace, stack: ExitStack) -> int:
     if args.world_frame:
         args.set = [*args.set, f"world_frame={json.dumps(args.world_frame)}"]
     config = config_of(args)
@@ -68,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     with Bag(args.bag) as bag, ResultBag(args.out / BAG_NAME) as result_bag:
         intake = FrameIntake(lambda: settled_config(args, config, reader), lambda: reader.restarts)
         reader = FrameReader(bag, cameras, config=config, on_transforms=result_bag.copy_transforms, wanted=intake.wants)
-        prepare_output(args.out, args.overwrite)
+        stack.enter_context(output_folder(args.out, args.overwrite))
         for camera in reader.cameras:
             used = ", ".join(getattr(camera, f.name) for f in fields(camera)[1:] if getattr(camera, f.name))
             print(f"camera {camera.name}: {used}", file=sys.stderr)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.cli.run_session import BAG_NAME, SessionOutcome, remove_earlier
+from sparse_recon.cli.output_folder import BAG_NAME, remove_earlier
+from sparse_recon.cli.run_session import SessionOutcome
 from sparse_recon.errors import ErrorCode, SparseReconError
 
 PICTURE = "overview.png"
@@ -19,7 +20,8 @@ PICTURE = "overview.png"
 
 def finish(args: argparse.Namespace, outcome: SessionOutcome, rejected: Counter[ErrorCode], title: str) -> int:
     """Draw the picture, print the table and with --json the record; return the exit code."""
-    remove_earlier(args.out, outcome)
+    if outcome.completed:
+        remove_earlier(args.out, outcome.folders)
     started = time.perf_counter()
     picture = None if args.no_picture else draw(outcome, args.out, title)
     outcome.seconds["picture"] = time.perf_counter() - started

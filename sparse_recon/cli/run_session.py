@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-import shutil
 import sys
 import time
 from collections import Counter
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.bags.writer import OBJECTS_TOPIC, ResultBag
+from sparse_recon.bags.writer import ResultBag
 from sparse_recon.cli.frame_intake import FrameCount, FrameIntake
 from sparse_recon.errors import (
     EXIT_DONE,
@@ -28,7 +26,6 @@ from sparse_recon.errors import (
     SparseReconError,
     exit_code,
 )
-from sparse_recon.files.atomic import check_writable
 from sparse_recon.files.results import quality_record, write_results
 from sparse_recon.frames.depth_images import unit_text
 from sparse_recon.requests import CompletionRequest, Progress
@@ -37,8 +34,6 @@ from sparse_recon.types import CompletedObject, Frame
 
 log = logging.getLogger(__name__)
 
-BAG_NAME = "completed_bag"
-_OBJECT_NAME = re.compile(r"(object|box)_\d+")  # ids that a session gives
 # These would refuse every other object as well.
 _FATAL = {
     ErrorCode.MODEL_UNKNOWN,
@@ -70,6 +65,11 @@ class SessionOutcome:
     seconds: dict[str, float]
 
     @property
+    def folders(self) -> frozenset[Path | None]:
+        """The folders that were written."""
+        return frozenset(item.folder for item in self.objects)
+
+    @property
     def exit_code(self) -> int:
         """0 done, 1 damaged input or a mistake of ours; without any object 3 if evidence was lacking for all."""
         errors = [item.error for item in self.objects if item.error is not None]
@@ -78,63 +78,6 @@ class SessionOutcome:
             return next((code for code in codes if code != EXIT_REFUSED), EXIT_REFUSED)
         broken = self.frames.damage is not None or any(error.code is ErrorCode.INTERNAL for error in errors)
         return EXIT_FAILED if broken else EXIT_DONE
-
-
-def prepare_output(out: Path, overwrite: bool) -> None:
-    """Make the output folder and see that it can be written before anything is read.
-
-    Raises
-    ------
-    FileError
-        OUTPUT_UNWRITABLE or DISK_FULL; USAGE if it holds results, or anything else under the names that results
-        take, and `overwrite` is False.
-    """
-    check_writable(out, "results")
-    if overwrite:
-        return
-    if older := earlier_results(out):
-        raise FileError(
-            ErrorCode.USAGE, f"{out} already holds results ({_some(older)}); name another folder or add --overwrite"
-        )
-    if foreign := foreign_content(out):
-        raise FileError(
-            ErrorCode.USAGE,
-            f"{out} holds {_some(foreign)}, which no earlier run wrote and this one may replace; name another folder "
-            "or add --overwrite",
-        )
-
-
-def earlier_results(out: Path) -> list[Path]:
-    """Return the folders of objects that an earlier run wrote."""
-    return sorted(path.parent for path in out.glob("*/quality.json") if (path.parent / "cloud.ply").is_file())
-
-
-def foreign_content(out: Path) -> list[Path]:
-    """Return what has a name that results take, but was not written by a run."""
-    ours = earlier_results(out)
-    objects = [path for path in out.glob("*_*") if _OBJECT_NAME.fullmatch(path.name) and path not in ours]
-    bag = out / BAG_NAME
-    return [*sorted(objects), *([bag] if bag.exists() and OBJECTS_TOPIC not in _metadata(bag) else [])]
-
-
-def _metadata(bag: Path) -> str:
-    try:
-        return (bag / "metadata.yaml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _some(paths: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in paths[:5])
-    return names + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-
-
-def remove_earlier(out: Path, outcome: SessionOutcome) -> None:
-    """Remove the objects of an earlier run that this one did not replace, if it completed any."""
-    written = {item.folder for item in outcome.objects}
-    for folder in earlier_results(out) if outcome.completed else ():
-        if folder not in written and _OBJECT_NAME.fullmatch(folder.name):
-            shutil.rmtree(folder)
 
 
 def run_session(
@@ -155,7 +98,7 @@ def run_session(
     Parameters
     ----------
     frames : in stamp order; may end with FileError BAG_UNREADABLE, after which what came before it is used.
-    out : folder of the results, as `prepare_output` left it.
+    out : folder of the results, as `output_folder` left it.
     result_bag : takes every object too.
     intake : takes them to the session.
     request : what is wanted, asked after the last frame; one that names no object is made of each that can be found.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sparse_recon.bags.frames_bag import write_frames
-from sparse_recon.cli.arguments import at_least
+from sparse_recon.cli.arguments import at_least, output_path
 from sparse_recon.errors import EXIT_DONE
 from sparse_recon.geometry.poses import pose
 from sparse_recon.lab.simulate.recording import FIRST_STAMP_NS, Recording, tabletop_recording
@@ -22,7 +22,9 @@ _T_WORLD_BASE = pose(np.diag([-1.0, -1.0, 1.0]), (0.85, 0.0, 0.0))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, metavar="BAG", help="folder of the bag to write; an older bag is replaced")
+    parser.add_argument(
+        "out", type=output_path, metavar="BAG", help="folder of the bag to write; an older bag is replaced"
+    )
     parser.add_argument(
         "--seed", type=at_least(0), default=0, help="of shapes, placement, cameras and noise (default 0)"
     )

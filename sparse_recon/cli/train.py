@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparse_recon.cli.arguments import at_least
+from sparse_recon.cli.arguments import at_least, output_path
 from sparse_recon.config.parameter_file import read_parameter_file
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, ModelError
 
@@ -22,12 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of the run; defaults where it says nothing")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters, over the file's")
     parser.add_argument(
-        "--data", type=Path, default=Path("out/training/data"), help="folder of samples (default out/training/data)"
+        "--data",
+        type=output_path,
+        default=Path("out/training/data"),
+        help="folder of samples (default out/training/data)",
     )
     parser.add_argument(
         "--scans", type=Path, nargs="+", default=[], metavar="DIR", help="folders of the meshes that data.scans names"
     )
-    parser.add_argument("--out", type=Path, default=Path("out/training/run"), help="folder of the run")
+    parser.add_argument("--out", type=output_path, default=Path("out/training/run"), help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
         "--begin-from", type=Path, metavar="FILE", help="begin with the weights of an earlier run, not with random ones"
@@ -41,10 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--generate", action="store_true", help="make the samples that are missing in --data, and end")
-    what.add_argument("--sheet", type=Path, metavar="PNG", help="draw some samples of --data, and end")
+    what.add_argument("--sheet", type=output_path, metavar="PNG", help="draw some samples of --data, and end")
     what.add_argument("--measure", action="store_true", help="measure the run in --out on held-out samples, and end")
     what.add_argument(
-        "--ship", type=Path, metavar="FILE", help="calibrate the run in --out on held-out samples, write its weights"
+        "--ship",
+        type=output_path,
+        metavar="FILE",
+        help="calibrate the run in --out on held-out samples, write its weights",
     )
     parser.add_argument(
         "--average",

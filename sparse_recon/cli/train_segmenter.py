@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.cli.arguments import at_least
+from sparse_recon.cli.arguments import at_least, output_path
 from sparse_recon.config.parameters import replaced
 from sparse_recon.errors import EXIT_DONE, ConfigError, ErrorCode, FileError, clipped
 
@@ -17,8 +17,8 @@ HELD_OUT = "held_out"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=Path("out/segmenter/data"), metavar="DIR", help="folder of views")
-    parser.add_argument("--out", type=Path, default=Path("out/segmenter/run"), metavar="DIR", help="folder of the run")
+    parser.add_argument("--data", type=output_path, default=Path("out/segmenter/data"), metavar="DIR", help="folder of views")
+    parser.add_argument("--out", type=output_path, default=Path("out/segmenter/run"), metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--meshes",
         type=Path,
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--generate", type=at_least(1), metavar="N", help="make N files of 120 views where they are missing, and end"
     )
     what.add_argument("--measure", type=Path, metavar="FILE", help="measure weights on held-out views, and end")
-    what.add_argument("--ship", type=Path, metavar="FILE", help="write the averaged weights of the run, and end")
+    what.add_argument("--ship", type=output_path, metavar="FILE", help="write the averaged weights of the run, and end")
     parser.add_argument("--held-out", action="store_true", help="--generate makes views that are never learned from")
     parser.add_argument("--views", type=at_least(1), default=100, help="views of --measure and --ship (default 100)")
     parser.add_argument("--json", action="store_true", help="describe the outcome on stdout")

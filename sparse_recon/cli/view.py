@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from sparse_recon.cli.arguments import output_path
 from sparse_recon.cli.report import PICTURE
 from sparse_recon.errors import EXIT_DONE
 from sparse_recon.viz.interactive import show, viewer_available
@@ -17,7 +18,9 @@ from sparse_recon.viz.saved import load_objects
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="result folder that replay, complete or demo wrote")
     parser.add_argument("--png", action="store_true", help="write the picture even where a viewer could be opened")
-    parser.add_argument("--save", type=Path, metavar="FILE.rrd", help="write a recording for the rerun viewer instead")
+    parser.add_argument(
+        "--save", type=output_path, metavar="FILE.rrd", help="write a recording for the rerun viewer instead"
+    )
     parser.add_argument("--json", action="store_true", help="say on stdout what was opened or written")
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparse_recon.cli.arguments import output_path
 from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, ConfigError, ErrorCode, FileError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="CKPT", help="the authors' file, a copy as safetensors, or a folder"
     )
-    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="safetensors file that convert writes")
+    parser.add_argument("out", type=output_path, nargs="?", metavar="OUT", help="safetensors file that convert writes")
     parser.add_argument(
         "--model", choices=sorted(PUBLISHED), default="zero123", help="whose weights they are (default zero123)"
     )

@@ -1,17 +1,18 @@
-"""Folders that appear whole or not at all: an old result is never half overwritten."""
+"""Folders and files that appear whole or not at all: an older result is there until the new one is on the disk."""
 
 from __future__ import annotations
 
 import errno
-import shutil
-import signal
+import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.errors import ErrorCode, FileError, clipped
+from sparse_recon.files.exchange import put_in_place, sync, sync_tree
+from sparse_recon.files.interrupts import interrupts_held
+from sparse_recon.files.unfinished import MADE, REPLACED, own_folder
 
 # EFBIG: a limit on file size, as quota systems and containers set it.
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -21,7 +22,8 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def whole_folder(target: Path, what: str) -> Iterator[Path]:
     """Give a temporary folder beside `target` to write into; it takes the place of `target` when all went well.
 
-    Whatever is raised inside leaves `target` as it was and removes the temporary folder.
+    Whatever is raised inside leaves `target` as it was and removes the temporary folder. A process that is
+    killed leaves the old or the new one, whole, and the temporary folder to the next call for the same parent.
 
     Parameters
     ----------
@@ -35,51 +37,39 @@ def whole_folder(target: Path, what: str) -> Iterator[Path]:
     """
     with file_errors(target, what):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with own_folder(target) as temporary:
-            new = temporary / target.name
+        with own_folder(target.parent) as temporary:
+            new = temporary / MADE / target.name
             new.mkdir()
             yield new
+            sync_tree(new)
             with interrupts_held():
-                _put_in_place(new, target, temporary / "replaced")
+                put_in_place(new, target, temporary / REPLACED)
+                sync(target.parent)
 
 
 @contextmanager
-def own_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `target`, on the same disk, that is gone afterwards, Ctrl-C or not."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield temporary
-    finally:
-        with interrupts_held():
-            shutil.rmtree(temporary, ignore_errors=True)
+def whole_file(target: Path, what: str) -> Iterator[Path]:
+    """Give a path to write a file to; it takes the place of `target` when all went well, as in `whole_folder`."""
+    with file_errors(target, what):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with own_folder(target.parent) as temporary:
+            new = temporary / MADE / target.name
+            yield new
+            sync(new)
+            os.replace(new, target)
+            sync(target.parent)
 
 
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done; outside the main thread, where Python never raises it, do nothing."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is None:
-        yield
-        return
-    heard: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if heard:
-            signal.raise_signal(signal.SIGINT)
+def remove_whole(folder: Path, what: str) -> None:
+    """Remove a folder so that it is there with all its files, or not at all, whenever the process is killed.
 
-
-def _put_in_place(new: Path, target: Path, old: Path) -> None:
-    try:
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
+    Raises
+    ------
+    FileError
+        OUTPUT_UNWRITABLE.
+    """
+    with file_errors(folder, what), own_folder(folder.parent) as temporary:
+        folder.rename(temporary / MADE / folder.name)
 
 
 @contextmanager
@@ -89,14 +79,24 @@ def file_errors(target: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in _NO_SPACE
-        in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))
-        cure = "a file lies where a folder is needed" if in_the_way else "check permissions"
-        cure = "free space on that disk" if full else f"{cure}, or name another folder"
         raise FileError(
             ErrorCode.DISK_FULL if full else ErrorCode.OUTPUT_UNWRITABLE,
-            f"{what} cannot be written to {target}: {error.strerror or error}; {cure}. "
-            "What was there before is untouched",
+            f"{what} cannot be written to {clipped(str(target))}: {error.strerror or clipped(str(error))}; "
+            f"{_cure(error)}. What was there before is untouched",
         ) from error
+
+
+def _cure(error: OSError) -> str:
+    if error.errno in _NO_SPACE:
+        return "free space on that disk"
+    if error.errno == errno.ENAMETOOLONG:
+        return "shorten its name"
+    cures = {
+        FileExistsError: "a file lies where a folder is needed",
+        NotADirectoryError: "a file lies where a folder is needed",
+        IsADirectoryError: "a folder lies where a file is needed",
+    }
+    return f"{cures.get(type(error), 'check permissions')}, or name another folder"
 
 
 def check_writable(folder: Path, what: str) -> None:

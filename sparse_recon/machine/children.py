@@ -6,9 +6,14 @@ Whatever lies in the folder where a command is called would otherwise be run und
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+
+_SIGNAL_ON_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG
 
 # The package is named by its own folder, as the one above it may be the current one.
 _START = """
@@ -41,3 +46,9 @@ def safe_path() -> list[str]:
     """Return the folders in which this process looks for modules, without the current one."""
     current = os.path.realpath(os.curdir)
     return [os.path.abspath(entry) for entry in sys.path if entry and os.path.realpath(entry) != current]
+
+
+def end_with_parent() -> None:
+    """Let a child get SIGTERM when the thread that started it ends, however it does: a `preexec_fn`; Linux."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_SIGNAL_ON_PARENTS_DEATH, signal.SIGTERM)

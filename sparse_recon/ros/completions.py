@@ -16,11 +16,10 @@ from sparse_recon.errors import (
     CancelledError,
     ErrorCode,
     EvidenceError,
-    FileError,
     SparseReconError,
     TransformError,
+    clipped,
 )
-from sparse_recon.files.results import write_results
 from sparse_recon.frames.incoming import boxes_of, stamp_ns_of
 from sparse_recon.machine.resident_memory import give_back, resident_bytes
 from sparse_recon.observe.named_boxes import same_place
@@ -32,6 +31,7 @@ from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
+from sparse_recon.ros.saving import save_objects
 from sparse_recon.ros.worker import Job, Worker
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject, Float64, OrientedBox
@@ -223,41 +223,10 @@ class Completions:
             self.completed.publish(self.world_frame)
             self.passes.note(1)
 
-    def save(self, job: Job, folder: str, object_ids: list[str], overwrite: bool) -> list[Path]:
-        """Write completed objects to files; return the paths.
-
-        Raises
-        ------
-        SparseReconError
-            USAGE, OBJECT_NOT_FOUND, OUTPUT_UNWRITABLE or DISK_FULL.
-        """
-        folder = folder or self.config.save_folder
-        if not folder:
-            raise FileError(
-                ErrorCode.USAGE, "the request names no folder and parameter save_folder is empty; set one of them"
-            )
+    def save(self, job: Job, folder: str, object_ids: Sequence[str], overwrite: bool) -> list[Path]:
+        """Write completed objects to files; return the paths. See `save_objects`."""
         completed = self.completed.objects
-        wanted = object_ids or list(completed)
-        missing = [name for name in wanted if name not in completed]
-        if missing or not wanted:
-            there = ", ".join(completed) or "none"
-            raise EvidenceError(
-                ErrorCode.OBJECT_NOT_FOUND,
-                f"not completed yet: {', '.join(missing) or 'any object'}; completed are {there}: call complete first",
-            )
-        target = Path(folder).expanduser().absolute()
-        older = [name for name in wanted if (target / name).exists()]
-        if older and not overwrite:
-            raise FileError(
-                ErrorCode.OUTPUT_UNWRITABLE, f"{target} already holds {', '.join(older)}; set overwrite or name another"
-            )
-        paths: list[Path] = []
-        for name in wanted:
-            if job.cancelled():
-                raise CancelledError(ErrorCode.CANCELLED, f"cancelled after {len(paths)} files were written")
-            written = write_results(completed[name], target)
-            paths += sorted(path for path in written.rglob("*") if path.is_file())
-        return paths
+        return save_objects(completed, folder or self.config.save_folder, object_ids, overwrite, job.cancelled)
 
     def reset(self, job: Job) -> int:
         """Forget all objects and detections; return how many objects there were."""
@@ -361,7 +330,9 @@ class Completions:
             if error.code is ErrorCode.NO_FRAMES and not self.session.frames:
                 error = EvidenceError(ErrorCode.NO_FRAMES, f"no frame has been kept yet: {self._why_no_frames()}")
             self._outputs.end_preview()
-            self.last = LastCompletion(request.object_id, error.code, error.message, time.monotonic() - begun_s)
+            self.last = LastCompletion(
+                clipped(request.object_id), error.code, error.message, time.monotonic() - begun_s
+            )
             raise error
         finally:
             self.progress = None

@@ -14,7 +14,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
 from sparse_recon.action import CompleteObject
-from sparse_recon.errors import ErrorCode, InputError, SparseReconError
+from sparse_recon.errors import ErrorCode, InputError, SparseReconError, clipped
 from sparse_recon.frames.incoming import box_of, stamp_ns_of
 from sparse_recon.messages.fields import feedback_fields
 from sparse_recon.requests import CompletionRequest, Progress
@@ -128,7 +128,7 @@ class CompleteAction:
             return completed_object_message(completed, goal.with_geometry)
 
         key = bytes(handle.goal_id.uuid)
-        job = Job(f"goal {goal.object_id or _WAYS.get(goal.select_by, '')}".strip(), run, goal=True)
+        job = Job(f"goal {clipped(goal.object_id) or _WAYS.get(goal.select_by, '')}".strip(), run, goal=True)
         self._jobs[key] = (completions, job)
         if handle.is_cancel_requested:
             job.cancel(ErrorCode.CANCELLED, "cancelled by the caller")

@@ -198,7 +198,8 @@ class NodeConfig(SessionConfig):
     save_folder: str = field(
         default="",
         metadata=doc(
-            "Folder into which save_objects writes when the request names none. Empty makes the request name one."
+            "Folder into which save_objects writes when the request names none: begins with / or ~. Empty makes the "
+            "request name one."
         ),
     )
     diagnostics_period_s: float = field(

@@ -254,7 +254,7 @@ class CompletionSession:
         MemoryBudgetError
             If memory ran out.
         """
-        frames, catalog = self._snapshot()
+        frames, catalog, _ = self._snapshot()
         region = catalog.resolve(CompletionRequest(object_id=object_id), frames).region
         masks = {(f.camera, f.stamp_ns): region.mask(f) for f in frames}
         return {key: mask for key, mask in masks.items() if mask.any()}

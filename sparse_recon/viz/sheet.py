@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.files.atomic import whole_file
 from sparse_recon.types import UInt8
 
 PAPER, CARD, LINE = (244, 245, 247), (255, 255, 255), (220, 223, 228)
@@ -86,22 +83,8 @@ def save_png(image: Image.Image, path: Path) -> None:
     FileError
         If the folder cannot be written or the disk is full.
     """
-    path = Path(path)
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, format="PNG", compress_level=4)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        code = ErrorCode.DISK_FULL if error.errno == errno.ENOSPC else ErrorCode.OUTPUT_UNWRITABLE
-        raise FileError(
-            code, f"the image {path} cannot be written: {error.strerror or error}; free space or name another folder"
-        ) from error
+    with whole_file(Path(path), "the image") as new:
+        image.save(new, format="PNG", compress_level=4)
 
 
 @lru_cache(maxsize=16)

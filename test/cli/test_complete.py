@@ -72,6 +72,19 @@ def test_box_frame_of_a_folder_can_only_be_the_world(folder: Path, tmp_path: Pat
     assert "base_link" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "1e9", "1e300"])
+@pytest.mark.parametrize("place", [0, 5])
+def test_box_of_impossible_numbers_is_bad_usage(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], number: str, place: int
+):
+    numbers = ["0", "0", "0", "1", "1", "1"]
+    numbers[place] = number
+    assert main(["complete", str(folder), "--out", str(tmp_path / "out"), "--json", "--box", *numbers]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["name"] == "USAGE" and "box" in error["message"]
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", ["bag", "one.mcap", "one.db3"])
 def test_recording_of_a_folder_is_read_again(folder: Path, recording: Recording, tmp_path: Path, name: str):
     assert main(["bag-from-frames", str(folder), str(tmp_path / name)]) == 0

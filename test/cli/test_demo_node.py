@@ -83,7 +83,7 @@ def test_a_step_in_which_nothing_changes_any_more_is_named_with_what_the_node_sa
     with Bag(bag) as opened:
         camera = replace(FrameReader(opened).cameras[0], color="/nobody/sends/this")
     with pytest.raises(
-        SparseReconError, match=r"frame.* has not come, and nothing has changed for 3 s; .*active"
+        SparseReconError, match=r"waited for .*last frame.* until for 3 s nothing had changed: .*active"
     ) as error:
         run_live(bag, camera, load_config({}), ["object_0"], 1, patience_s=3.0)
     assert error.value.code.name == "DEADLINE"
@@ -115,8 +115,40 @@ def test_a_step_may_take_long_while_the_node_gets_on():
     with ros_node("a_client", new_domain()) as node:
         client = Client(node, {}, patience_s=1.0)
         client._spin_until(done_after_three_times_the_patience, "the last of many frames")
-        with pytest.raises(SparseReconError, match="nothing has changed for 1 s; the node says ingest"):
+        with pytest.raises(
+            SparseReconError, match=r"more frame until for 1 s nothing had changed: .* node says ingest"
+        ):
             client._spin_until(never_done, "one more frame")
+
+
+@pytest.mark.usefixtures("ros")
+def test_a_step_may_take_long_while_the_recording_plays():
+    """Slowly, on a busy machine: its time goes on though the node says nothing, until it stands still."""
+    from rosgraph_msgs.msg import Clock
+
+    from sparse_recon.ros.play.live_client import Client
+    from sparse_recon.ros.play.player import ros_node
+
+    domain, begun_s = new_domain(), []
+    with ros_node("a_player", domain) as player, ros_node("a_client", domain) as node:
+        publisher = player.create_publisher(Clock, "/clock", 10)
+        client, message = Client(node, {}, patience_s=1.0), Clock()
+
+        def played() -> bool:
+            if publisher.get_subscription_count():
+                begun_s.append(time.monotonic())
+                message.clock.nanosec += 1000
+            publisher.publish(message)
+            return bool(begun_s) and begun_s[-1] - begun_s[0] > 3.0
+
+        def stands_still() -> bool:
+            publisher.publish(message)
+            return False
+
+        client._spin_until(played, "the end of a recording", PATIENCE_S)
+        assert client._clock > (0, 0)
+        with pytest.raises(SparseReconError, match="waited for one more second until for 1 s nothing had changed"):
+            client._spin_until(stands_still, "one more second")
 
 
 @pytest.mark.usefixtures("ros")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from argparse import ArgumentParser
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,41 @@ def test_usage_errors_are_one_json_object_too(arguments: list[str], word: str, c
     report = json.loads(captured.out)
     assert (report["exit_code"], report["error"]["name"]) == (2, "USAGE")
     assert word in report["error"]["message"] and word in captured.err
+
+
+WRITERS = (
+    ["replay", "b", "--out"],
+    ["complete", "f", "--out"],
+    ["demo", "--out"],
+    ["simulate"],
+    ["bag-from-frames", "f"],
+    ["evaluate", "--out"],
+    ["train", "--out"],
+    ["view", "d", "--save"],
+    ["weights", "convert", "c"],
+)
+
+
+@pytest.mark.parametrize("words", WRITERS, ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("path", "word"), [("~nobody-of-this-name/x", "home"), ("f" * 300, "shorten"), ("a\0b", "NUL"), ("", "empty")]
+)
+def test_an_output_that_cannot_be_is_bad_usage(
+    words: list[str], path: str, word: str, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([*words, path, "--json"])
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (ended.value.code, error["name"]) == (2, "USAGE")
+    assert word in error["message"] and len(error["message"]) < 600
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_in_an_output_is_that_home(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["simulate", "~/bag", "--frames", "1", "--objects", "1"]) == 0
+    assert (tmp_path / "bag" / "metadata.yaml").is_file()
 
 
 def test_json_without_a_command_is_an_error(capsys: pytest.CaptureFixture[str]):

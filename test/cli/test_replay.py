@@ -276,9 +276,7 @@ def hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("moment", ["reading", "completing"])
-def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: Path, moment: str):
-    out = tmp_path / "out"
+def started_replay(bag: Path, out: Path, *words: str) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
@@ -290,8 +288,9 @@ def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: 
         "--json",
         *FAST,
         "--no-picture",
+        *words,
     ]
-    process = subprocess.Popen(
+    return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -299,13 +298,27 @@ def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: 
         start_new_session=True,
         preexec_fn=hear_interrupts,
     )
-    awaited = out if moment == "reading" else out / "object_0" / "quality.json"
+
+
+def wait_for(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 600
-    while not awaited.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not happened() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("moment", "number", "code"),
+    [("reading", signal.SIGINT, 130), ("completing", signal.SIGINT, 130), ("completing", signal.SIGTERM, 143)],
+)
+def test_interrupt_ends_cleanly_and_keeps_what_is_finished(
+    bag: Path, tmp_path: Path, moment: str, number: signal.Signals, code: int
+):
+    out = tmp_path / "out"
+    process = started_replay(bag, out)
+    wait_for(process, (out if moment == "reading" else out / "object_0" / "quality.json").exists)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=600)
-    assert process.returncode == 130, stderr
+    assert process.returncode == code, stderr
     assert "Traceback" not in stderr and "what was finished stays" in stderr
     assert json.loads(stdout)["error"]["name"] == "CANCELLED"
     left = sorted(p.name for p in out.iterdir())
@@ -315,6 +328,27 @@ def test_interrupt_ends_cleanly_and_keeps_what_is_finished(bag: Path, tmp_path: 
         with Bag(out / "completed_bag") as written:
             ((_, _, array),) = written.messages([OBJECTS_TOPIC])
         assert [completed.object_id for completed in array.objects] == ["object_0"]
+
+
+def test_interrupt_leaves_an_older_whole_bag_alone_and_other_runs_wait_for_the_end(
+    bag: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    older = {path.name: path.read_bytes() for path in (out / "completed_bag").iterdir()}
+    before_ns = (out / "object_0" / "quality.json").stat().st_mtime_ns
+    process = started_replay(bag, out, "--overwrite")
+    wait_for(process, lambda: (out / "object_0" / "quality.json").stat().st_mtime_ns != before_ns)
+    process.send_signal(signal.SIGSTOP)
+    assert replay(bag, out, "--overwrite", "--json") == 1
+    error = error_of(capsys)
+    assert error["name"] == "BUSY" and "another run writes results into" in error["message"]
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    _, stderr = process.communicate(timeout=600)
+    assert process.returncode == 130 and "is still that of an earlier run" in stderr
+    assert {path.name: path.read_bytes() for path in (out / "completed_bag").iterdir()} == older
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in done.iterdir())
 
 
 def test_what_was_not_read_or_used_is_in_every_result(

@@ -8,9 +8,11 @@ import struct
 import sys
 import time
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 from domains import new_domain
+from geometry_msgs.msg import PoseStamped, Vector3
 from policy import POLICY, read_policy
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -19,7 +21,7 @@ from rclpy.serialization import serialize_message
 from rig import MATCH_S, NodeProcess, Robot, messages_of, parameter_arguments, transform_of
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sparse_recon.action import CompleteObject
-from sparse_recon.srv import GetObjects, SaveObjects, SetRegion
+from sparse_recon.srv import Forget, GetObjects, SaveObjects, SetRegion
 from tf2_msgs.msg import TFMessage
 
 from sparse_recon.errors import ErrorCode
@@ -137,7 +139,17 @@ def test_garbled_bytes_on_the_wire_are_passed_over(started, recording):
     robot.send_until_kept(recording.frames[2:], shift_ns=LATER_NS)
 
 
-STRANGE_FOLDERS = ("", "/dev/null/x", "/proc/1/x", "f" * 5000, "\n", "~nobody-of-this-name/x")
+STRANGE_FOLDERS = ("", "/dev/null/x", "/proc/1/x", "f" * 5000, "\n", "~nobody-of-this-name/x", "out", "../out")
+
+
+def strange_boxes() -> Iterator[tuple[PoseStamped, Vector3]]:
+    """Boxes of the world frame with a number that no box has, as centre and as edge."""
+    for number in (float("nan"), float("inf"), -float("inf"), 1e9, -1e9, 1.7e308):
+        for part in ("centre", "edge"):
+            pose, size = PoseStamped(), Vector3(x=0.1, y=0.1, z=0.1)
+            pose.header.frame_id = "world"
+            (size if part == "edge" else pose.pose.position).z = number
+            yield pose, size
 
 
 def test_strange_requests_are_answered_with_a_code(started, recording):
@@ -145,11 +157,22 @@ def test_strange_requests_are_answered_with_a_code(started, recording):
     robot.wait_for_node()
     robot.send_until_kept(recording.frames[:1])
     answers = [robot.ask(SaveObjects, "save_objects", folder=folder) for folder in STRANGE_FOLDERS]
+    for names in (["../x"], ["/etc/passwd"], ["object_0"] * 1000, ["x" * 100_000]):
+        answers.append(robot.ask(SaveObjects, "save_objects", folder="/tmp", object_ids=names))
+        answers.append(robot.ask(Forget, "forget", object_ids=[*names, "nothing"]))
     for number in (float("nan"), float("inf"), -1.0, 5e-324, 1.7e308):
         request = SetRegion.Request()
         request.size_m.x, request.pose.header.frame_id = number, "world\n\x7f" * 50
         answers.append(robot.ask(SetRegion, "set_region", pose=request.pose, size_m=request.size_m))
-    assert all(not answer.success and answer.message for answer in answers)
+    for pose, size in strange_boxes():
+        answers.append(robot.ask(Forget, "forget", region_pose=pose, region_size_m=size))
+        answers.append(robot.ask(SetRegion, "set_region", pose=pose, size_m=size))
+        goal = robot.start(select_by=Goal.SELECT_BY_BOX, box_pose=pose, box_size_m=size).result()
+        assert {answers[-2].code, answers[-1].code, goal.code} == {ErrorCode.USAGE}, (pose.pose, size)
+    for name in ("../x", "/etc/passwd", "x" * 100_000):
+        goal = robot.start(select_by=Goal.SELECT_BY_ID, object_id=name).result()
+        assert (goal.code, len(goal.message) < 1000) == (ErrorCode.OBJECT_NOT_FOUND, True)
+    assert all(not answer.success and answer.message and len(answer.message) < 1000 for answer in answers)
     assert ErrorCode.INTERNAL not in {answer.code for answer in answers}
     goal = robot.start(select_by=Goal.SELECT_BY_BOX, deadline_s=float("nan"), seed=-(2**63), model="../../x").result()
     assert goal.code == ErrorCode.USAGE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -10,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sparse_recon.errors import ErrorCode, FileError
-from sparse_recon.files.atomic import file_errors, own_folder
+from sparse_recon.files.atomic import whole_file
 from sparse_recon.lab.evaluate.cases import LABEL, Case
 from sparse_recon.lab.evaluate.prediction import Prediction
 from sparse_recon.types import Bool, Float32, Float64, Frame, TriangleMesh, UInt8
@@ -74,11 +73,8 @@ def save_example(folder: Path, case: Case, prediction: Prediction) -> Path:
         **_packed("truth", case.truth),
         **(_packed("surface", prediction.surface) if prediction.surface is not None else {}),
     }
-    with file_errors(path, "the example"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with own_folder(path) as temporary:
-            np.savez_compressed(temporary / path.name, **arrays)
-            os.replace(temporary / path.name, path)
+    with whole_file(path, "the example") as new:
+        np.savez_compressed(new, **arrays)
     return path
 
 

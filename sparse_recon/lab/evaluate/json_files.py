@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sparse_recon.errors import ErrorCode, FileError
-from sparse_recon.files.atomic import file_errors, own_folder
+from sparse_recon.files.atomic import whole_file
 
 
 def read_json(path: Path, what: str, format_number: int) -> dict[str, Any]:
@@ -42,12 +41,8 @@ def read_json(path: Path, what: str, format_number: int) -> dict[str, Any]:
 
 def write_text(path: Path, text: str, what: str) -> None:
     """Write a text file whole or not at all; FileError DISK_FULL or OUTPUT_UNWRITABLE."""
-    path = Path(path)
-    with file_errors(path, what):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with own_folder(path) as temporary:
-            (temporary / path.name).write_text(text, encoding="utf-8")
-            os.replace(temporary / path.name, path)
+    with whole_file(Path(path), what) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 def dumped(value: Any) -> str:

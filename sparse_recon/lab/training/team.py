@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sparse_recon.errors import DependencyError
+from sparse_recon.machine.children import end_with_parent, python_child
 
 
 class Team:
@@ -66,8 +66,14 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         raise DependencyError("accelerate", "training on several devices", "pip install accelerate") from error
     threads = str(max(1, (os.cpu_count() or 1) // devices))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(devices)]
+    member = python_child("from sparse_recon.cli.main import main\nsys.exit(main())", *arguments)
+    launcher = python_child(
+        "from torch.distributed.run import main\nmain()",
+        *("--standalone", "--nproc_per_node", str(devices), "--no-python", *member),
+    )
     environment = {"OMP_NUM_THREADS": threads, **os.environ}
-    return subprocess.run(
-        [*command, "-m", "sparse_recon.cli.main", *arguments], env=environment, check=False
-    ).returncode
+    with subprocess.Popen(launcher, env=environment, preexec_fn=end_with_parent) as process:
+        try:
+            return process.wait()
+        finally:
+            process.terminate()  # the launcher ends the others with it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import signal
@@ -18,14 +17,13 @@ from typing import Any
 from sparse_recon.bags.topics import CameraTopics
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode
-from sparse_recon.machine.children import python_child
+from sparse_recon.machine.children import end_with_parent, python_child
 from sparse_recon.ros.play.live_client import PATIENCE_S, START_S, Arrival, Client, GoalOutcome
 from sparse_recon.ros.play.player import make_room_for_images, ros_node
 
 _RATE = 2.0
 _FIRST_DOMAIN, _DOMAINS = 215, 18  # the upper end of what Linux can use, where hardly any robot is
-_END_S = 20.0
-_KILL_ON_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG
+_END_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,13 @@ def run_live(
     ----------
     config : parameters of the node.
     newest_ns : stamp of the last frame of the recording; no goal is sent before the node has it.
-    patience_s : how long nothing may change during a step; the node may take two minutes to start.
+    patience_s : how long there may be no progress during a step; see `Client`.
 
     Raises
     ------
     SparseReconError
-        DEADLINE if something has not happened in time, with what the node says of itself; INTERNAL if a process failed.
+        DEADLINE if something did not happen and nothing got on, with what the node says of itself; INTERNAL if a
+        process failed.
     """
     began = time.monotonic()
     domain_id = _FIRST_DOMAIN + os.getpid() % _DOMAINS
@@ -156,7 +155,7 @@ def _process(words: Sequence[str], domain_id: int, log: Path) -> Iterator[subpro
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
     process.log = log  # type: ignore[attr-defined]
     try:
@@ -169,8 +168,3 @@ def _process(words: Sequence[str], domain_id: int, log: Path) -> Iterator[subpro
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def _end_with_parent() -> None:
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_KILL_ON_PARENTS_DEATH, signal.SIGTERM)

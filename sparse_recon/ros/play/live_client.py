@@ -1,4 +1,4 @@
-"""A client of the node that collects what arrives: asks for objects, and never waits for ever."""
+"""A client of the node that collects what arrives: it asks for objects, and waits as long as there is progress."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sparse_recon.ros.output_topics import NODE_TOPICS
 from sparse_recon.ros.play.publisher_qos import PublisherQos, message_class, qos_profile
 from sparse_recon.ros.play.received_objects import RECEIVER_DEPTH, ReceivedObjects
 
-START_S = 120.0  # a busy machine loads the libraries in a minute
-PATIENCE_S = 40.0
+# Without progress; on a busy machine libraries may load for minutes, and a stage of a completion take as long.
+START_S, PATIENCE_S = 600.0, 180.0
 _ASK_AGAIN_S = 0.2
 _LOST_S = 3.0  # best-effort images do not come any more when nothing has changed so long after the recording
 _QUIET_S = 0.5  # the topics of one pass come one after the other
@@ -55,8 +55,8 @@ class Client:
     node : rclpy node of this client.
     processes : "player" and others by name; waiting ends with an error where one of them fails. `log` of each is the
         file of its words.
-    patience_s : how long nothing may change in what the node says of its frames and of the goal; a slow machine may
-        take longer, as long as it gets on.
+    patience_s : how long there may be no progress: neither time on /clock, which the player sends, nor messages and
+        frames at the node, nor feedback of the goal, nor results. A slow machine may take long, as long as it gets on.
     """
 
     node: Any
@@ -69,6 +69,8 @@ class Client:
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.action import ActionClient
         from rclpy.executors import SingleThreadedExecutor
+        from rclpy.qos import qos_profile_sensor_data
+        from rosgraph_msgs.msg import Clock
 
         from sparse_recon.action import CompleteObject
         from sparse_recon.srv import GetObjects
@@ -77,10 +79,12 @@ class Client:
         self._executor.add_node(self.node)
         self._last_s = self._changed_s = time.monotonic()
         self._figures: tuple[str | None, ...] = ()
+        self._clock = (0, 0)
         self._known, self._applied = ReceivedObjects(), 0  # messages of ~/objects
         self._actions = ActionClient(self.node, CompleteObject, f"{NODE}/complete")
         self._objects = self.node.create_client(GetObjects, f"{NODE}/get_objects")
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._note_health, 10)
+        self.node.create_subscription(Clock, "/clock", self._note_clock, qos_profile_sensor_data)
         for name, topic in NODE_TOPICS.items():
             with suppress(SparseReconError):  # its message package is not installed: the node leaves it out too
                 self._subscribe(name, message_class(topic.msgtype), topic.latched)
@@ -175,7 +179,7 @@ class Client:
 
         def note(data: bytes) -> None:
             arrived.append(data)
-            self._last_s = time.monotonic()
+            self._last_s = self._changed_s = time.monotonic()
 
         qos = qos_profile(PublisherQos(latched=latched, depth=RECEIVER_DEPTH))
         self.node.create_subscription(message_type, f"{NODE}/{name}", note, qos, raw=True)
@@ -186,9 +190,15 @@ class Client:
             if owner == NODE.lstrip("/"):
                 self.health[part] = {"": status.message, **{item.key: item.value for item in status.values}}
         ingest = self.health.get("ingest", {})
-        figures = tuple(ingest.get(name) for name in ("keyframes_kept", "frames_unneeded", "rejected"))
+        received = [values.get("received") for part, values in self.health.items() if part.startswith("inputs ")]
+        figures = (*received, *(ingest.get(name) for name in ("keyframes_kept", "frames_unneeded", "rejected")))
         if figures != self._figures:
             self._figures, self._changed_s = figures, time.monotonic()
+
+    def _note_clock(self, message: Any) -> None:
+        clock = message.clock.sec, message.clock.nanosec
+        if clock != self._clock:
+            self._clock, self._changed_s = clock, time.monotonic()
 
     def _note_progress(self, feedback: Any) -> None:
         self._changed_s = time.monotonic()
@@ -212,7 +222,8 @@ class Client:
                 says = "; ".join(f"{part}: {values['']}" for part, values in self.health.items()) or "nothing"
                 raise SparseReconError(
                     ErrorCode.DEADLINE,
-                    f"{what} has not come, and nothing has changed for {patience_s:g} s; the node says {says}",
+                    f"waited for {what} until for {patience_s:g} s nothing had changed: no clock, frames, feedback or "
+                    f"results came; the node says {says}",
                 )
             self._executor.spin_once(timeout_sec=0.05)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -33,3 +36,25 @@ def test_two_devices_see_twice_as_many_samples_and_write_once(data, tmp_path):
     assert about["samples"] == 2 * 2 * 2
     assert main(arguments) == 1  # a run is there already: nothing is overwritten
     assert main([*arguments, "--resume"]) == 0
+
+
+def test_a_library_of_the_current_folder_is_never_run(tmp_path):
+    """The launcher and both members are processes that begin in the folder where the command was called."""
+    pytest.importorskip("accelerate", reason="accelerate is not installed: pip install .[train]")
+    for name in ("torch", "numpy", "accelerate", "struct", "sparse_recon"):
+        trap = f"open({str(tmp_path / 'run')!r}, 'a').write(__name__)\nraise SystemExit(9)"
+        (tmp_path / f"{name}.py").write_text(trap)
+    code = """
+import os, sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", sys.argv[1])]
+from sparse_recon.lab.training.team import launch
+import accelerate
+os.environ.pop("PYTHONSAFEPATH")  # it was for this process alone
+sys.path.insert(0, "")
+sys.exit(launch(2, ["train", "--of-no-such-name"]))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*filter(None, sys.path), ""]), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 1 and "unrecognized arguments: --of-no-such-name" in done.stderr, done.stderr
+    assert not (tmp_path / "run").exists()

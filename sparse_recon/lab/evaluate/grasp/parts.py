@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparse_recon.files.atomic import file_errors, own_folder
+from sparse_recon.files.atomic import whole_file
 from sparse_recon.fuse.convex import convex_parts
 from sparse_recon.types import Float32, Float64, Int32
 
@@ -52,11 +51,7 @@ def _read(path: Path) -> tuple[Part, ...]:
 
 
 def _write(path: Path, parts: tuple[Part, ...]) -> None:
-    with file_errors(path, "convex parts"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with own_folder(path) as temporary:  # several processes may make the same parts at once
-            whole = temporary / path.name
-            arrays: dict[str, Any] = {f"v{i}": vertices for i, (vertices, _) in enumerate(parts)}
-            arrays |= {f"f{i}": faces for i, (_, faces) in enumerate(parts)}
-            np.savez_compressed(whole, **arrays)
-            os.replace(whole, path)
+    arrays: dict[str, Any] = {f"v{i}": vertices for i, (vertices, _) in enumerate(parts)}
+    arrays |= {f"f{i}": faces for i, (_, faces) in enumerate(parts)}
+    with whole_file(path, "convex parts") as new:  # several processes may make the same parts at once
+        np.savez_compressed(new, **arrays)
