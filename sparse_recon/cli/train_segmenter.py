@@ -17,8 +17,12 @@ HELD_OUT = "held_out"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=output_path, default=Path("out/segmenter/data"), metavar="DIR", help="folder of views")
-    parser.add_argument("--out", type=output_path, default=Path("out/segmenter/run"), metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--data", type=output_path, default=Path("out/segmenter/data"), metavar="DIR", help="folder of views"
+    )
+    parser.add_argument(
+        "--out", type=output_path, default=Path("out/segmenter/run"), metavar="DIR", help="folder of the run"
+    )
     parser.add_argument(
         "--meshes",
         type=Path,

@@ -24,6 +24,10 @@ MAJORITY = 0.5
 # What stands out of the plane is a thing too, though it was not told apart, where so large a share of its pixels is
 # of things; and what belongs to other things by more than this is a remainder of these.
 UNTOLD_SHARE, REMAINDER_SHARE = 0.35, 0.3
+# An instance is a thing with this probability at least, on average over its pixels, ...
+SURE = 0.7
+# ... and no piece of wall, which it is with so large a share of its points on one.
+WALL_SHARE = 0.6
 
 Checkpoint = Callable[[], None]
 FrameKey = tuple[str, int]
@@ -72,6 +76,7 @@ class InstanceFinder:
         self._segments = LabelSegments(voxel_size_m, within)
         self._found: dict[int, tuple[Frame, SupportPlane, Instances]] = {}  # by id of the colour image, which is held
         self._labelled: dict[int, tuple[Frame, Frame]] = {}  # by id of the frame, which is held
+        self._scores: dict[FrameKey, Float32] = {}
 
     def told_apart(
         self,
@@ -97,10 +102,14 @@ class InstanceFinder:
         if self._within is not None:
             owner[~inside_box(scene.points_world, self._within)] = -1
         label = np.where(scene.label == -1, -1, -2).astype(np.int32)
+        sure = [self._sureness(group) >= SURE for group in groups]
         pieces = [
             np.nonzero(largest_clusters(scene.points_world, scene.count, owner == g, config, checkpoint) == 0)[0]
             for g in range(len(groups))
+            if sure[g]
         ]
+        if clustered.wall is not None:
+            pieces = [own for own in pieces if len(own) and clustered.wall[own].mean() < WALL_SHARE]
         pieces += _untold(clustered, owner, thing_share)
         _number(label, pieces, scene, config)
         solid = {(f.camera, f.stamp_ns): Solid(f.labels > 0) for f in labelled if f.labels is not None}
@@ -114,14 +123,25 @@ class InstanceFinder:
             known = frame, plane, self._segment(frame, plane)
             self._found[id(frame.rgb)] = known
             self._labelled.pop(id(frame), None)
+        self._scores[frame.camera, frame.stamp_ns] = known[2].score
         if id(frame) not in self._labelled:
             self._labelled[id(frame)] = frame, replace(frame, labels=known[2].labels)
         return self._labelled[id(frame)][1]
+
+    def _sureness(self, group: LabelGroup) -> float:
+        """Return the probability of being a thing, on average over the pixels of a group."""
+        pixels, total = 0.0, 0.0
+        for segment in group.segments:
+            weight = float(segment.cloud.count.sum())
+            pixels, total = pixels + weight, total + weight * self._scores[segment.frame][segment.label - 1]
+        return total / max(pixels, 1.0)
 
     def _forget_others(self, frames: Sequence[Frame], labelled: Sequence[Frame]) -> None:
         images, ids = {id(f.rgb) for f in frames}, {id(f) for f in frames}
         self._found = {key: found for key, found in self._found.items() if key in images}
         self._labelled = {key: pair for key, pair in self._labelled.items() if key in ids}
+        names = {(f.camera, f.stamp_ns) for f in frames}
+        self._scores = {name: score for name, score in self._scores.items() if name in names}
         self._segments.keep(labelled)
 
     def _votes(

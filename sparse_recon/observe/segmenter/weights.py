@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "segmenter.safetensors"
-WEIGHTS_SHA256 = ""
+WEIGHTS_SHA256 = "24e748d7e9377e6fb5ddf96583b36f999c58be7fd3141571252747db197c41fb"
 MOST_CHANNELS = 512  # far beyond what is shipped: a file cannot make the network fill memory
 
 
