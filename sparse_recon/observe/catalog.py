@@ -234,9 +234,9 @@ class ObjectCatalog:
         for number in range(int(scene.label.max(initial=-1)) + 1):
             checkpoint()
             own = scene.label == number
-            region = (
-                ClusterRegion(scene, number, reach_m) if solid is None else ThingRegion(scene, number, reach_m, solid)
-            )
+            region: ObjectRegion = ClusterRegion(scene, number, reach_m)
+            if solid is not None:
+                region = ThingRegion(scene, number, reach_m, solid, self._config.segment.plane_tolerance_m)
             found.append(self._object(scene.points_world[own], int(scene.count[own].sum()), None, region, scene.plane))
         return found
 

@@ -9,15 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sparse_recon.config.session_config import SegmentConfig
+from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box
+from sparse_recon.geometry.poses import transform_points
 from sparse_recon.observe.label_segments import LabelGroup, LabelSegments
 from sparse_recon.observe.regions import ClusterRegion, pixel_points_world
 from sparse_recon.observe.segment import SceneClusters, SupportPlane, largest_clusters
 from sparse_recon.observe.segmenter.decoding import Instances
 from sparse_recon.types import Bool, Float32, Frame, Int32, OrientedBox
 
-# A frame is looked at anew when the plane under it has turned or moved by more since.
-PLANE_TURN, PLANE_SHIFT_M = np.cos(np.deg2rad(0.4)), 0.002
+# The plane under a frame is rounded to these steps, so that a frame need not be looked at anew with each that comes.
+UP_STEP, HEIGHT_STEP_M = 0.004, 0.001
 STEP = 2  # every so many-th pixel votes
 # A point is of the thing that gets so large a share of the votes of all pixels that measured it.
 MAJORITY = 0.5
@@ -25,7 +27,7 @@ MAJORITY = 0.5
 # of things; and what belongs to other things by more than this is a remainder of these.
 UNTOLD_SHARE, REMAINDER_SHARE = 0.35, 0.3
 # An instance is a thing with this probability at least, on average over its pixels, ...
-SURE = 0.7
+SURE = 0.8
 # ... and no piece of wall, which it is with so large a share of its points on one.
 WALL_SHARE = 0.6
 
@@ -49,17 +51,26 @@ class Solid:
 class ThingRegion(ClusterRegion):
     """The pixels whose point is nearest to one thing, but for those that are of no thing where a frame says so.
 
-    What smears around an outline in the depth image, and the table beside a thing, is not the thing.
+    What smears around an outline in the depth image, and the table beside a thing, is not the thing. In a frame that
+    was not looked at, what lies within `flat_m` of the support plane is the table.
     """
 
-    def __init__(self, scene: SceneClusters, number: int, reach_m: float, solid: dict[FrameKey, Solid]) -> None:
+    def __init__(
+        self, scene: SceneClusters, number: int, reach_m: float, solid: dict[FrameKey, Solid], flat_m: float
+    ) -> None:
         super().__init__(scene, number, reach_m)
-        self._solid = solid
+        self._solid, self._plane, self._flat_m = solid, scene.plane, flat_m
 
     def mask(self, frame: Frame) -> Bool:
         mask = super().mask(frame)
         solid = self._solid.get((frame.camera, frame.stamp_ns))
-        return mask if solid is None else mask & solid.of(frame)
+        if solid is not None:
+            return mask & solid.of(frame)
+        if self._plane is not None and frame.depth_m is not None and mask.any():
+            points_cam = unproject_depth(frame.depth_m, frame.intrinsics, mask)
+            points = transform_points(frame.T_world_cam, points_cam).astype(np.float32)
+            mask[mask] = self._plane.heights(points) > self._flat_m
+        return mask
 
 
 class InstanceFinder:
@@ -73,7 +84,7 @@ class InstanceFinder:
 
     def __init__(self, segment: Segment, voxel_size_m: float, within: OrientedBox | None = None) -> None:
         self._segment, self._voxel_size_m, self._within = segment, voxel_size_m, within
-        self._segments = LabelSegments(voxel_size_m, within)
+        self._segments = LabelSegments(voxel_size_m)
         self._found: dict[int, tuple[Frame, SupportPlane, Instances]] = {}  # by id of the colour image, which is held
         self._labelled: dict[int, tuple[Frame, Frame]] = {}  # by id of the frame, which is held
         self._scores: dict[FrameKey, Float32] = {}
@@ -117,10 +128,11 @@ class InstanceFinder:
 
     def _labelled_frame(self, frame: Frame, plane: SupportPlane, checkpoint: Checkpoint) -> Frame:
         """Return the frame with its instances as labels."""
+        plane = _rounded(plane, frame)
         known = self._found.get(id(frame.rgb))
-        if known is None or not _same_plane(known[1], plane, frame):
+        if known is None or not _equal(known[1], plane):
             checkpoint()
-            known = frame, plane, self._segment(frame, plane)
+            known = frame, plane, self._segment(_as_measured(frame), plane)
             self._found[id(frame.rgb)] = known
             self._labelled.pop(id(frame), None)
         self._scores[frame.camera, frame.stamp_ns] = known[2].score
@@ -196,11 +208,25 @@ def _number(label: Int32, pieces: Sequence[npt.NDArray[np.intp]], scene: SceneCl
         label[members] = number
 
 
-def _same_plane(a: SupportPlane, b: SupportPlane, frame: Frame) -> bool:
-    """Return whether two planes are one where a frame looks, for what is to be told from heights above them."""
+def _as_measured(frame: Frame) -> Frame:
+    """Return the frame with what newer ones contradict in it, so that its instances do not depend on these."""
+    if frame.superseded is None or frame.depth_m is None:
+        return frame
+    gone_m = frame.superseded.gone_m
+    return replace(frame, depth_m=np.where(gone_m > 0, gone_m, frame.depth_m).astype(np.float32), superseded=None)
+
+
+def _equal(a: SupportPlane, b: SupportPlane) -> bool:
+    return a.height_m == b.height_m and np.array_equal(a.up_world, b.up_world)
+
+
+def _rounded(plane: SupportPlane, frame: Frame) -> SupportPlane:
+    """Return the plane to within a few millimetres where a frame looks: the same for planes that hardly differ."""
+    up = np.round(plane.up_world / UP_STEP) * UP_STEP
+    up = up / np.linalg.norm(up)
     ahead = frame.T_world_cam[:3, 3] + frame.T_world_cam[:3, 2]
-    shift = float((a.up_world - b.up_world) @ ahead) - (a.height_m - b.height_m)
-    return bool(a.up_world @ b.up_world > PLANE_TURN and abs(shift) < PLANE_SHIFT_M)
+    below = ahead - (plane.up_world @ ahead - plane.height_m) * plane.up_world
+    return SupportPlane(up, float(np.round(up @ below / HEIGHT_STEP_M) * HEIGHT_STEP_M))
 
 
 def _keys(points_world: Float32, voxel_size_m: float) -> npt.NDArray[np.int64]:

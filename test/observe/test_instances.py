@@ -14,9 +14,9 @@ from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, exact
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
-from sparse_recon.observe.instances import InstanceFinder, ThingRegion
+from sparse_recon.observe.instances import InstanceFinder, ThingRegion, _rounded
 from sparse_recon.observe.scene_cloud import SceneCloud
-from sparse_recon.observe.segment import cluster_scene, survey
+from sparse_recon.observe.segment import SupportPlane, cluster_scene, survey
 from sparse_recon.observe.segmenter.decoding import Instances
 
 CONFIG = SegmentConfig()
@@ -92,7 +92,7 @@ def test_pixels_that_are_no_thing_are_in_no_mask():
         image[:, : image.shape[1] // 2] = 0
         eroded[stamp] = image.astype(np.int32)
     scene, solid, bare = told(made.frames, lambda stamp: eroded[stamp])
-    region = ThingRegion(scene, 0, 2 * CONFIG.voxel_size_m, solid)
+    region = ThingRegion(scene, 0, 2 * CONFIG.voxel_size_m, solid, CONFIG.plane_tolerance_m)
     for f in bare:
         assert not region.mask(f)[:, : f.rgb.shape[1] // 2].any()
         coarse = replace(f, rgb=f.rgb[::2, ::2], depth_m=f.depth_m[::2, ::2], intrinsics=depth_camera(160, 120))
@@ -120,3 +120,16 @@ def test_a_frame_is_looked_at_once():
     looks = len(seen)
     second, _ = finder.told_apart(scene, clustered, bare, CONFIG)
     assert len(seen) == looks and np.array_equal(first.label, second.label)
+
+
+def test_planes_that_hardly_differ_are_one_and_lie_where_the_frame_looks():
+    frame = two_objects(views=1).frames[0]
+    up = np.array([0.001, 0.0, 1.0])
+    for tilt, height_m in ((up, 0.0002), (np.array([0.0, -0.0012, 1.0]), -0.0003)):
+        plane = SupportPlane(tilt / np.linalg.norm(tilt), height_m)
+        rounded = _rounded(plane, frame)
+        assert rounded.up_world.tolist() == [0.0, 0.0, 1.0] and abs(rounded.height_m) < 0.0021
+    steep = SupportPlane(np.array([0.6, 0.0, 0.8]), 0.3)
+    rounded = _rounded(steep, frame)
+    ahead = frame.T_world_cam[:3, 3] + frame.T_world_cam[:3, 2]
+    assert abs(rounded.heights(ahead) - steep.heights(ahead)) < 0.002

@@ -15,6 +15,8 @@ PEAK, PEAK_WINDOW_PX = 0.12, 9
 # Pixels that point farther off than this from every peak are of a thing whose centre was missed.
 FAR_PX = 14.0
 MIN_PIXELS = 20
+# An instance with so small a share of the pixels of one that it touches is a part of it.
+FRAGMENT_SHARE = 0.06
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,30 @@ def decoded(maps: Float32) -> Instances:
         missed[v[far], u[far]] = 1
         _, parts = cv2.connectedComponents(missed, connectivity=4)
         labels[missed > 0] = parts[missed > 0] + len(peaks)
-    return _counted(labels, thing)
+    return _counted(_with_fragments(labels), thing)
+
+
+def _with_fragments(labels: Int32) -> Int32:
+    """Return the labels with fragments joined to the instance that they touch most."""
+    import cv2
+
+    labels = labels.copy()
+    count = np.bincount(labels.ravel())
+    for label in np.argsort(count, kind="stable"):
+        if label == 0 or count[label] == 0 or count[label] >= FRAGMENT_SHARE * count[1:].max():
+            continue
+        v, u = np.nonzero(labels == label)
+        window = slice(max(v.min() - 1, 0), v.max() + 2), slice(max(u.min() - 1, 0), u.max() + 2)
+        own = labels[window] == label
+        rim = (cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~own
+        touched = np.bincount(labels[window][rim], minlength=len(count))
+        touched[0] = 0
+        into = int(np.argmax(touched))
+        if touched[into] > 0 and count[label] < FRAGMENT_SHARE * count[into]:
+            labels[window][own] = into
+            count[into] += count[label]
+            count[label] = 0
+    return labels
 
 
 def _counted(labels: Int32, thing: Float32) -> Instances:

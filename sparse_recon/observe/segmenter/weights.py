@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "segmenter.safetensors"
-WEIGHTS_SHA256 = "24e748d7e9377e6fb5ddf96583b36f999c58be7fd3141571252747db197c41fb"
+WEIGHTS_SHA256 = "7ac2592f7289c66fb1c237df571db9a37bf9ed260e03ff72d5e5e47f752e05be"
 MOST_CHANNELS = 512  # far beyond what is shipped: a file cannot make the network fill memory
 
 

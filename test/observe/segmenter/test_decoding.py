@@ -49,6 +49,20 @@ def test_specks_are_no_things():
     assert decoded(maps_of(labels)).labels.max() == 1
 
 
+def test_a_fragment_belongs_to_what_it_touches_most():
+    labels = two_touching()
+    labels[57:60, 50:62] = 3  # cut out of the second thing, 36 pixels
+    found = decoded(maps_of(labels))
+    assert found.labels.max() == 2
+    assert found.labels[58, 55] == found.labels[45, 80] != found.labels[45, 30]
+
+
+def test_a_small_thing_that_touches_nothing_stays():
+    labels = two_touching()
+    labels[5:11, 110:116] = 3
+    assert decoded(maps_of(labels)).labels.max() == 3
+
+
 def test_nothing_is_found_in_nothing():
     empty = decoded(maps_of(np.zeros((96, 128), np.int32)))
     assert empty.labels.max() == 0 and len(empty.score) == 0
