@@ -92,7 +92,7 @@ def _measured(args: argparse.Namespace, net: Any) -> dict[str, Any]:
 def _ship(args: argparse.Namespace) -> dict[str, Any]:
     from sparse_recon.lab.training.segmenter.loop import averaged_weights, write_weights
     from sparse_recon.machine.safetensors_file import sha256_of
-    from sparse_recon.observe.segmenter.network import Widths
+    from sparse_recon.observe.segmenter.layout import Widths
     from sparse_recon.observe.segmenter.weights import load_segmenter_net
 
     weights, about = averaged_weights(args.out)

@@ -75,7 +75,8 @@ def draw_clutter(shapes: Sequence[Shape], rng: np.random.Generator) -> Clutter:
     half = np.array([reach_m, reach_m * rng.uniform(0.6, 1.0)])
     surroundings = _surroundings(kind, half, rng)
     poses = _settled(shapes, surroundings, half, kind != "table", rng)
-    objects, paints = [], []
+    objects: list[SceneObject] = []
+    paints: list[Paint] = []
     for shape, T in zip(shapes, poses, strict=True):
         if T is not None:
             objects.append(SceneObject(shape.name, len(objects) + 1, shape, T))

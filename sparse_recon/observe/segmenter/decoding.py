@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from sparse_recon.observe.segmenter.network import OFFSET_PX
+from sparse_recon.observe.segmenter.layout import OFFSET_PX
 from sparse_recon.types import Float32, Int32
 
 THING = 0.5  # probability from which a pixel is of a thing
@@ -99,7 +99,7 @@ def enlarged(found: Instances, height: int, width: int) -> Instances:
     """Return the same instances in an image of another size; outlines follow the probability, not the small pixels."""
     import cv2
 
-    thing = cv2.resize(found.thing, (width, height), interpolation=cv2.INTER_LINEAR)
+    thing = np.asarray(cv2.resize(found.thing, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     spread = cv2.dilate(found.labels.astype(np.float32), np.ones((3, 3), np.uint8))
     filled = np.where(found.labels > 0, found.labels, spread).astype(np.float32)
     labels = cv2.resize(filled, (width, height), interpolation=cv2.INTER_NEAREST)

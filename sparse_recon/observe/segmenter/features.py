@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHANNELS = 10
 LOW_M, HIGH_M = 0.01, 0.12  # heights at which the two height channels end
 EDGE_M = 0.015
 SCALE_PX_PER_M = 400.0

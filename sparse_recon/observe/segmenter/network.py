@@ -5,28 +5,11 @@ Centres and offsets as in Panoptic-DeepLab (Cheng et al., CVPR 2020), without cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparse_recon.observe.segmenter.features import CHANNELS
-
-OUTPUTS = 4  # thing, centre, offset in u and v
-OFFSET_PX = 16.0  # of an offset of 1
-STRIDE = 16  # the size of an image must be a multiple of it
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Channels of the five resolutions, from a half to a sixteenth of the image."""
-
-    half: int = 24
-    quarter: int = 48
-    eighth: int = 80
-    sixteenth: int = 128
-    full: int = 8
+from sparse_recon.observe.segmenter.layout import CHANNELS, OUTPUTS, Widths
 
 
 def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -56,8 +39,10 @@ class SegmenterNet(nn.Module):
         self.up2 = nn.Sequential(block(w.quarter + w.half, w.half), block(w.half, w.half))
         self.spread = nn.Conv2d(w.half, 4 * w.full, 1)
         self.full = nn.Sequential(block(w.full + CHANNELS, w.full), nn.Conv2d(w.full, OUTPUTS, 3, 1, 1))
+        last = self.full[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
         with torch.no_grad():
-            self.full[-1].bias.copy_(torch.tensor([-1.5, -4.0, 0.0, 0.0]))
+            last.bias.copy_(torch.tensor([-1.5, -4.0, 0.0, 0.0]))  # things are rare, their centres more so
 
     def forward(self, x: Tensor) -> Tensor:
         x2 = self.enter(x)

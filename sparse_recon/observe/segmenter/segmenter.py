@@ -38,7 +38,7 @@ class Segmenter:
         import torch
 
         from sparse_recon.observe.segmenter.features import features
-        from sparse_recon.observe.segmenter.network import STRIDE
+        from sparse_recon.observe.segmenter.layout import STRIDE
 
         assert frame.depth_m is not None
         step = max(1, round(frame.intrinsics.width / WIDTH_PX))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.machine.safetensors_file import read_weights
 from sparse_recon.machine.share import share_folder
+from sparse_recon.observe.segmenter.layout import Widths
 
 if TYPE_CHECKING:
-    from sparse_recon.observe.segmenter.network import SegmenterNet, Widths
+    from sparse_recon.observe.segmenter.network import SegmenterNet
     from sparse_recon.observe.segmenter.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
@@ -75,13 +76,12 @@ def load_segmenter_net(path: Path, sha256: str = "") -> SegmenterNet:
         )
     counters = {name: torch.zeros((), dtype=torch.long) for name in state.keys() - kept.keys()}
     net.load_state_dict({**tensors, **counters}, assign=True)
-    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack it
+    return net.eval().requires_grad_(False)
 
 
 def _widths(path: Path) -> Widths:
     from safetensors import SafetensorError, safe_open
-
-    from sparse_recon.observe.segmenter.network import Widths
 
     try:
         with safe_open(path, framework="np") as file:

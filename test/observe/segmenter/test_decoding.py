@@ -7,7 +7,7 @@ import pytest
 
 from sparse_recon.lab.training.segmenter.samples import target
 from sparse_recon.observe.segmenter.decoding import Instances, decoded, enlarged
-from sparse_recon.observe.segmenter.network import OFFSET_PX
+from sparse_recon.observe.segmenter.layout import OFFSET_PX
 
 
 def maps_of(labels: np.ndarray, missed: tuple[int, ...] = ()) -> np.ndarray:

@@ -8,7 +8,8 @@ import torch
 
 from sparse_recon.geometry.poses import look_at
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
-from sparse_recon.observe.segmenter.features import CHANNELS, EDGE_M, HIGH_M, LOW_M, features
+from sparse_recon.observe.segmenter.features import EDGE_M, HIGH_M, LOW_M, features
+from sparse_recon.observe.segmenter.layout import CHANNELS
 
 CAMERA = depth_camera(160, 128)
 T_WORLD_CAM = look_at(np.array([0.0, -0.5, 0.5]), np.zeros(3))

@@ -15,7 +15,8 @@ from sparse_recon.lab.training.segmenter.loop import write_weights
 from sparse_recon.machine.safetensors_file import sha256_of
 from sparse_recon.machine.share import share_folder
 from sparse_recon.observe.segment import SupportPlane
-from sparse_recon.observe.segmenter.network import STRIDE, SegmenterNet, Widths
+from sparse_recon.observe.segmenter.layout import STRIDE, Widths
+from sparse_recon.observe.segmenter.network import SegmenterNet
 from sparse_recon.observe.segmenter.weights import WEIGHTS_FILE, WEIGHTS_SHA256, load_segmenter_net, shipped_segmenter
 
 TINY = Widths(4, 4, 4, 4, 4)

@@ -91,12 +91,12 @@ def _judged(
     on_true = overlap.sum(axis=1) / np.maximum(size, 1)
     phantoms = [r for r in range(len(results)) if complete and on_true[r] < PHANTOM_SHARE and size[r] > 0]
     matched, missed, split, best = {}, [], [], {}
-    for t in np.nonzero(counted)[0]:
+    for t in np.nonzero(counted)[0].tolist():
         order = np.argsort(-iou[:, t]) if len(results) else np.zeros(0, int)
         best[names[t]] = float(iou[order[0], t]) if len(order) else 0.0
         pieces = [r for r in range(len(results)) if share_of_true[r, t] >= PIECE_SHARE and r not in merged]
         if len(order) and iou[order[0], t] >= FOUND_IOU and order[0] not in merged:
-            matched[names[t]] = results[order[0]]
+            matched[names[t]] = results[int(order[0])]
         elif not holds[:, t].any() and not pieces:
             missed.append(names[t])
         if len(pieces) > 1:
@@ -105,7 +105,7 @@ def _judged(
         matched,
         tuple(missed),
         tuple(split),
-        tuple(names[t] for t in np.nonzero(~counted)[0]),
+        tuple(names[t] for t in np.nonzero(~counted)[0].tolist()),
         tuple(results[r] for r in merged),
         tuple(results[r] for r in phantoms),
         best,

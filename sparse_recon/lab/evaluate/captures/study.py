@@ -100,7 +100,8 @@ def examined(capture: Capture, config: SessionConfig) -> Exhibit:
     alone = {} if found is None else {result: name for name, result in found.matched.items()}
     meshes_of = {o.name: o.mesh for o in capture.objects or ()}
     for candidate in listed:
-        name, metrics = candidate.object_id, {}
+        name = candidate.object_id
+        metrics: dict[str, float] = {}
         try:
             answers[name] = answer = session.complete(CompletionRequest(object_id=name))
         except SparseReconError as error:

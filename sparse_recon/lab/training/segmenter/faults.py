@@ -43,7 +43,7 @@ def _stereo(
     poor = 1.0 + rng.uniform(0, 1.5) * (labels > 0) + rng.uniform(0, 1.0) * (texture < 0.3)
     disparity += strength * (slow * poor + rng.uniform(0, 0.7) * _field(true.shape, 0.0, rng)).astype(np.float32)
     step = 0.5 * float(rng.choice([1 / 8, 1 / 16, 1 / 32]))
-    disparity = np.round(disparity / step) * step
+    disparity = (np.round(disparity / step) * step).astype(np.float32)
     seen = np.where(disparity > 1e-3, scale / np.maximum(disparity, 1e-3), np.nan).astype(np.float32)
     holes = _field(true.shape, rng.uniform(1.0, 3.0), rng) - rng.uniform(0.5, 2.0) * texture > rng.uniform(0.2, 2.5)
     if rng.random() < 0.8:

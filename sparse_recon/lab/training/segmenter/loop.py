@@ -17,7 +17,8 @@ from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.lab.training.checkpoints import read_state, write_state
 from sparse_recon.lab.training.segmenter.samples import ClutterSamples
 from sparse_recon.observe.segmenter.features import features
-from sparse_recon.observe.segmenter.network import SegmenterNet, Widths
+from sparse_recon.observe.segmenter.layout import Widths
+from sparse_recon.observe.segmenter.network import SegmenterNet
 from sparse_recon.observe.segmenter.weights import load_segmenter_net
 
 STATE_FILE = "segmenter-state.safetensors"
@@ -57,7 +58,8 @@ class SegmenterRun:
         self.config, self._data, self._out, self.step = config, Path(data), Path(out), 0
         torch.manual_seed(config.seed)
         net = SegmenterNet(Widths()) if begin_from is None else load_segmenter_net(begin_from).requires_grad_(True)
-        self.net = net.train().to(memory_format=torch.channels_last)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack it
+        self.net = net.train()
         self._optimizer = torch.optim.AdamW(
             self.net.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from sparse_recon.lab.training.segmenter.faults import seen_color, seen_depth
 from sparse_recon.lab.training.segmenter.scenes import TrueView, read_view, shard_views
-from sparse_recon.observe.segmenter.network import OFFSET_PX
+from sparse_recon.observe.segmenter.layout import OFFSET_PX
 from sparse_recon.types import Float32, Float64
 
 CROP = (176, 240)
@@ -58,7 +58,7 @@ def drawn_sample(view: TrueView, rng: np.random.Generator, crop: tuple[int, int]
     if rng.random() < 0.5:  # mirrored
         rgb, depth_m, labels = rgb[:, ::-1], depth_m[:, ::-1], labels[:, ::-1]
         K[2] = labels.shape[1] - 1 - K[2]
-        plane = view.plane_cam * np.array([-1, 1, 1, 1], np.float32)
+        plane: npt.NDArray[np.floating] = view.plane_cam * np.array([-1, 1, 1, 1], np.float32)
     else:
         plane = view.plane_cam
     if crop is not None:
@@ -66,12 +66,12 @@ def drawn_sample(view: TrueView, rng: np.random.Generator, crop: tuple[int, int]
         where = (slice(top, top + crop[0]), slice(left, left + crop[1]))
         rgb, depth_m, labels = rgb[where], depth_m[where], labels[where]
         K[2:] -= left, top
-    plane = _estimated(plane.astype(np.float64), rng)
+    estimated = _estimated(plane.astype(np.float64), rng)
     made = target(labels)
     arrays = {
         "rgb": rgb,
         "depth_m": depth_m,
-        "plane_cam": plane.astype(np.float32),
+        "plane_cam": estimated.astype(np.float32),
         "K": K,
         "thing": made.thing,
         "centre": made.centre,
@@ -93,7 +93,8 @@ def target(labels: npt.NDArray[np.integer]) -> Target:
         area = float(own.sum())
         cu, cv = float(u[own].mean()), float(v[own].mean())
         sigma = np.clip(0.12 * np.sqrt(area), SMALLEST_CENTRE_PX, LARGEST_CENTRE_PX)
-        centre = np.maximum(centre, np.exp(-((u - cu) ** 2 + (v - cv) ** 2) / (2 * sigma**2)))
+        bell = np.exp(-((u - cu) ** 2 + (v - cv) ** 2) / (2 * sigma**2))
+        centre = np.maximum(centre, bell.astype(np.float32))
         offset[0][own], offset[1][own] = (cu - u[own]) / OFFSET_PX, (cv - v[own]) / OFFSET_PX
         weight[own] = np.clip(20.0 / np.sqrt(area), 0.4, 4.0)  # small things count too
     return Target((labels > 0).astype(np.float32), centre, offset, weight)

@@ -106,7 +106,8 @@ def test_a_run_learns_stops_goes_on_and_ships(data, tmp_path, capsys):
 
 def test_losses_fall_on_one_batch(data):
     from sparse_recon.lab.training.segmenter.loop import inputs_of, losses_of
-    from sparse_recon.observe.segmenter.network import SegmenterNet, Widths
+    from sparse_recon.observe.segmenter.layout import Widths
+    from sparse_recon.observe.segmenter.network import SegmenterNet
 
     torch.manual_seed(0)
     batch = torch.utils.data.default_collate([ClutterSamples([data / "00000.npy"], seed=1)[i] for i in range(3)])
