@@ -44,6 +44,7 @@ NETWORKS = (
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")
     ),
     *(f"sparse_recon.complete.zero123.{name}" for name in ("model", "sampling", "score")),
+    *(f"sparse_recon.observe.segmenter.{name}" for name in ("features", "network")),
 )
 
 # Radiance fields are too: only what fits or distils one imports these.

@@ -9,9 +9,9 @@ import numpy as np
 
 from sparse_recon.complete.base import CompletionTask
 from sparse_recon.complete.carve import CarveCompleter
-from sparse_recon.complete.safetensors_file import read_weights
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
+from sparse_recon.machine.safetensors_file import read_weights
 
 PETABYTE = 10**15
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.cli.arguments import at_least, config_of, output_path
+from sparse_recon.cli.evaluate_captures import run_captures
 from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.config.parameters import parameters
 from sparse_recon.config.session_config import SessionConfig
@@ -44,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="folder of meshes; of one that holds scans of YCB and Google Scanned Objects, those of the scored list",
+    )
+    objects.add_argument(
+        "--captures",
+        type=Path,
+        metavar="DIR",
+        help="not objects in simulation but real frames: folders of posed frames beside a truth.json "
+        "(docs/evaluation.md); what is found, missed, merged, and how well it is completed",
     )
     objects.add_argument("--units", choices=sorted(UNITS_M), default="m", help="of the meshes (default m)")
     objects.add_argument("--mesh-up", choices=("z", "y"), default="z", help="upward axis of the meshes (default z)")
@@ -111,6 +119,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.compare is not None:
         return _compare(*args.compare)
+    if args.captures is not None:
+        if args.objects is not None or args.made_up is not None or args.grasp:
+            raise InputError(ErrorCode.USAGE, "give --captures, or --objects, --made-up and --grasp; not both")
+        return run_captures(args)
     args.out = args.out or Path("out/grasps" if args.grasp else "out/evaluate")
     _check(args)
     if args.grasp:

@@ -39,6 +39,7 @@ COMMANDS = {
     "demo": ("demo", "simulate a tabletop, replay it and show the result"),
     "simulate": ("simulate", "write a simulated recording"),
     "train": ("train", "make training data and train the default model"),
+    "train-segmenter": ("train_segmenter", "train what tells things apart in a frame"),
     "weights": ("weights", "check and convert the published weights of a model"),
     "doctor": ("doctor", "say what this machine has and what is missing"),
 }

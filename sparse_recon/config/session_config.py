@@ -168,6 +168,14 @@ class AssemblyConfig(Checked):
 class SegmentConfig(Checked):
     """How objects are found when neither mask nor box is given."""
 
+    instances: str = field(
+        default="network",
+        metadata=doc(
+            "What tells things apart that stand on the support plane. `network`: a small network looks at colour and "
+            "depth of each frame, and gaps between points decide only where it says nothing. `clusters`: gaps alone.",
+            choices=("network", "clusters"),
+        ),
+    )
     plane_tolerance_m: float = field(
         default=0.006,
         metadata=doc(

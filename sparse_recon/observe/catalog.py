@@ -14,6 +14,7 @@ from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, robust_extent
 from sparse_recon.geometry.near import moved_box
 from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
+from sparse_recon.observe.instances import InstanceFinder, ThingRegion
 from sparse_recon.observe.label_segments import LabelSegments
 from sparse_recon.observe.named_boxes import Look, NamedBoxes
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion
@@ -27,6 +28,7 @@ from sparse_recon.observe.segment import (
     survey,
     upright_in_images,
 )
+from sparse_recon.observe.segmenter.weights import shipped_segmenter
 from sparse_recon.observe.silhouettes import silhouette_hull
 from sparse_recon.requests import CompletionRequest, ObjectCandidate
 from sparse_recon.types import Float32, Float64, Frame, OrientedBox
@@ -78,8 +80,10 @@ class ObjectCatalog:
         self._origin: Float64 = np.zeros(3)  # of the frame in which all is given, where people count from
         self._cloud = SceneCloud(config.segment.voxel_size_m, config.depth)
         self._segments = LabelSegments(config.segment.voxel_size_m, region)
+        self._instances: InstanceFinder | None = None
         self._scene_key: FrameKey | None = None
         self._scene: SceneClusters | None = None
+        self._searched: tuple[Frame, ...] = ()
         self._found_key: FrameKey | None = None
         self._found: list[FoundObject] = []
         self._suggested: dict[str, OrientedBox] | None = None
@@ -93,6 +97,7 @@ class ObjectCatalog:
         self._config, self._region = config, region
         self._cloud = SceneCloud(config.segment.voxel_size_m, config.depth)
         self._segments = LabelSegments(config.segment.voxel_size_m, region)
+        self._instances = None
         self._scene_key = self._found_key = None
 
     def move(self, by_m: Float64) -> None:
@@ -214,19 +219,35 @@ class ObjectCatalog:
             self._camera_up = upright_in_images(sample or frames)
             up = configured / norm if norm > 0 else None
             self._scene = survey(sample, self._cloud, up, self._config.segment, self._config.seed, checkpoint)
-            self._scene_key = key
+            self._scene_key, self._searched = key, sample
         return key
 
     def _from_clusters(self, scene: SceneClusters, checkpoint: Checkpoint) -> list[FoundObject]:
-        scene = cluster_scene(scene, self._config.segment, self._config.seed, self._region, checkpoint)
+        clustered = cluster_scene(scene, self._config.segment, self._config.seed, self._region, checkpoint)
         reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
+        finder, solid = self._instance_finder(), None
+        if finder is None or scene.plane is None:
+            scene = clustered
+        else:
+            scene, solid = finder.told_apart(scene, clustered, self._searched, self._config.segment, checkpoint)
         found = []
         for number in range(int(scene.label.max(initial=-1)) + 1):
             checkpoint()
             own = scene.label == number
-            region = ClusterRegion(scene, number, reach_m)
+            region: ObjectRegion = ClusterRegion(scene, number, reach_m)
+            if solid is not None:
+                region = ThingRegion(scene, number, reach_m, solid, self._config.segment.plane_tolerance_m)
             found.append(self._object(scene.points_world[own], int(scene.count[own].sum()), None, region, scene.plane))
         return found
+
+    def _instance_finder(self) -> InstanceFinder | None:
+        """Return what tells things apart by a network; None where gaps alone do."""
+        if self._instances is None and self._config.segment.instances == "network":
+            segmenter = shipped_segmenter()
+            if segmenter is not None:
+                voxel_size_m = self._config.segment.voxel_size_m
+                self._instances = InstanceFinder(segmenter.segment, voxel_size_m, self._region)
+        return self._instances
 
     def _from_labels(self, scene: SceneClusters, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
         found = []

@@ -31,8 +31,10 @@ def contained_objects(
     config: SegmentConfig,
     generator: np.random.Generator,
     checkpoint: Callable[[], None] = lambda: None,
-) -> npt.NDArray[np.integer]:
+) -> tuple[npt.NDArray[np.integer], Bool]:
     """Return the number of the thing that each of (N, 3) points of a container belongs to, -1 for walls and strays.
+
+    The second array (N,) says which points are of walls, as thick as these may be.
 
     `height_m` (N,) is above the support plane of the container itself; things stand on that or on a level wall.
     `checkpoint` is called between the long steps and may raise to cancel.
@@ -62,7 +64,7 @@ def contained_objects(
         skin = np.mean(from_wall[own] <= SKIN_TOLERANCES * config.plane_tolerance_m) > SKIN_SHARE
         if skin or not any(is_on_plane(height[own], config.cluster_gap_m) for height in floors):
             number[own] = -1
-    return number
+    return number, from_wall <= WALL_TOLERANCES * config.plane_tolerance_m
 
 
 def is_on_plane(height_m: Float32, gap_m: float) -> bool:

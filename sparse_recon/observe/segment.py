@@ -14,7 +14,7 @@ from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.geometry.poses import rotation_to_up
 from sparse_recon.observe.containers import contained_objects, is_on_plane
 from sparse_recon.observe.scene_cloud import SceneCloud
-from sparse_recon.types import Float32, Float64, Frame, OrientedBox
+from sparse_recon.types import Bool, Float32, Float64, Frame, OrientedBox
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
 MIN_PLANE_POINTS, MIN_PLANE_SHARE = 50, 0.05
@@ -51,6 +51,7 @@ class SceneClusters:
     count : (N,) int64, depth pixels in the voxel.
     plane : the support plane; None where there is none.
     from_above : all cameras look down on it so steeply that things may show no side.
+    wall : (N,) bool, points of the walls of what is too large to be an object; None where nobody looked for any.
     """
 
     points_world: Float32
@@ -58,6 +59,7 @@ class SceneClusters:
     count: npt.NDArray[np.int64]
     plane: SupportPlane | None
     from_above: bool = False
+    wall: Bool | None = None
 
 
 def find_support_plane(
@@ -174,13 +176,14 @@ def cluster_scene(
     if len(candidates) == 0:
         return scene
     cluster = density_clusters(points[candidates], config.cluster_gap_m, checkpoint=checkpoint)
+    wall = np.zeros(len(points), bool)
     if plane is not None:
         on_plane = points[label == -1] if scene.from_above else None
-        cluster = _standing(
+        cluster, wall[candidates] = _standing(
             cluster, points[candidates], on_plane, plane, config, np.random.default_rng(seed), checkpoint
         )
     _number(label, candidates, cluster, points, scene.count, config)
-    return replace(scene, label=label)
+    return replace(scene, label=label, wall=wall)
 
 
 def cluster_box(
@@ -227,25 +230,27 @@ def _standing(
     config: SegmentConfig,
     generator: np.random.Generator,
     checkpoint: Callable[[], None],
-) -> npt.NDArray[np.integer]:
+) -> tuple[npt.NDArray[np.integer], Bool]:
     """Return the clusters without those that hang in the air, and with containers replaced by what is in them.
+
+    The second array says which points are of the walls of containers.
 
     What is seen from above alone, where the points `on_plane` are given, may show no side: it hangs only where the
     plane is in view under it.
     """
-    standing = np.full(len(points), -1, np.int64)
+    standing, wall = np.full(len(points), -1, np.int64), np.zeros(len(points), bool)
     height = plane.heights(points)
     for k in range(int(cluster.max(initial=-1)) + 1):
         own = cluster == k
         part: npt.NDArray[np.integer] = np.zeros(int(own.sum()), np.int64)
         if np.ptp(points[own], axis=0).max() > config.max_size_m:
-            part = contained_objects(points[own], height[own], plane.up_world, config, generator, checkpoint)
+            part, wall[own] = contained_objects(points[own], height[own], plane.up_world, config, generator, checkpoint)
         elif not is_on_plane(height[own], config.cluster_gap_m) and (
             on_plane is None or _seen_beneath(points[own], on_plane, plane, config)
         ):
             continue
         standing[own] = np.where(part >= 0, part + standing.max(initial=-1) + 1, -1)
-    return standing
+    return standing, wall
 
 
 def _seen_beneath(points: Float32, on_plane: Float32, plane: SupportPlane, config: SegmentConfig) -> bool:

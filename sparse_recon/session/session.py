@@ -31,7 +31,7 @@ from sparse_recon.session.outdated import GONE_SHARE, outdated
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.session.selection import forgotten_objects, not_ignored, resolved
 from sparse_recon.session.views_check import ViewsVerdict, verdict
-from sparse_recon.types import CompletedObject, Float64, Frame, ObjectViews, OrientedBox
+from sparse_recon.types import Bool, CompletedObject, Float64, Frame, ObjectViews, OrientedBox
 
 log = logging.getLogger(__name__)
 
@@ -242,6 +242,22 @@ class CompletionSession:
             )
             for f in found
         )
+
+    @tells_memory_shortage("objects were looked for")
+    def masks(self, object_id: str) -> dict[tuple[str, int], Bool]:
+        """Return which pixels are an object's, (H, W) bool by camera and stamp of the frames kept that show it.
+
+        Raises
+        ------
+        EvidenceError
+            OBJECT_NOT_FOUND if there is no such object.
+        MemoryBudgetError
+            If memory ran out.
+        """
+        frames, catalog, _ = self._snapshot()
+        region = catalog.resolve(CompletionRequest(object_id=object_id), frames).region
+        masks = {(f.camera, f.stamp_ns): region.mask(f) for f in frames}
+        return {key: mask for key, mask in masks.items() if mask.any()}
 
     @tells_memory_shortage("a model was loaded")
     def load(self, name: str = "", on_progress: OnLoad | None = None) -> None:

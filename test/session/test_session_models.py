@@ -17,10 +17,10 @@ from sessions import completed, digest, session_of
 from sparse_recon.complete.base import ViewCompleter
 from sparse_recon.complete.carve import CarveCompleter
 from sparse_recon.complete.registry import COMPLETERS
-from sparse_recon.complete.safetensors_file import read_weights
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError
+from sparse_recon.machine.safetensors_file import read_weights
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.run import STAGES
 from sparse_recon.session.session import LARGER_CUBE, CompletionSession

@@ -13,10 +13,10 @@ from sparse_recon.complete.compact.conditioning import INPUTS
 from sparse_recon.complete.compact.network import Architecture, CompactNet
 from sparse_recon.complete.compact.parameter_names import file_name, parameter_name
 from sparse_recon.complete.compact.volumes import GRID
-from sparse_recon.complete.safetensors_file import check_header, read_weights
 from sparse_recon.errors import ErrorCode, ModelError, clipped
 from sparse_recon.inputs.files import check_file, shown
 from sparse_recon.inputs.json_text import parse_json
+from sparse_recon.machine.safetensors_file import check_header, read_weights
 
 # Far beyond what is shipped: a file cannot make the network fill memory.
 MOST = {"fine_width": 256, "middle_width": 512, "width": 2048, "blocks": 48, "fine_blocks": 8}

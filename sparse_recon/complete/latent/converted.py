@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sparse_recon.complete.latent.layout import FoundWeights, Layout, find_weights
-from sparse_recon.complete.safetensors_file import sha256_of
 from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.machine.safetensors_file import sha256_of
 
 DTYPES = ("fp32", "bf16", "fp16")
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparse_recon.complete.latent.keymap import Shape
 from sparse_recon.complete.latent.pickle_scan import named_classes
-from sparse_recon.complete.safetensors_file import check_header, check_weights_file
 from sparse_recon.errors import ErrorCode, MemoryBudgetError, ModelError, clipped, quoted
 from sparse_recon.inputs.files import shown
+from sparse_recon.machine.safetensors_file import check_header, check_weights_file
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -81,7 +81,15 @@ def painted_shape(name: str, solid: Manifold, paint: Paint) -> Shape:
 
 
 def scanned_shape(path: Path, name: str = "") -> Shape:
-    """Load a scanned mesh (z up, metres), centre it in x and y and stand it on z = 0.
+    """Load a scanned mesh (z up, metres), centre it in x and y and stand it on z = 0; see `scanned_surface`."""
+    vertices, faces, colors = scanned_surface(path)
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    vertices -= (*((low + high) / 2)[:2], low[2])
+    return Shape(name or Path(path).stem, vertices, faces, colors)
+
+
+def scanned_surface(path: Path) -> tuple[Float64, Int32, UInt8]:
+    """Return vertices (V, 3) in the frame and unit of the file, faces (F, 3) and vertex colours (V, 3) of a mesh.
 
     Textures become vertex colours; texture seams are merged away, so a closed scan stays closed.
 
@@ -126,9 +134,7 @@ def scanned_shape(path: Path, name: str = "") -> Shape:
     merged[index.ravel()] = colors
     faces = index.ravel()[np.asarray(mesh.faces)].astype(np.int32)
     faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    vertices -= (*((low + high) / 2)[:2], low[2])
-    return Shape(name or path.stem, vertices, faces, merged)
+    return vertices, faces, merged
 
 
 def layered(base: npt.ArrayLike, *layers: tuple[Callable[[Float64], Bool], npt.ArrayLike]) -> Paint:

@@ -12,13 +12,13 @@ import torch
 
 from sparse_recon.complete.compact.network import CompactNet
 from sparse_recon.complete.compact.weights import load_weights
-from sparse_recon.complete.safetensors_file import sha256_of
 from sparse_recon.errors import ConfigError
 from sparse_recon.lab.training.calibrate import calibrate, claims_of
 from sparse_recon.lab.training.checkpoints import MODEL_FILE, STATE_FILE, read_state, write_model
 from sparse_recon.lab.training.generate import HELD_OUT
 from sparse_recon.lab.training.measure import measure, summary
 from sparse_recon.lab.training.shards import list_samples, shard_paths
+from sparse_recon.machine.safetensors_file import sha256_of
 
 log = logging.getLogger(__name__)
 

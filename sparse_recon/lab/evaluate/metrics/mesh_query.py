@@ -81,6 +81,17 @@ class MeshQuery:
             contested[split] = (votes >= CONTESTED_VOTES) & (votes <= RAYS - CONTESTED_VOTES)
         return inside, contested
 
+    def first_hit(self, start_world: Float64, direction_world: Float64) -> Float64:
+        """Return how far, (N,) metres, a ray from each of (N, 3) points meets the surface first; inf where it does not.
+
+        `direction_world` (3,) is the unit direction of all rays.
+        """
+        if self._empty or len(start_world) == 0:
+            return np.full(len(start_world), np.inf)
+        rays = np.empty((len(start_world), 6), np.float32)
+        rays[:, :3], rays[:, 3:] = start_world, direction_world
+        return np.asarray(self._scene.cast_rays(_tensor(rays), nthreads=1)["t_hit"].numpy(), np.float64)
+
     def _odd(self, points_world: Float32, directions: Float32) -> npt.NDArray[np.int64]:
         """Count, (N,), the rays from each point that meet the surface an odd number of times."""
         rays = np.empty((len(points_world), 6), np.float32)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sparse_recon.complete.safetensors_file import read_weights
 from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.machine.safetensors_file import read_weights
 
 SHAPES = {"conv.weight": (4, 3, 3), "conv.bias": (4,)}
 

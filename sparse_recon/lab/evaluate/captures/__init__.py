@@ -1,0 +1,1 @@
+"""Real frames with known objects: which objects are found, and how well they are completed."""

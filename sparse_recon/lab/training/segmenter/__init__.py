@@ -1,0 +1,1 @@
+"""Training of the network that tells things apart in one frame."""

@@ -1,0 +1,235 @@
+"""Instances of single frames brought together in space: which point of the scene is of which thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from sparse_recon.config.session_config import SegmentConfig
+from sparse_recon.geometry.cameras import unproject_depth
+from sparse_recon.geometry.clouds import inside_box
+from sparse_recon.geometry.poses import transform_points
+from sparse_recon.observe.label_segments import LabelGroup, LabelSegments
+from sparse_recon.observe.regions import ClusterRegion, pixel_points_world
+from sparse_recon.observe.segment import SceneClusters, SupportPlane, largest_clusters
+from sparse_recon.observe.segmenter.decoding import Instances
+from sparse_recon.types import Bool, Float32, Frame, Int32, OrientedBox
+
+# The plane under a frame is rounded to these steps, so that a frame need not be looked at anew with each that comes.
+UP_STEP, HEIGHT_STEP_M = 0.004, 0.001
+STEP = 2  # every so many-th pixel votes
+# A point is of the thing that gets so large a share of the votes of all pixels that measured it.
+MAJORITY = 0.5
+# What stands out of the plane is a thing too, though it was not told apart, where so large a share of its pixels is
+# of things; and what belongs to other things by more than this is a remainder of these.
+UNTOLD_SHARE, REMAINDER_SHARE = 0.35, 0.3
+# An instance is a thing with this probability at least, on average over its pixels, ...
+SURE = 0.8
+# ... and no piece of wall, which it is with so large a share of its points on one.
+WALL_SHARE = 0.6
+
+Checkpoint = Callable[[], None]
+FrameKey = tuple[str, int]
+Segment = Callable[[Frame, SupportPlane], Instances]
+
+
+@dataclass(frozen=True, eq=False)
+class Solid:
+    """Which pixels of a frame are of things at all, (H, W) bool."""
+
+    pixels: Bool
+
+    def of(self, frame: Frame) -> Bool:
+        """Return the same for a frame of every n-th pixel."""
+        step = max(1, round(self.pixels.shape[0] / frame.rgb.shape[0]))
+        return self.pixels[::step, ::step]
+
+
+class ThingRegion(ClusterRegion):
+    """The pixels whose point is nearest to one thing, but for those that are of no thing where a frame says so.
+
+    What smears around an outline in the depth image, and the table beside a thing, is not the thing. In a frame that
+    was not looked at, what lies within `flat_m` of the support plane is the table.
+    """
+
+    def __init__(
+        self, scene: SceneClusters, number: int, reach_m: float, solid: dict[FrameKey, Solid], flat_m: float
+    ) -> None:
+        super().__init__(scene, number, reach_m)
+        self._solid, self._plane, self._flat_m = solid, scene.plane, flat_m
+
+    def mask(self, frame: Frame) -> Bool:
+        mask = super().mask(frame)
+        solid = self._solid.get((frame.camera, frame.stamp_ns))
+        if solid is not None:
+            return mask & solid.of(frame)
+        if self._plane is not None and frame.depth_m is not None and mask.any():
+            points_cam = unproject_depth(frame.depth_m, frame.intrinsics, mask)
+            points = transform_points(frame.T_world_cam, points_cam).astype(np.float32)
+            mask[mask] = self._plane.heights(points) > self._flat_m
+        return mask
+
+
+class InstanceFinder:
+    """Remembers what it found in a frame as long as that frame is among those that are asked about.
+
+    Parameters
+    ----------
+    segment : tells the things of one frame apart.
+    voxel_size_m : edge of the voxels of the scene.
+    """
+
+    def __init__(self, segment: Segment, voxel_size_m: float, within: OrientedBox | None = None) -> None:
+        self._segment, self._voxel_size_m, self._within = segment, voxel_size_m, within
+        self._segments = LabelSegments(voxel_size_m)
+        self._found: dict[int, tuple[Frame, SupportPlane, Instances]] = {}  # by id of the colour image, which is held
+        self._labelled: dict[int, tuple[Frame, Frame]] = {}  # by id of the frame, which is held
+        self._scores: dict[FrameKey, Float32] = {}
+
+    def told_apart(
+        self,
+        scene: SceneClusters,
+        clustered: SceneClusters,
+        frames: Sequence[Frame],
+        config: SegmentConfig,
+        checkpoint: Checkpoint = lambda: None,
+    ) -> tuple[SceneClusters, dict[FrameKey, Solid]]:
+        """Return the scene with a number for each thing, the largest first, and where frames show things at all.
+
+        Parameters
+        ----------
+        scene : as surveyed, with a support plane.
+        clustered : the same with what stands out of the plane numbered by gaps alone.
+        frames : with depth; their instances vote.
+        """
+        assert scene.plane is not None
+        labelled = [self._labelled_frame(f, scene.plane, checkpoint) for f in frames if f.depth_m is not None]
+        self._forget_others(frames, labelled)
+        groups = self._segments.groups(labelled, checkpoint)
+        owner, thing_share = self._votes(scene, labelled, groups, checkpoint)
+        if self._within is not None:
+            owner[~inside_box(scene.points_world, self._within)] = -1
+        label = np.where(scene.label == -1, -1, -2).astype(np.int32)
+        sure = [self._sureness(group) >= SURE for group in groups]
+        pieces = [
+            np.nonzero(largest_clusters(scene.points_world, scene.count, owner == g, config, checkpoint) == 0)[0]
+            for g in range(len(groups))
+            if sure[g]
+        ]
+        if clustered.wall is not None:
+            pieces = [own for own in pieces if len(own) and clustered.wall[own].mean() < WALL_SHARE]
+        pieces += _untold(clustered, owner, thing_share)
+        _number(label, pieces, scene, config)
+        solid = {(f.camera, f.stamp_ns): Solid(f.labels > 0) for f in labelled if f.labels is not None}
+        return replace(scene, label=label), solid
+
+    def _labelled_frame(self, frame: Frame, plane: SupportPlane, checkpoint: Checkpoint) -> Frame:
+        """Return the frame with its instances as labels."""
+        plane = _rounded(plane, frame)
+        known = self._found.get(id(frame.rgb))
+        if known is None or not _equal(known[1], plane):
+            checkpoint()
+            known = frame, plane, self._segment(_as_measured(frame), plane)
+            self._found[id(frame.rgb)] = known
+            self._labelled.pop(id(frame), None)
+        self._scores[frame.camera, frame.stamp_ns] = known[2].score
+        if id(frame) not in self._labelled:
+            self._labelled[id(frame)] = frame, replace(frame, labels=known[2].labels)
+        return self._labelled[id(frame)][1]
+
+    def _sureness(self, group: LabelGroup) -> float:
+        """Return the probability of being a thing, on average over the pixels of a group."""
+        pixels, total = 0.0, 0.0
+        for segment in group.segments:
+            weight = float(segment.cloud.count.sum())
+            pixels, total = pixels + weight, total + weight * self._scores[segment.frame][segment.label - 1]
+        return total / max(pixels, 1.0)
+
+    def _forget_others(self, frames: Sequence[Frame], labelled: Sequence[Frame]) -> None:
+        images, ids = {id(f.rgb) for f in frames}, {id(f) for f in frames}
+        self._found = {key: found for key, found in self._found.items() if key in images}
+        self._labelled = {key: pair for key, pair in self._labelled.items() if key in ids}
+        names = {(f.camera, f.stamp_ns) for f in frames}
+        self._scores = {name: score for name, score in self._scores.items() if name in names}
+        self._segments.keep(labelled)
+
+    def _votes(
+        self, scene: SceneClusters, frames: Sequence[Frame], groups: Sequence[LabelGroup], checkpoint: Checkpoint
+    ) -> tuple[Int32, Float32]:
+        """Return the group of each point of the scene, -1 for none, and the share of its pixels that are of things."""
+        count = len(scene.points_world)
+        keys = _keys(scene.points_world, self._voxel_size_m)
+        order = np.argsort(keys)
+        votes = np.zeros((count, len(groups) + 1), np.int32)
+        for frame in frames:
+            checkpoint()
+            group_of = np.zeros(int(frame.labels.max(initial=0)) + 1, np.int64)  # type: ignore[union-attr]
+            for number, group in enumerate(groups):
+                for label in group.labels.get((frame.camera, frame.stamp_ns), ()):
+                    group_of[label] = number + 1
+            assert frame.depth_m is not None and frame.labels is not None
+            measured = np.zeros(frame.labels.shape, bool)
+            measured[::STEP, ::STEP] = frame.depth_m[::STEP, ::STEP] > 0
+            pixel_keys = _keys(pixel_points_world(frame)[measured], self._voxel_size_m)
+            at = np.minimum(np.searchsorted(keys[order], pixel_keys), count - 1)
+            there = keys[order][at] == pixel_keys
+            np.add.at(votes, (order[at[there]], group_of[frame.labels[measured][there]]), 1)
+        total = np.maximum(votes.sum(axis=1), 1)
+        best = np.argmax(votes[:, 1:], axis=1) if len(groups) else np.zeros(count, np.int64)
+        most = votes[np.arange(count), best + 1] if len(groups) else np.zeros(count)
+        owner = np.where(most >= MAJORITY * total, best, -1) if len(groups) else np.full(count, -1)
+        owner[votes.sum(axis=1) == 0] = -1
+        return owner.astype(np.int32), (votes[:, 1:].sum(axis=1) / total).astype(np.float32)
+
+
+def _untold(clustered: SceneClusters, owner: Int32, thing_share: Float32) -> list[npt.NDArray[np.intp]]:
+    """Return the points of clusters that are things by most of their pixels but were not told apart from the rest."""
+    pieces = []
+    for number in range(int(clustered.label.max(initial=-1)) + 1):
+        own = np.nonzero(clustered.label == number)[0]
+        weight = clustered.count[own] / clustered.count[own].sum()
+        if weight[owner[own] >= 0].sum() < REMAINDER_SHARE and weight @ thing_share[own] > UNTOLD_SHARE:
+            pieces.append(own[owner[own] < 0])
+    return pieces
+
+
+def _number(label: Int32, pieces: Sequence[npt.NDArray[np.intp]], scene: SceneClusters, config: SegmentConfig) -> None:
+    accepted = []
+    for members in pieces:
+        if len(members) == 0 or scene.count[members].sum() < config.min_points:
+            continue
+        extent = float(np.ptp(scene.points_world[members], axis=0).max())
+        if config.min_size_m <= extent <= config.max_size_m:
+            accepted.append((-int(scene.count[members].sum()), int(members[0]), members))
+    for number, (_, _, members) in enumerate(sorted(accepted, key=lambda a: a[:2])):
+        label[members] = number
+
+
+def _as_measured(frame: Frame) -> Frame:
+    """Return the frame with what newer ones contradict in it, so that its instances do not depend on these."""
+    if frame.superseded is None or frame.depth_m is None:
+        return frame
+    gone_m = frame.superseded.gone_m
+    return replace(frame, depth_m=np.where(gone_m > 0, gone_m, frame.depth_m).astype(np.float32), superseded=None)
+
+
+def _equal(a: SupportPlane, b: SupportPlane) -> bool:
+    return a.height_m == b.height_m and np.array_equal(a.up_world, b.up_world)
+
+
+def _rounded(plane: SupportPlane, frame: Frame) -> SupportPlane:
+    """Return the plane to within a few millimetres where a frame looks: the same for planes that hardly differ."""
+    up = np.round(plane.up_world / UP_STEP) * UP_STEP
+    up = up / np.linalg.norm(up)
+    ahead = frame.T_world_cam[:3, 3] + frame.T_world_cam[:3, 2]
+    below = ahead - (plane.up_world @ ahead - plane.height_m) * plane.up_world
+    return SupportPlane(up, float(np.round(up @ below / HEIGHT_STEP_M) * HEIGHT_STEP_M))
+
+
+def _keys(points_world: Float32, voxel_size_m: float) -> npt.NDArray[np.int64]:
+    """Return the key of the voxel of each point; 21 bits an axis."""
+    cell = np.floor(points_world.astype(np.float64) / voxel_size_m).astype(np.int64) + (1 << 20)
+    return (cell[:, 0] << 42) | (cell[:, 1] << 21) | cell[:, 2]

@@ -1,0 +1,135 @@
+"""Instances of several frames become things of the scene; true labels of the simulator stand for the network's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scenes import around, block, two_objects
+
+from sparse_recon.config.session_config import DepthConfig, SegmentConfig
+from sparse_recon.geometry.poses import pose
+from sparse_recon.lab.simulate.recording import record
+from sparse_recon.lab.simulate.scene import scene_of
+from sparse_recon.lab.simulate.sensor import SENSORS, exact
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
+from sparse_recon.observe.instances import InstanceFinder, ThingRegion, _rounded
+from sparse_recon.observe.scene_cloud import SceneCloud
+from sparse_recon.observe.segment import SupportPlane, cluster_scene, survey
+from sparse_recon.observe.segmenter.decoding import Instances
+
+CONFIG = SegmentConfig()
+UP = np.array([0.0, 0.0, 1.0])
+
+
+def without_labels(frames):
+    return tuple(replace(f, labels=None) for f in frames)
+
+
+def told(frames, labels_of):
+    """Return the scene told apart by `labels_of`, which gives the label image of a frame by its stamp."""
+    bare = without_labels(frames)
+    scene = survey(bare, SceneCloud(CONFIG.voxel_size_m, DepthConfig()), UP, CONFIG, 0)
+
+    def segment(frame, plane):
+        labels = labels_of(frame.stamp_ns)
+        count = int(labels.max())
+        return Instances(labels, (labels > 0).astype(np.float32), np.ones(count, np.float32))
+
+    finder = InstanceFinder(segment, CONFIG.voxel_size_m)
+    told_apart, solid = finder.told_apart(scene, cluster_scene(scene, CONFIG, 0), bare, CONFIG)
+    return told_apart, solid, bare
+
+
+def touching_blocks(views=3):
+    scene = scene_of([block(), block()], [pose(np.eye(3), (-0.05, 0, 0)), pose(np.eye(3), (0.05, 0, 0))])
+    return record(
+        scene, around(views, first_deg=-60.0, turn_deg=90.0), sensor=exact(SENSORS["clean"]),
+        intrinsics=depth_camera(320, 240), with_labels=True,
+    )  # fmt: skip
+
+
+def test_things_that_touch_are_two_whatever_their_numbers_in_each_frame():
+    made = touching_blocks()
+    labels = {
+        f.stamp_ns: f.labels if i % 2 else np.where(f.labels > 0, 3 - f.labels, 0) for i, f in enumerate(made.frames)
+    }
+    scene, _, _ = told(made.frames, lambda stamp: labels[stamp].astype(np.int32))
+    assert scene.label.max() == 1
+    middles = sorted(scene.points_world[scene.label == k, 0].mean() for k in (0, 1))
+    assert middles == pytest.approx([-0.05, 0.05], abs=0.02)
+    assert len(np.unique(cluster_scene(scene, CONFIG, 0).label)) > 1  # gaps alone see one
+
+
+def test_what_no_frame_calls_a_thing_is_none_though_it_stands_out():
+    made = two_objects(views=3, with_labels=True)
+    labels = {f.stamp_ns: np.where(f.labels == 1, 1, 0).astype(np.int32) for f in made.frames}
+    scene, _, _ = told(made.frames, lambda stamp: labels[stamp])
+    assert scene.label.max() == 0
+    assert scene.points_world[scene.label == 0, 0].mean() < 0
+
+
+def test_the_plane_under_a_thing_that_frames_call_its_own_belongs_to_it():
+    made = two_objects(views=3, with_labels=True)
+    labels = {}
+    for f in made.frames:
+        grown = f.labels.copy()
+        grown[:, :20] = np.where(grown[:, :20] == 0, 0, grown[:, :20])
+        labels[f.stamp_ns] = grown.astype(np.int32)
+    flat = {s: np.where(image > 0, image, 0) for s, image in labels.items()}
+    plain, _, _ = told(made.frames, lambda stamp: flat[stamp])
+    low = plain.points_world[plain.label >= 0, 2].min()
+    assert low < CONFIG.plane_tolerance_m  # gaps alone leave the lowest millimetres to the table
+
+
+def test_pixels_that_are_no_thing_are_in_no_mask():
+    made = two_objects(views=2, with_labels=True)
+    frames = {f.stamp_ns: f for f in made.frames}
+    eroded = {}
+    for stamp, f in frames.items():
+        image = f.labels.copy()
+        image[:, : image.shape[1] // 2] = 0
+        eroded[stamp] = image.astype(np.int32)
+    scene, solid, bare = told(made.frames, lambda stamp: eroded[stamp])
+    region = ThingRegion(scene, 0, 2 * CONFIG.voxel_size_m, solid, CONFIG.plane_tolerance_m)
+    for f in bare:
+        assert not region.mask(f)[:, : f.rgb.shape[1] // 2].any()
+        coarse = replace(f, rgb=f.rgb[::2, ::2], depth_m=f.depth_m[::2, ::2], intrinsics=depth_camera(160, 120))
+        assert region.mask(coarse).shape == (120, 160)
+
+
+def test_a_frame_is_looked_at_once():
+    made = two_objects(views=2, with_labels=True)
+    seen = []
+
+    def labels_of(stamp):
+        seen.append(stamp)
+        return next(f.labels for f in made.frames if f.stamp_ns == stamp).astype(np.int32)
+
+    bare = without_labels(made.frames)
+    scene = survey(bare, SceneCloud(CONFIG.voxel_size_m, DepthConfig()), UP, CONFIG, 0)
+    clustered = cluster_scene(scene, CONFIG, 0)
+    finder = InstanceFinder(
+        lambda f, plane: Instances(
+            labels_of(f.stamp_ns), (labels_of(f.stamp_ns) > 0).astype(np.float32), np.ones(2, np.float32)
+        ),
+        CONFIG.voxel_size_m,
+    )
+    first, _ = finder.told_apart(scene, clustered, bare, CONFIG)
+    looks = len(seen)
+    second, _ = finder.told_apart(scene, clustered, bare, CONFIG)
+    assert len(seen) == looks and np.array_equal(first.label, second.label)
+
+
+def test_planes_that_hardly_differ_are_one_and_lie_where_the_frame_looks():
+    frame = two_objects(views=1).frames[0]
+    up = np.array([0.001, 0.0, 1.0])
+    for tilt, height_m in ((up, 0.0002), (np.array([0.0, -0.0012, 1.0]), -0.0003)):
+        plane = SupportPlane(tilt / np.linalg.norm(tilt), height_m)
+        rounded = _rounded(plane, frame)
+        assert rounded.up_world.tolist() == [0.0, 0.0, 1.0] and abs(rounded.height_m) < 0.0021
+    steep = SupportPlane(np.array([0.6, 0.0, 0.8]), 0.3)
+    rounded = _rounded(steep, frame)
+    ahead = frame.T_world_cam[:3, 3] + frame.T_world_cam[:3, 2]
+    assert abs(rounded.heights(ahead) - steep.heights(ahead)) < 0.002
