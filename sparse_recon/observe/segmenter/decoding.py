@@ -11,12 +11,16 @@ from sparse_recon.observe.segmenter.layout import OFFSET_PX
 from sparse_recon.types import Float32, Int32
 
 THING = 0.5  # probability from which a pixel is of a thing
+ENCLOSED = 0.55  # what is said of the floor of a bowl, at least
 PEAK, PEAK_WINDOW_PX = 0.12, 9
 # Pixels that point farther off than this from every peak are of a thing whose centre was missed.
 FAR_PX = 14.0
 MIN_PIXELS = 20
 # An instance with so small a share of the pixels of one that it touches is a part of it.
 FRAGMENT_SHARE = 0.06
+# A hole in an instance that is of a thing with this probability on average is the floor of a bowl, not the table seen
+# through a ring.
+HOLE, HOLE_SHARE = 0.12, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,29 @@ def decoded(maps: Float32) -> Instances:
         missed[v[far], u[far]] = 1
         _, parts = cv2.connectedComponents(missed, connectivity=4)
         labels[missed > 0] = parts[missed > 0] + len(peaks)
-    return _counted(_with_fragments(labels), thing)
+    labels = _with_floors(_with_fragments(labels), thing)
+    return _counted(labels, np.where(labels > 0, np.maximum(thing, np.float32(ENCLOSED)), thing))
+
+
+def _with_floors(labels: Int32, thing: Float32) -> Int32:
+    """Return the labels with doubtful holes inside one instance filled, no larger than a share of it."""
+    import cv2
+
+    count, holes, stats, _ = cv2.connectedComponentsWithStats((labels == 0).astype(np.uint8), connectivity=4)
+    height, width = labels.shape
+    size = np.bincount(labels.ravel())
+    filled = labels.copy()
+    for number in range(1, count):
+        left, top, w, h, area = stats[number]
+        if left == 0 or top == 0 or left + w == width or top + h == height:
+            continue
+        window = slice(top - 1, top + h + 1), slice(left - 1, left + w + 1)
+        own = holes[window] == number
+        rim = (cv2.dilate(own.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~own
+        around = np.unique(labels[window][rim])
+        if len(around) == 1 and area < HOLE_SHARE * size[around[0]] and thing[window][own].mean() > HOLE:
+            filled[window][own] = around[0]
+    return filled
 
 
 def _with_fragments(labels: Int32) -> Int32:

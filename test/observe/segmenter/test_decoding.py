@@ -63,6 +63,19 @@ def test_a_small_thing_that_touches_nothing_stays():
     assert decoded(maps_of(labels)).labels.max() == 3
 
 
+@pytest.mark.parametrize(("doubt", "filled"), [(0.3, True), (0.03, False)])
+def test_a_doubtful_hole_is_the_floor_of_a_bowl_and_a_clear_one_is_the_table(doubt, filled):
+    labels = np.zeros((96, 128), np.int32)
+    labels[20:70, 20:70] = 1
+    ring = labels.copy()
+    ring[38:52, 38:52] = 0
+    maps = maps_of(ring)
+    maps[0, 38:52, 38:52] = np.log(doubt / (1 - doubt))
+    found = decoded(maps)
+    assert np.array_equal(found.labels > 0, (labels if filled else ring) > 0)
+    assert (enlarged(found, 192, 256).labels[90, 90] > 0) == filled
+
+
 def test_nothing_is_found_in_nothing():
     empty = decoded(maps_of(np.zeros((96, 128), np.int32)))
     assert empty.labels.max() == 0 and len(empty.score) == 0
