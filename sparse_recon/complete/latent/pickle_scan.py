@@ -32,8 +32,8 @@ def named_classes(path: Path) -> set[tuple[str, str]]:
     """
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
-            budget = _Budget()
-            return set().union(*(_names(file, budget) for _ in range(_LEGACY_PICKLES)))
+            budget, legacy = _Budget(), _ShortReads(file)
+            return set().union(*(_names(legacy, budget) for _ in range(_LEGACY_PICKLES)))
     with zipfile.ZipFile(path) as archive:
         _check_archive(archive.infolist(), path.stat().st_size)
         pickles = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
@@ -53,6 +53,19 @@ def _check_archive(entries: list[zipfile.ZipInfo], file_bytes: int) -> None:
         raise ValueError(f"its entries have more bytes than the {file_bytes} of the file")
 
 
+class _ShortReads:
+    """A file that allocates nothing for a length which a pickle merely states."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, count: int) -> bytes:
+        if count > MAX_PICKLE_BYTES:
+            raise ValueError(f"its pickle has a value of {count} bytes, accepted are {MAX_PICKLE_BYTES}")
+        return self._file.read(count)
+
+
 class _Budget:
     """What is left of the instructions of all pickles of a file."""
 
@@ -65,7 +78,7 @@ class _Budget:
             raise ValueError(f"its pickle has more than {MAX_OPCODES} instructions")
 
 
-def _names(file: IO[bytes], budget: _Budget) -> set[tuple[str, str]]:
+def _names(file: Any, budget: _Budget) -> set[tuple[str, str]]:
     """Follow the stack of a pickle as far as it takes to know how large its tuples are written out."""
     found: set[tuple[str, str]] = set()
     stack: list[Any] = []

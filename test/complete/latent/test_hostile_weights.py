@@ -54,6 +54,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "deflated": (archive(b"N" * 300_000_000, zipfile.ZIP_DEFLATED), "compressed"),
     "entries": (archive(b"N.", more=1001), "entries"),
     "older form": (lambda path: path.write_bytes(b"\x80\x02" + b"N0" * 150_000 + b"N."), "instructions"),
+    "older form, length": (lambda path: path.write_bytes(b"\x80\x02\x8e" + b"\x7f" * 8), "a value of"),
     "older form, cut": (lambda path: path.write_bytes(pickle.dumps(1, 2)), "."),
     "words": (lambda path: path.write_bytes(b"no checkpoint at all"), "."),
     "nothing": (lambda path: path.write_bytes(b""), "."),
