@@ -32,8 +32,8 @@ def named_classes(path: Path) -> set[tuple[str, str]]:
     """
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
-            budget, reads = _Budget(), _ShortReads(file)
-            return set().union(*(_names(reads, budget) for _ in range(_LEGACY_PICKLES)))
+            budget, legacy = _Budget(), _ShortReads(file)
+            return set().union(*(_names(legacy, budget) for _ in range(_LEGACY_PICKLES)))
     with zipfile.ZipFile(path) as archive:
         _check_archive(archive.infolist(), path.stat().st_size)
         pickles = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
