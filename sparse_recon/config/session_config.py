@@ -376,6 +376,33 @@ class EvidenceConfig(Checked):
 
 
 @dataclass(frozen=True)
+class RegistrationConfig(Checked):
+    """How views that nearly fit are brought together before they are fused."""
+
+    enabled: bool = field(
+        default=True,
+        metadata=doc(
+            "Whether views of an object whose camera poses are slightly off are moved to where their depth fits. What "
+            "was moved is said in the warnings of the result; poses that are right to within the noise are kept."
+        ),
+    )
+    max_shift_m: float = field(
+        default=0.015,
+        metadata=doc(
+            "Largest distance, at the object, by which a view may be moved against the others. A view that is farther "
+            "off contradicts them and stays as it is.",
+            unit="m",
+            low=0.001,
+            high=0.1,
+        ),
+    )
+    max_turn_deg: float = field(
+        default=1.5,
+        metadata=doc("Largest angle by which a view may be turned against the others.", unit="deg", low=0.1, high=10.0),
+    )
+
+
+@dataclass(frozen=True)
 class FusionConfig(Checked):
     """From evidence and imagination to one surface."""
 
@@ -502,6 +529,7 @@ class SessionConfig(Checked):
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    registration: RegistrationConfig = field(default_factory=RegistrationConfig)
     carve: CarveConfig = field(default_factory=CarveConfig)
     compact: CompactConfig = field(default_factory=CompactConfig)
     fit: FitConfig = field(default_factory=FitConfig)

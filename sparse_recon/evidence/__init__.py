@@ -6,6 +6,7 @@ it, and neither may import the other.
 
 from sparse_recon.evidence.bounds import Bounds
 from sparse_recon.evidence.consistency import without_outliers
+from sparse_recon.evidence.registration import brought_together
 from sparse_recon.evidence.volume import Evidence, VoxelState
 
-__all__ = ["Bounds", "Evidence", "VoxelState", "without_outliers"]
+__all__ = ["Bounds", "Evidence", "VoxelState", "brought_together", "without_outliers"]

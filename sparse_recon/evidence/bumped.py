@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparse_recon.evidence.changes import Change, CoarseFrame, change
+from sparse_recon.evidence.point_to_plane import evened, grid_normals, turned_about
 from sparse_recon.geometry.cameras import project_points
-from sparse_recon.geometry.poses import inverse, pose, rotation_angle, transform_points
+from sparse_recon.geometry.poses import inverse, rotation_angle, transform_points
 from sparse_recon.types import Bool, Float32, Float64, UInt8
 
 ITERATIONS = 40
 # Every so many-th coarse pixel is aligned; points farther apart are no pair, at first and at last.
 STEP, REACH_M = 2, (0.06, 0.02)
-HUBER_M, MIN_GROUP = 0.003, 20
-# Normals are taken from pixels so far away on either side: noise is as large as the pixels are wide.
-NORMAL_REACH, PLANE_FITS, MIN_GROUND_PIXELS = 3, 3, 100
+HUBER_M = 0.003
+PLANE_FITS, MIN_GROUND_PIXELS = 3, 100
 # The shift explains what changed if at most this share of it is left ...
 MAX_LEFT_SHARE = 0.35
 # ... and if either this share of the ground has changed, or all that stands out of it so far, so many things at least,
@@ -160,7 +160,7 @@ def _may_be_the_camera(older: CoarseFrame, found: Change) -> bool:
 
 def _layers(frame: CoarseFrame) -> tuple[Bool, Bool]:
     """Return the pixels (h, w) of the largest plane in view, and those in front of it; none where there is no plane."""
-    normals = _normals(frame.points_cam)
+    normals = grid_normals(frame.points_cam)
     group = np.rint(4.0 * normals)
     ground = np.isfinite(normals).all(axis=-1) & (frame.depth_m > 0)
     none = np.zeros(ground.shape, bool)
@@ -182,7 +182,7 @@ def _layers(frame: CoarseFrame) -> tuple[Bool, Bool]:
 
 def _aligned(older: CoarseFrame, newer: CoarseFrame) -> Float64 | None:
     """Return `T_old_new` as the two depth images say; None where they share too little."""
-    normals = _normals(older.points_cam)
+    normals = grid_normals(older.points_cam)
     points = newer.points_cam[::STEP, ::STEP].reshape(-1, 3).astype(np.float64)
     points = points[np.isfinite(points).all(axis=1)]
     T = inverse(older.T_world_cam) @ newer.T_world_cam
@@ -202,43 +202,13 @@ def _aligned(older: CoarseFrame, newer: CoarseFrame) -> Float64 | None:
             return None
         moved, normal = moved[near], normal[near]
         residual = np.einsum("kd,kd->k", away[near], normal)
-        weight = _evened(normal) / np.maximum(1.0, np.abs(residual) / HUBER_M)
+        weight = evened(normal) / np.maximum(1.0, np.abs(residual) / HUBER_M)
         centre = moved.mean(axis=0)
         A = np.concatenate([np.cross(moved - centre, normal), normal], axis=1)
         H = (A * weight[:, None]).T @ A
         H += 1e-6 * np.diag(np.diag(H))
         step = np.linalg.solve(H, -(A * weight[:, None]).T @ residual)
-        T = _about(centre, step) @ T
+        T = turned_about(centre, step) @ T
         if np.abs(step).max() < 1e-5:
             break
     return T
-
-
-def _evened(normal: Float64) -> Float64:
-    """Return weights (K,) that make all directions count the same: a table must not outweigh what stands on it.
-
-    Normal-space sampling (Rusinkiewicz and Levoy 2001).
-    """
-    group = np.rint(2.0 * normal).astype(int) @ (25, 5, 1) + 62  # components are -2 to 2
-    weight: Float64 = 1.0 / np.maximum(np.bincount(group), MIN_GROUP)[group]
-    return weight / weight.max()
-
-
-def _about(centre: Float64, step: Float64) -> Float64:
-    """Return the (4, 4) motion that turns by a rotation vector about a point and then shifts; `step` is (6,)."""
-    from scipy.spatial.transform import Rotation
-
-    R = Rotation.from_rotvec(step[:3]).as_matrix()
-    return pose(R, centre - R @ centre + step[3:])
-
-
-def _normals(points: Float32) -> Float32:
-    """Return unit normals (h, w, 3) of a grid of points by central differences; NaN where a neighbour is missing."""
-    normals = np.full(points.shape, np.nan, np.float32)
-    n, inner = NORMAL_REACH, slice(NORMAL_REACH, -NORMAL_REACH)
-    along = points[inner, 2 * n :] - points[inner, : -2 * n]
-    across = points[2 * n :, inner] - points[: -2 * n, inner]
-    normal = np.cross(along, across)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        normals[inner, inner] = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
-    return normals

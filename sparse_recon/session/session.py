@@ -12,7 +12,7 @@ from sparse_recon.complete.registry import create
 from sparse_recon.config.parameters import highest, needs_restart
 from sparse_recon.config.session_config import EvidenceConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
-from sparse_recon.evidence import Bounds, Evidence, without_outliers
+from sparse_recon.evidence import Bounds, Evidence, brought_together, without_outliers
 from sparse_recon.fuse.fusion import fuse
 from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
@@ -426,7 +426,10 @@ class CompletionSession:
         # 2. What they prove.
         if larger == 1.0:
             run.enter("evidence")
-        views, outliers = without_outliers(views, run.checkpoint)
+        registered = brought_together(views, config.registration, run.checkpoint)
+        if larger == 1.0 and registered.sentence:
+            run.warnings.append(registered.sentence)
+        views, outliers = without_outliers(registered.views, run.checkpoint)
         grid = VoxelGrid.cube(config.evidence.grid, views.object_frame.half_side_m)
         evidence = Evidence.of(views, grid, config.evidence, run.checkpoint)
         bounds = Bounds.of(evidence, run.checkpoint)
