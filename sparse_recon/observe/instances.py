@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sparse_recon.config.session_config import SegmentConfig
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box
-from sparse_recon.geometry.poses import transform_points
+from sparse_recon.geometry.poses import rotation_to_up, transform_points
 from sparse_recon.observe.label_segments import LabelGroup, LabelSegments
 from sparse_recon.observe.regions import ClusterRegion, pixel_points_world
 from sparse_recon.observe.segment import SceneClusters, SupportPlane, largest_clusters
@@ -31,9 +31,17 @@ SURE = 0.8
 # ... and no piece of wall, which it is with so large a share of its points on one.
 WALL_SHARE = 0.6
 
+# Groups are one thing where frames that see both give them one label so often.
+ONE_THING, JOINS = 0.35, 4
+# A frame's word on two groups counts whole where it sees so many pixels of both.
+TELLING_PIXELS = 50.0
+# Groups that touch are one thing where they stand above each other: outlines from above share this much of the smaller.
+STACKED_SHARE = 0.5
+
 Checkpoint = Callable[[], None]
 FrameKey = tuple[str, int]
 Segment = Callable[[Frame, SupportPlane], Instances]
+Look = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,15 +117,19 @@ class InstanceFinder:
         labelled = [self._labelled_frame(f, scene.plane, checkpoint) for f in frames if f.depth_m is not None]
         self._forget_others(frames, labelled)
         groups = self._segments.groups(labelled, checkpoint)
-        owner, thing_share = self._votes(scene, labelled, groups, checkpoint)
+        looks = [self._look(scene, frame, checkpoint) for frame in labelled]
+        owner, thing_share = _votes(len(scene.points_world), looks, labelled, groups)
+        together = _together(looks, owner, len(groups))
+        together = _stacked(scene, np.where(owner >= 0, together[owner], -1), together, config.cluster_gap_m)
+        sure = np.array([self._sureness(group) for group in groups])
+        owner = np.where(owner >= 0, together[owner], -1).astype(np.int32)
         if self._within is not None:
             owner[~inside_box(scene.points_world, self._within)] = -1
         label = np.where(scene.label == -1, -1, -2).astype(np.int32)
-        sure = [self._sureness(group) >= SURE for group in groups]
         pieces = [
             np.nonzero(largest_clusters(scene.points_world, scene.count, owner == g, config, checkpoint) == 0)[0]
-            for g in range(len(groups))
-            if sure[g]
+            for g in np.unique(owner[owner >= 0])
+            if sure[together == g].max() >= SURE
         ]
         if clustered.wall is not None:
             pieces = [own for own in pieces if len(own) and clustered.wall[own].mean() < WALL_SHARE]
@@ -156,33 +168,93 @@ class InstanceFinder:
         self._scores = {name: score for name, score in self._scores.items() if name in names}
         self._segments.keep(labelled)
 
-    def _votes(
-        self, scene: SceneClusters, frames: Sequence[Frame], groups: Sequence[LabelGroup], checkpoint: Checkpoint
-    ) -> tuple[Int32, Float32]:
-        """Return the group of each point of the scene, -1 for none, and the share of its pixels that are of things."""
-        count = len(scene.points_world)
+    def _look(self, scene: SceneClusters, frame: Frame, checkpoint: Checkpoint) -> Look:
+        """Return which point of the scene each of a frame's measured pixels is in, and its label, (P,) int64 each."""
+        checkpoint()
+        assert frame.depth_m is not None and frame.labels is not None
         keys = _keys(scene.points_world, self._voxel_size_m)
         order = np.argsort(keys)
-        votes = np.zeros((count, len(groups) + 1), np.int32)
-        for frame in frames:
-            checkpoint()
-            group_of = np.zeros(int(frame.labels.max(initial=0)) + 1, np.int64)  # type: ignore[union-attr]
-            for number, group in enumerate(groups):
-                for label in group.labels.get((frame.camera, frame.stamp_ns), ()):
+        measured = np.zeros(frame.labels.shape, bool)
+        measured[::STEP, ::STEP] = frame.depth_m[::STEP, ::STEP] > 0
+        pixel_keys = _keys(pixel_points_world(frame)[measured], self._voxel_size_m)
+        at = np.minimum(np.searchsorted(keys[order], pixel_keys), len(keys) - 1)
+        there = keys[order][at] == pixel_keys
+        return order[at[there]], frame.labels[measured][there].astype(np.int64)
+
+
+def _votes(
+    count: int, looks: Sequence[Look], frames: Sequence[Frame], groups: Sequence[LabelGroup]
+) -> tuple[Int32, Float32]:
+    """Return the group of each of `count` points, -1 for none, and the share of its pixels that are of things."""
+    votes = np.zeros((count, len(groups) + 1), np.int32)
+    for (points, labels), frame in zip(looks, frames, strict=True):
+        group_of = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
+        for number, group in enumerate(groups):
+            for label in group.labels.get((frame.camera, frame.stamp_ns), ()):
+                if label < len(group_of):
                     group_of[label] = number + 1
-            assert frame.depth_m is not None and frame.labels is not None
-            measured = np.zeros(frame.labels.shape, bool)
-            measured[::STEP, ::STEP] = frame.depth_m[::STEP, ::STEP] > 0
-            pixel_keys = _keys(pixel_points_world(frame)[measured], self._voxel_size_m)
-            at = np.minimum(np.searchsorted(keys[order], pixel_keys), count - 1)
-            there = keys[order][at] == pixel_keys
-            np.add.at(votes, (order[at[there]], group_of[frame.labels[measured][there]]), 1)
-        total = np.maximum(votes.sum(axis=1), 1)
-        best = np.argmax(votes[:, 1:], axis=1) if len(groups) else np.zeros(count, np.int64)
-        most = votes[np.arange(count), best + 1] if len(groups) else np.zeros(count)
-        owner = np.where(most >= MAJORITY * total, best, -1) if len(groups) else np.full(count, -1)
-        owner[votes.sum(axis=1) == 0] = -1
-        return owner.astype(np.int32), (votes[:, 1:].sum(axis=1) / total).astype(np.float32)
+        np.add.at(votes, (points, group_of[labels]), 1)
+    total = np.maximum(votes.sum(axis=1), 1)
+    share = (votes[:, 1:].sum(axis=1) / total).astype(np.float32)
+    if not len(groups):
+        return np.full(count, -1, np.int32), share
+    best = np.argmax(votes[:, 1:], axis=1)
+    most = votes[np.arange(count), best + 1]
+    return np.where((most >= MAJORITY * total) & (most > 0), best, -1).astype(np.int32), share
+
+
+def _together(looks: Sequence[Look], owner: Int32, count: int) -> npt.NDArray[np.int64]:
+    """Return for each of `count` groups the group that it is one thing with, itself where it is one alone.
+
+    Frames that see two groups say how often two of their pixels, one of each, have one label. One frame cuts a thing
+    here and another one there; what is truly two has hardly a label in common.
+    """
+    into = np.arange(count)
+    for _ in range(JOINS):
+        same, seen = np.zeros((count, count)), np.zeros((count, count))
+        for points, labels in looks:
+            own = np.where(owner[points] >= 0, into[owner[points]], -1)
+            counted = (own >= 0) & (labels > 0)
+            table = np.zeros((count, int(labels.max(initial=0)) + 1))
+            np.add.at(table, (own[counted], labels[counted]), 1.0)
+            pixels = table.sum(axis=1)
+            share = table / np.maximum(pixels, 1.0)[:, None]
+            weight = np.minimum(np.minimum.outer(pixels, pixels) / TELLING_PIXELS, 1.0)
+            same += weight * (share @ share.T)
+            seen += weight
+        joined = np.triu((same > ONE_THING * seen) & (seen > 0), 1)
+        if not joined.any():
+            break
+        for a, b in np.argwhere(joined):
+            into[into == into[b]] = into[a]
+    return into
+
+
+def _stacked(
+    scene: SceneClusters, owner: npt.NDArray[np.integer], into: npt.NDArray[np.int64], gap_m: float
+) -> npt.NDArray[np.int64]:
+    """Return `into` with groups joined that touch and stand above each other.
+
+    Whether these are two things or parts of one is not told well enough: the base of a drill, the inside of a cup.
+    """
+    import cv2
+    from scipy.spatial import cKDTree
+
+    assert scene.plane is not None
+    into = into.copy()
+    flat = scene.points_world @ rotation_to_up(scene.plane.up_world)[:, :2].astype(np.float32)
+    present = np.unique(owner[owner >= 0]).tolist()
+    outlines = {g: cv2.convexHull(np.ascontiguousarray(flat[owner == g])) for g in present}
+    areas = {g: float(cv2.contourArea(hull)) for g, hull in outlines.items()}
+    for a in present:
+        for b in (b for b in present if b > a and into[a] != into[b] and min(areas[a], areas[b]) > 0.0):
+            common, _ = cv2.intersectConvexConvex(outlines[a], outlines[b])
+            if common < STACKED_SHARE * min(areas[a], areas[b]):
+                continue
+            distance, _ = cKDTree(scene.points_world[owner == a]).query(scene.points_world[owner == b])
+            if distance.min() < gap_m:
+                into[into == into[b]] = into[a]
+    return into
 
 
 def _untold(clustered: SceneClusters, owner: Int32, thing_share: Float32) -> list[npt.NDArray[np.intp]]:

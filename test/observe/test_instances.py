@@ -133,3 +133,36 @@ def test_planes_that_hardly_differ_are_one_and_lie_where_the_frame_looks():
     rounded = _rounded(steep, frame)
     ahead = frame.T_world_cam[:3, 3] + frame.T_world_cam[:3, 2]
     assert abs(rounded.heights(ahead) - steep.heights(ahead)) < 0.002
+
+
+def test_a_thing_that_one_frame_cuts_in_two_is_one_where_the_others_see_one():
+    made = two_objects(views=4, with_labels=True)
+    labels = {f.stamp_ns: f.labels.astype(np.int32) for f in made.frames}
+    cut = made.frames[-1].labels.astype(np.int32)
+    rows = np.nonzero((cut == 2).any(axis=1))[0]
+    cut[rows[len(rows) // 2] :][cut[rows[len(rows) // 2] :] == 2] = 3
+    labels[made.frames[-1].stamp_ns] = cut
+    scene, _, _ = told(made.frames, lambda stamp: labels[stamp])
+    assert scene.label.max() == 1
+
+
+def stacked(shift_m: float):
+    """Return frames of a block on another one, beside it by a shift, as the truth labels them: 1 below, 2 above."""
+    low, high = block((0.1, 0.08, 0.05)), block((0.06, 0.06, 0.05))
+    z_m = 0.05 if shift_m < 0.05 else 0.0
+    scene = scene_of([low, high], [pose(np.eye(3), (0, 0, 0)), pose(np.eye(3), (shift_m, 0, z_m))])
+    return record(
+        scene,
+        around(3, first_deg=-60.0, turn_deg=90.0),
+        sensor=exact(SENSORS["clean"]),
+        intrinsics=depth_camera(320, 240),
+        with_labels=True,
+    )
+
+
+@pytest.mark.parametrize(("shift_m", "things"), [(0.0, 1), (0.02, 1), (0.085, 2)])
+def test_what_stands_above_each_other_is_one_and_beside_each_other_two(shift_m, things):
+    made = stacked(shift_m)
+    labels = {f.stamp_ns: f.labels.astype(np.int32) for f in made.frames}
+    scene, _, _ = told(made.frames, lambda stamp: labels[stamp])
+    assert scene.label.max() + 1 == things
