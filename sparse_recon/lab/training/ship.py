@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -46,7 +47,8 @@ def ship(run: Path, data: Path, path: Path, steps: int, samples: int, others: Se
     calibration = calibrate(claims)
     _, about = read_state(run / MODEL_FILE)
     _, state = read_state(run / STATE_FILE)
-    figures = {name: round(value, 4) for name, value in summary(measure(net, held_out[::2], steps=steps)).items()}
+    measured = summary(measure(net, held_out[::2], steps=steps))
+    figures = {name: round(v, 4) if math.isfinite(v) else None for name, v in measured.items()}  # JSON has no NaN
     about |= {
         "calibration": {name: round(value, 4) for name, value in asdict(calibration).items()},
         "calibrated_with": {"steps": steps, "samples": samples, "held_out_samples": len(held_out)},

@@ -66,7 +66,7 @@ def test_unknown_kind_is_refused_with_the_known_ones() -> None:
 
 
 def test_missing_scan_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="no mesh") as caught:
+    with pytest.raises(FileError, match="must be a mesh") as caught:
         scanned_shape(tmp_path / "nothing.glb")
     assert caught.value.code is ErrorCode.INPUT_MISSING
 
