@@ -7,7 +7,7 @@ SHELL := /bin/bash
 LOWEST_TESTS ?= test/test_locks.py test/test_doors.py test/test_public_api.py \
 	test/geometry/test_grids.py test/evidence/test_bounds.py test/fuse/test_mesh.py test/session/test_session.py \
 	test/bags/test_reader.py test/bags/test_decompression.py test/bags/test_writer.py test/bags/test_frames_dir.py \
-	test/complete/compact test/complete/latent test/complete/test_safetensors_file.py \
+	test/complete/compact test/complete/latent test/machine/test_safetensors_file.py \
 	test/complete/zero123/test_zero123_model.py test/lab/evaluate/test_plots.py \
 	test/lab/evaluate/grasp/test_trial.py test/lab/training/test_team.py test/cli/test_main.py
 # The paths of a ROS or workspace that this shell has sourced stay outside.

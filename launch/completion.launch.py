@@ -51,7 +51,8 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "depth",
             default_value="/camera/camera/aligned_depth_to_color/image_raw",
-            description="Topic of the depth images, registered to colour, without the suffix of a transport.",
+            description="Topic of the depth images, registered to colour, without the suffix of a transport; of an "
+            "organised point cloud with depth_transport:=cloud.",
         ),
         DeclareLaunchArgument(
             "camera_info",
@@ -92,7 +93,8 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "depth_transport",
             default_value="",
-            description="raw, or compressedDepth: depth is read from <depth>/compressedDepth. Empty: as in the file.",
+            description="raw; compressedDepth: depth is read from <depth>/compressedDepth; cloud: from an organised "
+            "point cloud on <depth>. Empty: as in the file.",
         ),
         DeclareLaunchArgument(
             "world_frame",

@@ -103,10 +103,9 @@ def read_topics(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "depth:=... camera_info:=..., or several with camera_names:=... and {camera} in the topics"
         )
     found = cameras[0]
-    if types[found.depth] == CLOUD:
-        raise RuntimeError(f"{found.depth} is a point cloud, which sparse_recon replay reads, and the node does not")
     color, image_transport = without_transport(found.color, "compressed")
     depth, depth_transport = without_transport(found.depth, "compressedDepth")
+    depth_transport = "cloud" if types[found.depth] == CLOUD else depth_transport
     values = dict(zip(TOPICS, (color, depth, found.info, found.depth_info, found.labels), strict=True))
     values |= {"image_transport": image_transport, "depth_transport": depth_transport}
     chosen = {name: value for name, value in values.items() if value and not given.get(name)}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transform_messages import store
 
 # edit(topic, message) returns the (topic, message) pairs to record instead
@@ -41,3 +42,16 @@ def edited(
 def new(kind: str, *values: Any) -> Any:
     """Return a message of a type of ROS 2 Jazzy."""
     return store().types[kind](*values)
+
+
+def as_cloud(topic: str, message: Any) -> list[tuple[str, Any]]:
+    """Return the depth image as the organised cloud that some drivers publish alone."""
+    if topic != "/camera/aligned_depth_to_color/image_raw":
+        return [] if topic.startswith("/camera/aligned") else [(topic, message)]
+    depth_m = np.frombuffer(message.data, "<u2").astype("<f4") / 1000
+    points = np.stack([depth_m * 0, depth_m * 0, np.where(depth_m > 0, depth_m, np.nan)], axis=-1)
+    fields = [new("sensor_msgs/msg/PointField", name, 4 * k, 7, 1) for k, name in enumerate("xyz")]
+    size = message.height, message.width
+    data = points.astype("<f4").reshape(-1).view(np.uint8)
+    values = fields, False, 12, 12 * message.width, data, False
+    return [("/camera/points/xyz", new("sensor_msgs/msg/PointCloud2", message.header, *size, *values))]

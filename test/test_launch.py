@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from edited_bags import as_cloud, edited
 
 from sparse_recon.cli import play, simulate
 from sparse_recon.cli.main import main
@@ -273,6 +274,14 @@ def test_replay_reads_the_topics_of_the_recording(launch: Any, bag: Path):
     assert transports == ("compressed", "compressedDepth") and found["continuous"] is True
     assert found["use_sim_time"] is True
     assert re.search(rf"play {bag} --loop 3 --rate 0.5 .*--clock$", command(player))
+
+
+def test_replay_tells_the_node_of_a_cloud(launch: Any, tmp_path: Path):
+    assert main(["simulate", str(tmp_path / "images"), "--frames", "1", "--objects", "1"]) == 0
+    bag = edited(tmp_path / "images", tmp_path / "clouds", as_cloud)
+    node, _ = processes("replay", bag=str(bag), rviz="false")
+    assert dict(node.expanded_remapping_rules)["depth"] == "/camera/points/xyz"
+    assert values(node)["depth_transport"] == "cloud"
 
 
 def test_replay_by_the_wall_clock(launch: Any, bag: Path):

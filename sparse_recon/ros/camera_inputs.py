@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from sparse_recon.bags.topics import is_rectified
 from sparse_recon.errors import DependencyError
@@ -21,6 +21,9 @@ from sparse_recon.ros.node_config import NodeConfig
 
 _TIMED = 4096  # callback durations kept for the percentiles
 
+# Type and suffix of the topic by `depth_transport`. As in image_transport, the transport is appended to the name.
+_DEPTH = {"raw": (Image, ""), "compressedDepth": (CompressedImage, "/compressedDepth"), "cloud": (PointCloud2, "")}
+
 # take(camera, role, message): roles color, depth, labels, info, depth_info, detections, detections_3d
 Take = Callable[[str, str, Any], None]
 
@@ -30,6 +33,7 @@ class InputState:
     """What is known of one input; times are those of the steady clock."""
 
     topic: str
+    msgtype: str
     subscription: Any = None
     received: int = 0
     last_s: float = 0.0
@@ -95,10 +99,10 @@ class CameraInputs:
         )
 
     def _subscribe_all(self, config: NodeConfig) -> None:
-        compressed, packed = config.image_transport == "compressed", config.depth_transport == "compressedDepth"
+        compressed = config.image_transport == "compressed"
         self._subscribe("color", CompressedImage if compressed else Image, "/compressed" if compressed else "")
         if config.use_depth:
-            self._subscribe("depth", CompressedImage if packed else Image, "/compressedDepth" if packed else "")
+            self._subscribe("depth", *_DEPTH[config.depth_transport])
         self._subscribe("info", CameraInfo)
         if config.depth_camera_info:
             self._subscribe("depth_info", CameraInfo)
@@ -126,9 +130,8 @@ class CameraInputs:
         ]
 
     def _subscribe(self, role: str, kind: Any, suffix: str = "", required: bool = True) -> None:
-        # As in image_transport, the transport is appended to the remapped name of the image.
-        topic = self._node.resolve_topic_name(f"{self._prefix}{INPUT_TOPICS[role].name}") + suffix
-        state = self.states[role] = InputState(topic, required=required)
+        topic = self._node.resolve_topic_name(f"{self._prefix}{INPUT_TOPICS[role].name}") + suffix  # after remapping
+        state = self.states[role] = InputState(topic, _name_of(kind), required=required)
 
         def callback(message: Any) -> None:
             begun_s = time.perf_counter()
@@ -157,6 +160,11 @@ class CameraInputs:
             ),
             qos_overriding_options=qos.overridable(),
         )
+
+
+def _name_of(kind: Any) -> str:
+    """Return the name of a message type as the ROS graph writes it."""
+    return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
 
 
 def _detection_type(role: str) -> Any:

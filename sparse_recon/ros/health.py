@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparse_recon.bags.topics import CLOUD
 from sparse_recon.errors import ErrorCode
 from sparse_recon.frames.rejections import Rejection
 from sparse_recon.machine.resident_memory import peak_bytes, resident_bytes
@@ -23,6 +24,7 @@ from sparse_recon.ros.transform_subscriptions import TransformSubscriptions
 OK, WARN, ERROR = 0, 1, 2  # diagnostic_msgs/DiagnosticStatus
 _SHOWN_NOTES = 5
 LOST_S = 5.0  # what was lost within this time is told
+Publishers = Callable[[str], Sequence[str]]  # of a topic, by the types that they publish
 
 
 @dataclass
@@ -50,7 +52,7 @@ def input_health(
     inputs: CameraInputs,
     ingest: Ingest,
     config: NodeConfig,
-    publishers: Callable[[str], int],
+    publishers: Publishers,
     clock_problem: str,
     clock_stands: bool = False,
 ) -> Health:
@@ -58,7 +60,7 @@ def input_health(
 
     Parameters
     ----------
-    publishers : counts those of a topic.
+    publishers : the message types of those of a topic, such as sensor_msgs/msg/Image.
     clock_problem : why there is no time, empty where there is one.
     clock_stands : simulated time has not gone on for `watchdog_s`.
     """
@@ -89,7 +91,7 @@ def _ended(
     inputs: CameraInputs,
     ingest: Ingest,
     silent: Sequence[str],
-    publishers: Callable[[str], int],
+    publishers: Publishers,
     clock_stands: bool,
 ) -> str:
     """Return a sentence where a whole camera that gave frames is over, as a recording at its end; else nothing."""
@@ -107,19 +109,28 @@ def _ended(
     return f"no more messages on {', '.join(topics)}, and {why}; the {held} frame(s) kept are used on"
 
 
-def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publishers: Callable[[str], int]) -> str:
+def _missing(inputs: CameraInputs, silent: Sequence[str], after_s: float, publishers: Publishers) -> str:
     reasons = []
     for role in silent:
         state = inputs.states[role]
-        count = publishers(state.topic)
+        types = publishers(state.topic)
         if state.incompatible:
             why = f"a publisher's {state.incompatible} is incompatible: set qos_overrides.{state.topic}.subscription"
-        elif not count:
+        elif not types:
             why = f"nobody publishes it: start the camera driver, or remap {INPUT_TOPICS[role].name!r}"
+        elif state.msgtype not in types:
+            why = _other_type(role, state.msgtype, types[0])
         else:
-            why = f"{count} publisher(s) are there but silent: check the driver"
+            why = f"{len(types)} publisher(s) are there but silent: check the driver"
         reasons.append(f"no message on {state.topic} for more than {after_s:g} s, {why}")
     return "; ".join(reasons)
+
+
+def _other_type(role: str, expected: str, found: str) -> str:
+    cure = f"remap {INPUT_TOPICS[role].name!r} to a topic of that type"
+    if role == "depth" and CLOUD in (expected, found):
+        cure += f", or set depth_transport: {'cloud' if found == CLOUD else 'raw'}"
+    return f"the topic carries {found}, expected is {expected}: {cure}"
 
 
 def _last_rejection(inputs: CameraInputs, ingest: Ingest) -> Rejection | None:

@@ -374,6 +374,8 @@ class Ingest:
     def _reject(self, rejection: Rejection) -> None:
         """Keep why an input gave no frame, and log it at most every few seconds for each code, with a count."""
         self.counts.rejections.append(rejection)
+        if rejection.code is ErrorCode.STAMP_UNMATCHED and self._partner_was_refused(rejection):
+            return  # why it was tells more
         self.counts.last_rejection[rejection.camera] = rejection
         stalled_s = time.monotonic() - self.counts.last_frame_s.get(rejection.camera, 0.0)
         if rejection.code is ErrorCode.STAMP_UNMATCHED and stalled_s < self._config.watchdog_s:
@@ -388,6 +390,12 @@ class Ingest:
         more = f" (and {repeats} more like it)" if repeats else ""
         log.warning("[%d %s] %s%s", rejection.code, rejection.code.name, rejection.message, more)
         self._logged[rejection.code] = (now_s, 0)
+
+    def _partner_was_refused(self, unmatched: Rejection) -> bool:
+        before = self.counts.last_rejection.get(unmatched.camera)
+        if before is None or before.code is ErrorCode.STAMP_UNMATCHED:
+            return False
+        return before.stamp_ns >= unmatched.stamp_ns - self._config.assembly.stamp_tolerance_s * 1e9
 
 
 def _stamp_ns(message: Any) -> int:

@@ -23,7 +23,8 @@ INPUT_TOPICS = {
         "depth",
         "sensor_msgs/msg/Image",
         "use_depth",
-        "Depth along z (REP 118); `depth/compressedDepth` with `depth_transport: compressedDepth`.",
+        "Depth along z (REP 118); `depth/compressedDepth` with `depth_transport: compressedDepth`; an organised "
+        "`sensor_msgs/msg/PointCloud2` of the size of colour with `depth_transport: cloud`.",
     ),
     "info": InputTopic("camera_info", "sensor_msgs/msg/CameraInfo", "", "Calibration of colour, and of depth."),
     "depth_info": InputTopic(

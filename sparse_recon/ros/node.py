@@ -315,10 +315,13 @@ class CompletionNode(LifecycleNode):
             return []
         return [
             input_health(
-                inputs, ingest, self.config, self.count_publishers, self._clock_problem(), self._clock_stands()
+                inputs, ingest, self.config, self._published_types, self._clock_problem(), self._clock_stands()
             )
             for inputs in self._inputs
         ]
+
+    def _published_types(self, topic: str) -> list[str]:
+        return [publisher.topic_type for publisher in self.get_publishers_info_by_topic(topic)]
 
     def _clock_problem(self) -> str:
         clock = self.get_clock()

@@ -99,8 +99,9 @@ class NodeConfig(SessionConfig):
     depth_transport: str = field(
         default="raw",
         metadata=doc(
-            "Transport of depth images. raw subscribes to depth; compressedDepth subscribes to depth/compressedDepth.",
-            choices=("raw", "compressedDepth"),
+            "How depth comes. raw subscribes to images on depth; compressedDepth to those on depth/compressedDepth; "
+            "cloud to organised point clouds on depth, of the size of colour.",
+            choices=("raw", "compressedDepth", "cloud"),
             live=False,
         ),
     )

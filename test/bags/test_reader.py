@@ -8,11 +8,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from edited_bags import edited, new
+from edited_bags import as_cloud, edited
 
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag, FrameReader
@@ -305,19 +304,6 @@ def test_named_topics(small_bag: Path):
         assert {frame.camera for frame in frames} == {"wrist"}
         with pytest.raises(FileError, match="Did you mean /camera/color/image_raw"):
             FrameReader(bag, [CameraTopics("wrist", "/camera/color/image_row", "")])
-
-
-def as_cloud(topic: str, message: Any) -> list[tuple[str, Any]]:
-    """Return the depth image as the organised cloud that some drivers publish alone."""
-    if topic != "/camera/aligned_depth_to_color/image_raw":
-        return [] if topic.startswith("/camera/aligned") else [(topic, message)]
-    depth_m = np.frombuffer(message.data, "<u2").astype("<f4") / 1000
-    points = np.stack([depth_m * 0, depth_m * 0, np.where(depth_m > 0, depth_m, np.nan)], axis=-1)
-    fields = [new("sensor_msgs/msg/PointField", name, 4 * k, 7, 1) for k, name in enumerate("xyz")]
-    size = message.height, message.width
-    data = points.astype("<f4").reshape(-1).view(np.uint8)
-    values = fields, False, 12, 12 * message.width, data, False
-    return [("/camera/points/xyz", new("sensor_msgs/msg/PointCloud2", message.header, *size, *values))]
 
 
 def test_an_organised_cloud_is_depth(small_bag: Path, small_frames, tmp_path: Path):

@@ -23,7 +23,7 @@ from fuzz.ingest_world import (
 )
 from geometry_msgs.msg import TransformStamped
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from tf2_msgs.msg import TFMessage
 
 UINT32_MAX = 2**32 - 1
@@ -109,6 +109,23 @@ def compressed(draw: st.DrawFn, role: str) -> CompressedImage:
         data = bytes(12) + struct.pack("<ii", *draw(st.tuples(_int32, _int32))) + draw(st.binary(max_size=64))
     image.data = array("B", draw(mutated(data)))
     return image
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> PointCloud2:
+    """Draw an organised cloud whose sizes and fields may lie."""
+    cloud = stamped(PointCloud2(height=HEIGHT, width=WIDTH, point_step=12, row_step=12 * WIDTH), draw(stamps_ns))
+    cloud.fields = [PointField(name=name, offset=4 * k, datatype=7, count=1) for k, name in enumerate("xyz")]
+    cloud.data = array("B", np.full((HEIGHT, WIDTH, 3), 0.7, "<f4").tobytes())
+    for name in draw(st.sets(st.sampled_from(["height", "width", "point_step", "row_step", "z", "data"]), max_size=3)):
+        if name == "data":
+            cloud.data = array("B", draw(mutated(bytes(cloud.data))))
+        elif name == "z":
+            cloud.fields[2].offset, cloud.fields[2].datatype = draw(uint32), draw(st.integers(0, 255))
+        else:
+            setattr(cloud, name, draw(uint32))
+    cloud.is_bigendian = draw(st.booleans())
+    return cloud
 
 
 _int32 = st.sampled_from([0, 1, -1, WIDTH, HEIGHT, 8000, 2**31 - 1, -(2**31)])

@@ -26,7 +26,7 @@ from fuzz.ingest_world import (
 )
 from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from sparse_recon.config.session_config import DepthConfig
@@ -92,6 +92,27 @@ def test_session_that_fails_for_one_frame_keeps_the_others():
         assert len(broken) == 1 and world.ingest.counts.kept == 2 and world.ingest.counts.lost == 1
         assert world.ingest.counts.rejected == {ErrorCode.INTERNAL: 1}
         world.mistakes.clear()
+
+
+def test_of_a_refused_depth_and_its_lonely_colour_the_refusal_is_told():
+    with World() as world:
+        for seconds in range(8):
+            parts = dict(good_frame(T0_NS + seconds * SECOND_NS, seconds))
+            parts["depth"] = stamped(PointCloud2(height=1, width=HEIGHT * WIDTH), T0_NS + seconds * SECOND_NS)
+            for role, message in parts.items():
+                world.say(role, message)
+            told = world.ingest.counts.last_rejection["camera"]
+            assert told.code is ErrorCode.ENCODING_UNSUPPORTED and "organised clouds" in told.message
+        until_s = time.monotonic() + 20.0
+        while not world.ingest.counts.rejected[ErrorCode.STAMP_UNMATCHED] and time.monotonic() < until_s:
+            time.sleep(0.05)
+        assert world.ingest.counts.rejected[ErrorCode.STAMP_UNMATCHED]
+        assert world.ingest.counts.last_rejection["camera"].code is ErrorCode.ENCODING_UNSUPPORTED
+        world.say("color", dict(good_frame(T0_NS + 40 * SECOND_NS))["color"])  # now depth is silent
+        while world.ingest.counts.last_rejection["camera"].stamp_ns < T0_NS + 40 * SECOND_NS:
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        assert world.ingest.counts.last_rejection["camera"].code is ErrorCode.STAMP_UNMATCHED
 
 
 # What decoding may take
