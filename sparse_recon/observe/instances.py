@@ -120,7 +120,7 @@ class InstanceFinder:
         looks = [self._look(scene, frame, checkpoint) for frame in labelled]
         owner, thing_share = _votes(len(scene.points_world), looks, labelled, groups)
         together = _together(looks, owner, len(groups))
-        together = _stacked(scene, np.where(owner >= 0, together[owner], -1), together, config.cluster_gap_m)
+        together = _stacked(scene, np.where(owner >= 0, together[owner], -1), together, config, checkpoint)
         sure = np.array([self._sureness(group) for group in groups])
         owner = np.where(owner >= 0, together[owner], -1).astype(np.int32)
         if self._within is not None:
@@ -231,7 +231,11 @@ def _together(looks: Sequence[Look], owner: Int32, count: int) -> npt.NDArray[np
 
 
 def _stacked(
-    scene: SceneClusters, owner: npt.NDArray[np.integer], into: npt.NDArray[np.int64], gap_m: float
+    scene: SceneClusters,
+    owner: npt.NDArray[np.integer],
+    into: npt.NDArray[np.int64],
+    config: SegmentConfig,
+    checkpoint: Checkpoint,
 ) -> npt.NDArray[np.int64]:
     """Return `into` with groups joined that touch and stand above each other.
 
@@ -243,16 +247,21 @@ def _stacked(
     assert scene.plane is not None
     into = into.copy()
     flat = scene.points_world @ rotation_to_up(scene.plane.up_world)[:, :2].astype(np.float32)
-    present = np.unique(owner[owner >= 0]).tolist()
-    outlines = {g: cv2.convexHull(np.ascontiguousarray(flat[owner == g])) for g in present}
+    # Without strays, which would make outlines far too large.
+    body = {
+        g: np.nonzero(largest_clusters(scene.points_world, scene.count, owner == g, config, checkpoint) == 0)[0]
+        for g in np.unique(owner[owner >= 0]).tolist()
+    }
+    present = [g for g, own in body.items() if scene.count[own].sum() >= config.min_points]
+    outlines = {g: cv2.convexHull(np.ascontiguousarray(flat[body[g]])) for g in present}
     areas = {g: float(cv2.contourArea(hull)) for g, hull in outlines.items()}
     for a in present:
         for b in (b for b in present if b > a and into[a] != into[b] and min(areas[a], areas[b]) > 0.0):
             common, _ = cv2.intersectConvexConvex(outlines[a], outlines[b])
             if common < STACKED_SHARE * min(areas[a], areas[b]):
                 continue
-            distance, _ = cKDTree(scene.points_world[owner == a]).query(scene.points_world[owner == b])
-            if distance.min() < gap_m:
+            distance, _ = cKDTree(scene.points_world[body[a]]).query(scene.points_world[body[b]])
+            if distance.min() < config.cluster_gap_m:
                 into[into == into[b]] = into[a]
     return into
 
