@@ -239,7 +239,7 @@ def _stacked(
 ) -> npt.NDArray[np.int64]:
     """Return `into` with groups joined that touch and stand above each other.
 
-    Whether these are two things or parts of one is not told well enough: the base of a drill, the inside of a cup.
+    Whether these are two things or parts of one, as the base of a drill, is not told well enough.
     """
     import cv2
     from scipy.spatial import cKDTree
