@@ -16,13 +16,18 @@ def voxel_means(points: Float32, voxel_size_m: float) -> tuple[Float32, npt.NDAr
     return sums.means(), sums.count
 
 
-def voxel_keys(points: Float32, voxel_size_m: float) -> npt.NDArray[np.int64]:
-    """Return the sorted unique keys of the voxels that hold (N, 3) points; equal voxels have equal keys in every cloud.
+def keys_of_points(points: Float32, voxel_size_m: float) -> npt.NDArray[np.int64]:
+    """Return the key (N,) of the voxel that each of (N, 3) points is in; equal voxels have equal keys in every cloud.
 
     21 bits an axis: a kilometre at millimetre voxels.
     """
     index = np.floor(points.astype(np.float64) / voxel_size_m).astype(np.int64) + (1 << 20)
-    return np.unique((index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2])
+    return (index[:, 0] << 42) | (index[:, 1] << 21) | index[:, 2]
+
+
+def voxel_keys(points: Float32, voxel_size_m: float) -> npt.NDArray[np.int64]:
+    """Return the sorted unique keys of the voxels that hold (N, 3) points; see `keys_of_points`."""
+    return np.unique(keys_of_points(points, voxel_size_m))
 
 
 def inside_box(points_world: npt.NDArray[np.floating], box: OrientedBox) -> Bool:

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from sparse_recon.config.session_config import SegmentConfig
 from sparse_recon.geometry.cameras import unproject_depth
-from sparse_recon.geometry.clouds import inside_box
+from sparse_recon.geometry.clouds import inside_box, keys_of_points
 from sparse_recon.geometry.poses import rotation_to_up, transform_points
 from sparse_recon.observe.label_segments import LabelGroup, LabelSegments
 from sparse_recon.observe.regions import ClusterRegion, pixel_points_world
-from sparse_recon.observe.segment import SceneClusters, SupportPlane, largest_clusters
+from sparse_recon.observe.segment import SceneClusters, SupportPlane, largest_clusters, number_pieces
 from sparse_recon.observe.segmenter.decoding import Instances
 from sparse_recon.types import Bool, Float32, Frame, Int32, OrientedBox
 
@@ -117,7 +117,9 @@ class InstanceFinder:
         labelled = [self._labelled_frame(f, scene.plane, checkpoint) for f in frames if f.depth_m is not None]
         self._forget_others(frames, labelled)
         groups = self._segments.groups(labelled, checkpoint)
-        looks = [self._look(scene, frame, checkpoint) for frame in labelled]
+        keys = keys_of_points(scene.points_world, self._voxel_size_m)
+        order = np.argsort(keys)
+        looks = [self._look(keys[order], order, frame, checkpoint) for frame in labelled]
         owner, thing_share = _votes(len(scene.points_world), looks, labelled, groups)
         together = _together(looks, owner, len(groups))
         together = _stacked(scene, np.where(owner >= 0, together[owner], -1), together, config, checkpoint)
@@ -134,7 +136,7 @@ class InstanceFinder:
         if clustered.wall is not None:
             pieces = [own for own in pieces if len(own) and clustered.wall[own].mean() < WALL_SHARE]
         pieces += _untold(clustered, owner, thing_share)
-        _number(label, pieces, scene, config)
+        number_pieces(label, pieces, scene.points_world, scene.count, config)
         solid = {(f.camera, f.stamp_ns): Solid(f.labels > 0) for f in labelled if f.labels is not None}
         return replace(scene, label=label), solid
 
@@ -168,17 +170,24 @@ class InstanceFinder:
         self._scores = {name: score for name, score in self._scores.items() if name in names}
         self._segments.keep(labelled)
 
-    def _look(self, scene: SceneClusters, frame: Frame, checkpoint: Checkpoint) -> Look:
-        """Return which point of the scene each of a frame's measured pixels is in, and its label, (P,) int64 each."""
+    def _look(
+        self,
+        sorted_keys: npt.NDArray[np.int64],
+        order: npt.NDArray[np.intp],
+        frame: Frame,
+        checkpoint: Checkpoint,
+    ) -> Look:
+        """Return which point of the scene each of a frame's measured pixels is in, and its label, (P,) int64 each.
+
+        `sorted_keys` are those of the voxels of the scene's points, taken in `order`.
+        """
         checkpoint()
         assert frame.depth_m is not None and frame.labels is not None
-        keys = _keys(scene.points_world, self._voxel_size_m)
-        order = np.argsort(keys)
         measured = np.zeros(frame.labels.shape, bool)
         measured[::STEP, ::STEP] = frame.depth_m[::STEP, ::STEP] > 0
-        pixel_keys = _keys(pixel_points_world(frame)[measured], self._voxel_size_m)
-        at = np.minimum(np.searchsorted(keys[order], pixel_keys), len(keys) - 1)
-        there = keys[order][at] == pixel_keys
+        pixel_keys = keys_of_points(pixel_points_world(frame)[measured], self._voxel_size_m)
+        at = np.minimum(np.searchsorted(sorted_keys, pixel_keys), len(sorted_keys) - 1)
+        there = sorted_keys[at] == pixel_keys
         return order[at[there]], frame.labels[measured][there].astype(np.int64)
 
 
@@ -277,18 +286,6 @@ def _untold(clustered: SceneClusters, owner: Int32, thing_share: Float32) -> lis
     return pieces
 
 
-def _number(label: Int32, pieces: Sequence[npt.NDArray[np.intp]], scene: SceneClusters, config: SegmentConfig) -> None:
-    accepted = []
-    for members in pieces:
-        if len(members) == 0 or scene.count[members].sum() < config.min_points:
-            continue
-        extent = float(np.ptp(scene.points_world[members], axis=0).max())
-        if config.min_size_m <= extent <= config.max_size_m:
-            accepted.append((-int(scene.count[members].sum()), int(members[0]), members))
-    for number, (_, _, members) in enumerate(sorted(accepted, key=lambda a: a[:2])):
-        label[members] = number
-
-
 def _as_measured(frame: Frame) -> Frame:
     """Return the frame with what newer ones contradict in it, so that its instances do not depend on these."""
     if frame.superseded is None or frame.depth_m is None:
@@ -308,9 +305,3 @@ def _rounded(plane: SupportPlane, frame: Frame) -> SupportPlane:
     ahead = frame.T_world_cam[:3, 3] + frame.T_world_cam[:3, 2]
     below = ahead - (plane.up_world @ ahead - plane.height_m) * plane.up_world
     return SupportPlane(up, float(np.round(up @ below / HEIGHT_STEP_M) * HEIGHT_STEP_M))
-
-
-def _keys(points_world: Float32, voxel_size_m: float) -> npt.NDArray[np.int64]:
-    """Return the key of the voxel of each point; 21 bits an axis."""
-    cell = np.floor(points_world.astype(np.float64) / voxel_size_m).astype(np.int64) + (1 << 20)
-    return (cell[:, 0] << 42) | (cell[:, 1] << 21) | cell[:, 2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -182,7 +182,8 @@ def cluster_scene(
         cluster, wall[candidates] = _standing(
             cluster, points[candidates], on_plane, plane, config, np.random.default_rng(seed), checkpoint
         )
-    _number(label, candidates, cluster, points, scene.count, config)
+    pieces = (candidates[cluster == k] for k in np.unique(cluster[cluster >= 0]))
+    number_pieces(label, pieces, points, scene.count, config)
     return replace(scene, label=label, wall=wall)
 
 
@@ -262,20 +263,22 @@ def _seen_beneath(points: Float32, on_plane: Float32, plane: SupportPlane, confi
     return shared > BENEATH_SHARE * len(footprint)
 
 
-def _number(
+def number_pieces(
     label: npt.NDArray[np.int32],
-    candidates: npt.NDArray[np.intp],
-    cluster: npt.NDArray[np.integer],
-    points: Float32,
+    pieces: Iterable[npt.NDArray[np.intp]],
+    points_world: Float32,
     count: npt.NDArray[np.int64],
     config: SegmentConfig,
 ) -> None:
+    """Give the pieces within the limits of objects numbers in `label`, the one of most pixels 0; they hold indices."""
     accepted = []
-    for k in np.unique(cluster[cluster >= 0]):
-        members = candidates[cluster == k]
-        extent = float(np.ptp(points[members], axis=0).max())
-        if count[members].sum() >= config.min_points and config.min_size_m <= extent <= config.max_size_m:
-            accepted.append((-int(count[members].sum()), int(members[0]), members))
+    for members in pieces:
+        pixels = int(count[members].sum())
+        if len(members) == 0 or pixels < config.min_points:
+            continue
+        extent = float(np.ptp(points_world[members], axis=0).max())
+        if config.min_size_m <= extent <= config.max_size_m:
+            accepted.append((-pixels, int(members[0]), members))
     for number, (_, _, members) in enumerate(sorted(accepted, key=lambda a: a[:2])):
         label[members] = number
 
