@@ -3,7 +3,8 @@
     python benchmarks/colors.py --objects DIR [--all] [--seeds 1] [--json FILE]
 
 Mean absolute error per channel (0 to 255), mean over the objects with a texture of the scored list (or, with --all, of
-the folder), noisy cameras, 1, 2 and 4 views. The fitted network that weighed all of these was no better and is gone.
+the folder), cameras with mild noise, 1, 2 and 4 views. The fitted network that weighed all of these was no better and
+is gone.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         count += 1
         for seed in range(args.seeds):
-            for views, hidden, true, seen, tints in problems(make_case(scored, "noisy", seed, protocol)):
+            for views, hidden, true, seen, tints in problems(make_case(scored, "mild", seed, protocol)):
                 for name, rule in RULES.items():
                     errors[name][views].append(float(np.abs(rule(hidden, seen, tints) - true.astype(float)).mean()))
     table = {name: {views: float(np.mean(found)) for views, found in row.items()} for name, row in errors.items()}

@@ -210,12 +210,14 @@ class ObjectView:
     mask : (H, W) bool, pixels of the object.
     occluder : (H, W) bool, pixels of something else that may hide the object: nothing behind them is known.
     sigma_m : (H, W) float32, standard deviation of the depth.
+    slow_m : the part of it that is alike over many pixels, which averaging over them leaves; 0 if none is known.
     """
 
     frame: Frame
     mask: Bool
     occluder: Bool
     sigma_m: Float32
+    slow_m: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,16 @@ class DepthConfig(Checked):
             low=0.0,
         ),
     )
+    sensor: str = field(
+        default="auto",
+        metadata=doc(
+            "Kind of the depth camera. Errors that are alike over many pixels are measured on the support plane and "
+            "make confidence smaller; they grow with the square of the depth for `stereo` and `structured` and stay "
+            "the same for `tof`. Where no support plane is in view, figures that are usual for the kind count. "
+            "`auto`: as for stereo, but nothing counts where no plane is in view.",
+            choices=("auto", "stereo", "structured", "tof"),
+        ),
+    )
     pose_sigma_m: float = field(
         default=0.001,
         metadata=doc(

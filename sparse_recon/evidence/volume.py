@@ -39,6 +39,7 @@ class Evidence:
     ----------
     tsdf_sum, weight : (X, Y, Z) float32, sum of weight * truncated signed distance, and of weights 1 / variance
         (Curless and Levoy 1996), metres, negative behind the seen surface.
+    slow_sum : (X, Y, Z) float32, sum of (weight * slow error of the view)^2, see `slow_m`.
     free_margin_m : (X, Y, Z) float32, how far in front of the measured depth (less slack) the best view saw the voxel;
         > 0 is known free.
     state : (X, Y, Z) uint8 of `VoxelState` flags.
@@ -51,6 +52,7 @@ class Evidence:
     config: EvidenceConfig
     tsdf_sum: Float32
     weight: Float32
+    slow_sum: Float32
     free_margin_m: Float32
     state: npt.NDArray[np.uint8]
     points_obj: list[Float32]
@@ -83,6 +85,7 @@ class Evidence:
             config=config,
             tsdf_sum=np.zeros(shape, np.float32),
             weight=np.zeros(shape, np.float32),
+            slow_sum=np.zeros(shape, np.float32),
             free_margin_m=np.full(shape, -np.inf, np.float32),
             state=np.zeros(shape, np.uint8),
             points_obj=[],
@@ -104,6 +107,13 @@ class Evidence:
         """Return the fused signed distance, (X, Y, Z) float32 metres, NaN where no view measured."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(self.weight > 0, self.tsdf_sum / self.weight, np.float32(np.nan))
+
+    def slow_m(self) -> Float32:
+        """Return the slow error of the fused distance, (X, Y, Z) float32 metres, 0 where no view measured.
+
+        Views err independently of each other, so that each further one makes it smaller.
+        """
+        return np.sqrt(self.slow_sum) / np.maximum(self.weight, np.float32(1e-12))
 
     def all_points_obj(self) -> Float32:
         """Return all measured surface points, (M, 3) float32, object frame."""
@@ -168,6 +178,8 @@ class Evidence:
         weight = (UNIT_SIGMA_M / np.maximum(view.sigma_m, np.float32(1e-4))) ** 2
         w = np.where(hit, _nearest(weight.astype(np.float32), uv), np.float32(0.0)).reshape(shape)
         self.weight += w
+        if view.slow_m > 0:
+            self.slow_sum += np.square(w * np.float32(view.slow_m))
         self.tsdf_sum += w * np.where(hit, surface, np.float32(0.0)).reshape(shape)
 
         code = _nearest(np.where(view.mask, 1, np.where(view.occluder | valid, 2, 0)).astype(np.float32), uv)

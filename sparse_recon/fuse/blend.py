@@ -76,8 +76,10 @@ def blend(
     sdf = observed * measured + (1.0 - observed) * generated
     sdf = bounds.project(sdf.astype(np.float32))
     checkpoint()
-    generated_error = coarse.resample(surface.sigma_m, evidence.grid)
-    error = observed * _measurement_error(evidence) + (1.0 - observed) * gaussian_filter(generated_error, 1.0)
+    generated_error = gaussian_filter(coarse.resample(surface.sigma_m, evidence.grid), 1.0)
+    slow = _slow_error(evidence)
+    measured_error = np.maximum(_measurement_error(evidence), slow)
+    error = observed * measured_error + (1.0 - observed) * np.hypot(generated_error, slow)
     return BlendedField(evidence.grid, sdf, observed, error.astype(np.float32), evidence, bounds)
 
 
@@ -104,3 +106,15 @@ def _measurement_error(evidence: Evidence) -> Float32:
     one = float(np.median(evidence.all_sigmas_m())) if evidence.points_obj else UNIT_SIGMA_M
     # Mean absolute value of a normal variable: sqrt(2 / pi) sigma; smoothing over neighbours halves it.
     return (0.5 * np.sqrt(2 / np.pi) * np.clip(sigma, 0.5 * one, 2.0 * one)).astype(np.float32)
+
+
+def _slow_error(evidence: Evidence) -> Float32:
+    """Expected absolute slow error: of the views that measured a voxel, elsewhere the mean of these.
+
+    What is imagined leans on what was measured, so it errs at least as slowly.
+    """
+    slow = np.float32(np.sqrt(2 / np.pi)) * evidence.slow_m()
+    measured = evidence.weight > 0
+    if not slow.any():
+        return slow
+    return np.where(measured, slow, np.sqrt(np.mean(np.square(slow[measured])))).astype(np.float32)

@@ -10,13 +10,14 @@ import numpy as np
 from sparse_recon.config.session_config import DepthConfig, SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.evidence.depth_noise import depth_sigma
+from sparse_recon.evidence.slow_error import OBJECT_GAIN, USUAL, SlowError, slow_error
 from sparse_recon.geometry.cameras import cropped, every_nth_pixel, project_points, unproject_depth
 from sparse_recon.geometry.clouds import robust_extent, voxel_keys
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
 from sparse_recon.observe.keyframes import ObjectObservation, select_keyframes, sharpness
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.segment import SupportPlane
-from sparse_recon.types import Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews, Superseded
+from sparse_recon.types import Bool, Float32, Float64, Frame, ObjectFrame, ObjectView, ObjectViews, Superseded
 
 MIN_PIXELS = 30
 # An object whose lowest seen point is farther above the plane than this hangs in the air.
@@ -77,8 +78,26 @@ def collect_views(
         points = hull_world
     object_frame = object_cube(object_id, points, chosen, plane, up_world, config)
     checkpoint()
-    views = tuple(_cropped_view(s, object_frame, config.depth) for s in chosen)
+    slow_m = _slow_errors([s.frame for s in chosen], [s.mask for s in chosen], plane, config.depth)
+    views = tuple(_cropped_view(s, object_frame, config.depth, m) for s, m in zip(chosen, slow_m, strict=True))
     return ObjectViews(object_id, views, object_frame)
+
+
+def _slow_errors(
+    frames: Sequence[Frame], masks: Sequence[Bool], plane: SupportPlane | None, config: DepthConfig
+) -> list[float]:
+    """Return the slow error of each frame's depth on an object, metres: its own, else that of the other frames."""
+    usual = USUAL.get(config.sensor)
+    power = usual.power if usual else 2
+    found = [None if plane is None else slow_error(f, plane.up_world, plane.height_m, power) for f in frames]
+    known = [e.per_unit for e in found if e is not None]
+    other = SlowError(float(np.median(known)), power) if known else usual
+    errors = []
+    for frame, mask, own in zip(frames, masks, found, strict=True):
+        depth = np.zeros(0, np.float32) if frame.depth_m is None else frame.depth_m[mask & (frame.depth_m > 0)]
+        error = own or other
+        errors.append(OBJECT_GAIN * error.sigma_m(float(np.median(depth))) if error and len(depth) else 0.0)
+    return errors
 
 
 def object_cube(
@@ -189,7 +208,7 @@ def _object_points(s: ObjectObservation) -> Float32:
     return transform_points(s.frame.T_world_cam, points).astype(np.float32)
 
 
-def _cropped_view(s: ObjectObservation, object_frame: ObjectFrame, config: DepthConfig) -> ObjectView:
+def _cropped_view(s: ObjectObservation, object_frame: ObjectFrame, config: DepthConfig, slow_m: float) -> ObjectView:
     """Cut out the pixels that see the cube; the rest of the image says nothing of the object."""
     frame, h = s.frame, object_frame.half_side_m
     corners = np.array([[x, y, z] for x in (-h, h) for y in (-h, h) for z in (-h, h)])
@@ -219,8 +238,8 @@ def _cropped_view(s: ObjectObservation, object_frame: ObjectFrame, config: Depth
     occluder = np.zeros(shape, bool) if depth is None else ~mask & (depth > 0)
     if depth is None and frame.labels is not None:
         occluder = ~mask & (frame.labels[window] != 0)  # other things may hide it
-    sigma = np.zeros(shape, np.float32) if depth is None else depth_sigma(depth, config)
-    return ObjectView(crop, mask, occluder, sigma)
+    sigma = np.zeros(shape, np.float32) if depth is None else np.hypot(depth_sigma(depth, config), np.float32(slow_m))
+    return ObjectView(crop, mask, occluder, sigma, slow_m)
 
 
 def _cropped_superseded(frame: Frame, window: tuple[slice, slice]) -> Superseded | None:

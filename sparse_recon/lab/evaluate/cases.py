@@ -22,7 +22,8 @@ from sparse_recon.types import CameraIntrinsics, Float64, Frame, TriangleMesh
 
 LABEL = 1  # of the scored object; another object has the next one
 NEAREST_DIAMETERS = 1.2
-NOISY_CAMERA = "mild"  # a simulated camera by name
+CAMERAS = {"clean": "clean", "mild": "mild"}  # a simulated camera by condition
+REAL_CAMERA = "d400"  # of all others
 OCCLUDED_SHARE = (0.15, 0.5)  # of the outline in the first view
 _OCCLUDER_TRIES = 24
 
@@ -152,10 +153,8 @@ def _bit_reversed(i: int) -> int:
 
 
 def _sensor(condition: str, protocol: Protocol) -> SensorModel:
-    if condition == "clean":
-        return SENSORS["clean"]
-    noisy = exact(SENSORS[NOISY_CAMERA])
-    return replace(noisy, mask_px=protocol.mask_error_px) if condition == "mask" else noisy
+    camera = exact(SENSORS[CAMERAS.get(condition, REAL_CAMERA)])
+    return replace(camera, mask_px=protocol.mask_error_px) if condition == "mask" else camera
 
 
 def _delivered(

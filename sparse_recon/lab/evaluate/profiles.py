@@ -36,8 +36,8 @@ PROFILES: dict[str, Profile] = {
         "model, measured points and truth, 1/2/4 views, noisy", {"conditions": ["noisy"]}, ("observed", TRUTH)
     ),
     "regression": Profile(
-        "model and measured points on 8 made-up objects, 1/2 views, noisy; what continuous integration runs",
-        {"conditions": ["noisy"], "views": [1, 2], "novel_views": 0},
+        "model and measured points on 8 made-up objects, 1/2 views, mild; what continuous integration runs",
+        {"conditions": ["mild"], "views": [1, 2], "novel_views": 0},
         ("observed",),
         made_up=8,
     ),

@@ -14,8 +14,10 @@ from sparse_recon.errors import ConfigError
 
 CONDITIONS: dict[str, str] = {
     "clean": "exact depth, poses and masks",
-    "noisy": "RealSense-like depth (disparity noise and steps, ragged edges, flying pixels, holes at grazing angles "
-    "and highlights), exact poses and masks",
+    "mild": "depth with noise of single pixels (disparity noise and steps, ragged edges, flying pixels, holes at "
+    "grazing angles and highlights), exact poses and masks",
+    "noisy": "depth as a RealSense D4xx gives it (slow errors, smeared outlines, shadows, holes), exact poses and "
+    "masks",
     "pose": "noisy, and every camera pose is wrong",
     "mask": "noisy, and every mask is too small or too large",
     "occluded": "noisy, and another object hides part of this one from the first camera",

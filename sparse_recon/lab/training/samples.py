@@ -16,7 +16,7 @@ from sparse_recon.complete.carve import carve
 from sparse_recon.complete.compact.volumes import GRID, evidence_volumes, quantised_distance
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import EvidenceError
-from sparse_recon.evidence import Bounds, Evidence, without_outliers
+from sparse_recon.evidence import Bounds, Evidence, brought_together, without_outliers
 from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, transform_points
@@ -154,7 +154,7 @@ def sample_of(
     scene: TrainingScene, views: ObjectViews, rng: np.random.Generator, config: SessionConfig
 ) -> Sample | None:
     """Return the input of a completer for an object, with the truth; None where that would teach nothing."""
-    views, _ = without_outliers(views)
+    views, _ = without_outliers(brought_together(views, config.registration).views)
     grid = VoxelGrid.cube(GRID, views.object_frame.half_side_m)
     evidence = Evidence.of(views, grid, config.evidence)
     if len(evidence.all_points_obj()) == 0:

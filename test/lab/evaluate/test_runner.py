@@ -19,7 +19,7 @@ from sparse_recon.lab.evaluate.store import FILE_NAME
 SMALL = {"width_px": 160, "height_px": 120, "samples": 1000, "volume_samples": 2000, "novel_views": 1}
 STUDY = Study(
     procedural_objects(2),
-    Protocol(views=(1, 2), conditions=("noisy",), distance_far_m=0.5, **SMALL),  # type: ignore[arg-type]
+    Protocol(views=(1, 2), conditions=("mild",), distance_far_m=0.5, **SMALL),  # type: ignore[arg-type]
     ("observed", "carve", "truth"),
 )
 CHEAP = replace(STUDY, methods=("observed", "hull", "truth"))
@@ -41,7 +41,7 @@ def results(folder: Path) -> Results:
 
 
 def score_of(results: Results, method: str, views: int = 1) -> Score:
-    return results.group("noisy", views, method)[0]
+    return results.group("mild", views, method)[0]
 
 
 def test_every_case_is_scored_once(results: Results):
@@ -69,7 +69,7 @@ def test_scores_hold_what_a_method_can_be_asked(results: Results):
 
 def test_completing_beats_the_measured_points_where_nobody_looked(results: Results):
     for i in (0, 1):
-        observed, carve = (results.group("noisy", 1, name)[i].metrics for name in ("observed", "carve"))
+        observed, carve = (results.group("mild", 1, name)[i].metrics for name in ("observed", "carve"))
         assert carve["chamfer_mm_inferred"] < observed["chamfer_mm_inferred"]
 
 
