@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparse_recon.config.session_config import SessionConfig, load_config
     from sparse_recon.errors import ErrorCode, SparseReconError
-    from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate, ObjectState, Progress
+    from sparse_recon.requests import (
+        CompletionRequest,
+        FrameReport,
+        ObjectCandidate,
+        ObjectState,
+        Progress,
+        RejectedCandidate,
+        RejectionReason,
+    )
     from sparse_recon.session.session import CompletionSession
     from sparse_recon.types import (
         CameraIntrinsics,
@@ -42,6 +50,8 @@ __all__ = [
     "Progress",
     "Provenance",
     "QualityRecord",
+    "RejectedCandidate",
+    "RejectionReason",
     "SessionConfig",
     "SparseReconError",
     "TriangleMesh",
@@ -51,7 +61,10 @@ __all__ = [
 _MODULES = {
     "config.session_config": ("SessionConfig", "load_config"),
     "errors": ("ErrorCode", "SparseReconError"),
-    "requests": ("CompletionRequest", "FrameReport", "ObjectCandidate", "ObjectState", "Progress"),
+    "requests": (
+        *("CompletionRequest", "FrameReport", "ObjectCandidate", "ObjectState", "Progress", "RejectedCandidate"),
+        "RejectionReason",
+    ),
     "session.session": ("CompletionSession",),
     "types": (
         *("CameraIntrinsics", "CompletedObject", "Frame", "OrientedBox", "Provenance", "QualityRecord"),

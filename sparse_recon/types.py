@@ -294,6 +294,8 @@ class QualityRecord:
     peak_memory_bytes : peak resident memory of the process.
     input_hash : sha256 over the chosen frames, the request and the parameters.
     warnings : sentences for people.
+    score : probability that this is an object and not a bump, a wall or noise; 1 where a label image or a box names it.
+    cut_by_image : the border of the image cuts it in every frame that shows it: what is beyond is inferred at best.
     """
 
     views_used: int
@@ -308,6 +310,8 @@ class QualityRecord:
     peak_memory_bytes: int
     input_hash: str
     warnings: tuple[str, ...] = ()
+    score: float = 1.0
+    cut_by_image: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from sparse_recon.cli.output_folder import (
     output_folder,
     remove_earlier,
 )
-from sparse_recon.cli.report import PICTURE, as_record, draw, refusals
+from sparse_recon.cli.report import PICTURE, as_record, draw, not_listed, refusals
 from sparse_recon.cli.run_session import SessionOutcome, run_session
 from sparse_recon.cli.simulate import is_sample, write_recording
 from sparse_recon.config.session_config import SessionConfig
@@ -129,7 +129,7 @@ def demo_table(outcome: SessionOutcome, truth: dict[str, dict[str, Any]]) -> str
             f"{1e3 * r['radius90_m']:>10.1f} mm {t['observed_chamfer_mm']:>11.2f} mm "
             f"{t['completed_chamfer_mm']:>9.2f} mm {sum(r['run']['timings_s'].values()):>5.1f} s"
         )
-    return "\n".join([*lines, *refusals(outcome)])
+    return "\n".join([*lines, *refusals(outcome), *not_listed(outcome)])
 
 
 def _compared(recording: Recording, outcome: SessionOutcome) -> dict[str, dict[str, Any]]:

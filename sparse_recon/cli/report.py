@@ -14,6 +14,8 @@ from typing import Any
 from sparse_recon.cli.output_folder import BAG_NAME, remove_earlier
 from sparse_recon.cli.run_session import SessionOutcome
 from sparse_recon.errors import ErrorCode, SparseReconError, readable
+from sparse_recon.files.results import rejected_record
+from sparse_recon.requests import told_rejections
 
 PICTURE = "overview.png"
 
@@ -50,7 +52,8 @@ def table(outcome: SessionOutcome) -> str:
     lines = []
     if outcome.completed:
         lines.append(
-            f"{'object':<12} {'views':>5} {'points':>7} {'observed':>8} {'radius90':>9} {'seconds':>7}  folder"
+            f"{'object':<12} {'score':>5} {'views':>5} {'points':>7} {'observed':>8} {'radius90':>9} {'seconds':>7}  "
+            "folder"
         )
     for item in outcome.objects:
         if item.error is not None:
@@ -58,10 +61,22 @@ def table(outcome: SessionOutcome) -> str:
         r = item.record
         seconds = sum(r["run"]["timings_s"].values())
         lines.append(
-            f"{item.object_id:<12} {r['views_used']:>5} {r['points']:>7} {100 * r['observed_fraction']:>6.0f} % "
+            f"{item.object_id:<12} {r['score']:>5.2f} {r['views_used']:>5} {r['points']:>7} "
+            f"{100 * r['observed_fraction']:>6.0f} % "
             f"{1e3 * r['radius90_m']:>6.1f} mm {seconds:>7.2f}  {item.folder}"
+            f"{', cut by the image' if r['cut_by_image'] else ''}"
         )
-    return "\n".join([*lines, *refusals(outcome), *_frame_lines(outcome)])
+    return "\n".join([*lines, *refusals(outcome), *not_listed(outcome), *_frame_lines(outcome)])
+
+
+def not_listed(outcome: SessionOutcome) -> list[str]:
+    """Return one line for each of the largest things that were seen and are not listed."""
+    lines = [f"not listed: {text}" for text in told_rejections(outcome.rejected)]
+    if outcome.left:
+        lines.append(
+            f"not completed: {outcome.left} more objects than max_objects, {outcome.session.config.max_objects}"
+        )
+    return lines
 
 
 def refusals(outcome: SessionOutcome) -> list[str]:
@@ -96,6 +111,8 @@ def as_record(outcome: SessionOutcome, out: Path, rejected: Counter[ErrorCode], 
         "frames_kept": len(outcome.session.frames),
         "frames_left_out": _by_name(frames.left_out),
         "rejected": _by_name(rejected),
+        "not_listed": [rejected_record(item) for item in outcome.rejected],
+        "not_completed": outcome.left,
         "restarts": frames.restarts,
         "damage": None if frames.damage is None else frames.damage.message,
         "world_frame": outcome.session.config.world_frame,

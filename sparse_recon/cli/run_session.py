@@ -28,11 +28,13 @@ from sparse_recon.errors import (
 )
 from sparse_recon.files.results import quality_record, write_results
 from sparse_recon.frames.depth_images import unit_text
-from sparse_recon.requests import CompletionRequest, Progress
+from sparse_recon.requests import CompletionRequest, Progress, RejectedCandidate, told_rejections
 from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import CompletedObject, Frame
 
 log = logging.getLogger(__name__)
+
+_NAMED_REJECTED = 5  # in the error where nothing is listed
 
 # These would refuse every other object as well.
 _FATAL = {
@@ -56,13 +58,18 @@ class ObjectOutcome:
 
 @dataclass(frozen=True, eq=False)
 class SessionOutcome:
-    """What a run gave; `session` still holds the frames, `completed` the objects."""
+    """What a run gave; `session` still holds the frames, `completed` the objects.
+
+    `rejected` is what was seen and is not listed; `left` counts what is listed beyond `max_objects`.
+    """
 
     session: CompletionSession
     objects: tuple[ObjectOutcome, ...]
     completed: tuple[CompletedObject, ...]
     frames: FrameCount
     seconds: dict[str, float]
+    rejected: tuple[RejectedCandidate, ...] = ()
+    left: int = 0
 
     @property
     def folders(self) -> frozenset[Path | None]:
@@ -128,7 +135,7 @@ def run_session(
     found = session.views_verdict
     if found.refused and session.config.evidence.check_views:
         raise EvidenceError(ErrorCode.VIEWS_DISAGREE, f"{found.sentence}. --force goes on all the same")
-    requests = _requests(session, request(), depth_encoding())
+    requests, rejected_here, left = _requests(session, request(), depth_encoding())
     seconds.stop("find")
     outcomes: list[ObjectOutcome] = []
     completed: list[CompletedObject] = []
@@ -141,13 +148,14 @@ def run_session(
                 told = (*finished.quality.warnings, *warnings())
                 finished = replace(finished, quality=replace(finished.quality, warnings=told))
                 result_bag.write(finished)
-                folder = write_results(finished, out)
+                folder = write_results(finished, out, rejected_here)
                 completed.append(finished)
-                outcomes.append(ObjectOutcome(finished.object_id, folder, quality_record(finished)))
+                record = quality_record(finished, rejected_here)
+                outcomes.append(ObjectOutcome(finished.object_id, folder, record))
                 seconds.stop("write")
             else:
                 outcomes.append(ObjectOutcome(name, error=finished))
-    return SessionOutcome(session, tuple(outcomes), tuple(completed), count, seconds.stages)
+    return SessionOutcome(session, tuple(outcomes), tuple(completed), count, seconds.stages, rejected_here, left)
 
 
 class _Stopwatch:
@@ -188,18 +196,25 @@ def _no_frames(count: FrameCount, counts: Counter[ErrorCode], sentences: Sequenc
     return EvidenceError(ErrorCode.NO_FRAMES, f"no frame could be used ({reasons}); the last reason: {last}")
 
 
-def _requests(session: CompletionSession, wanted: CompletionRequest, depth_encoding: str) -> list[CompletionRequest]:
+def _requests(
+    session: CompletionSession, wanted: CompletionRequest, depth_encoding: str
+) -> tuple[list[CompletionRequest], tuple[RejectedCandidate, ...], int]:
+    """Return what is to be completed, what was seen and is not listed, and how many objects are too many."""
     if wanted.object_id or wanted.box is not None or wanted.label is not None:
-        return [wanted]
-    found = session.objects()[: session.config.max_objects]
+        return [wanted], (), 0
+    found = session.objects()
     if not found:
+        seen = "".join(f"; {text}" for text in told_rejections(session.rejected, _NAMED_REJECTED))
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_FOUND,
-            f"no object stands on a support plane in {len(session.frames)} frames; name one with --box or --label, "
-            "give the up direction with --up (0 0 0 estimates it), or check depth.far_m, segment.plane_tilt_deg, "
+            f"no object stands on a support plane in {len(session.frames)} frames{seen}; name one with --box or "
+            "--label, give the up direction with --up (0 0 0 estimates it), or check depth.far_m, "
+            "segment.plane_tilt_deg, "
             f"segment.min_points and segment.max_size_m{_depth_hint(session, depth_encoding)}{_hint(session)}",
         )
-    return [replace(wanted, object_id=candidate.object_id) for candidate in found]
+    most = session.config.max_objects
+    requests = [replace(wanted, object_id=candidate.object_id) for candidate in found[:most]]
+    return requests, session.rejected, max(len(found) - most, 0)
 
 
 def _depth_hint(session: CompletionSession, encoding: str) -> str:

@@ -228,11 +228,20 @@ class SegmentConfig(Checked):
     max_size_m: float = field(
         default=0.6,
         metadata=doc(
-            "Largest extent of an object. Larger clusters are ignored as furniture, and requests for larger "
-            "objects are refused.",
+            "Largest extent of an object. What is larger is divided, or told as furniture and not listed, and requests "
+            "for larger objects are refused.",
             unit="m",
             low=0.05,
             high=5.0,
+        ),
+    )
+    min_score: float = field(
+        default=0.3,
+        metadata=doc(
+            "Smallest probability of being an object, as opposed to a bump, a wall or noise, with which something is "
+            "listed. What a label image or a box names is listed without.",
+            low=0.0,
+            high=1.0,
         ),
     )
     max_height_m: float = field(

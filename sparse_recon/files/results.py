@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy.typing as npt
 from sparse_recon.files.atomic import whole_folder
 from sparse_recon.files.gltf import mesh_glb
 from sparse_recon.messages.fields import vertex_colors
-from sparse_recon.types import CompletedObject, Float64, TriangleMesh, UInt8
+from sparse_recon.requests import RejectedCandidate
+from sparse_recon.types import CompletedObject, Float64, OrientedBox, TriangleMesh, UInt8
 
 
-def write_results(completed: CompletedObject, folder: Path) -> Path:
+def write_results(completed: CompletedObject, folder: Path, rejected: Sequence[RejectedCandidate] = ()) -> Path:
     """Write one object into a folder of its own; an older one of that name is replaced only when the new is whole.
 
     Files: `cloud.ply` (points, normals, colours, confidence, provenance 1 observed or 2 inferred), `mesh.ply` (nominal
@@ -30,6 +32,7 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
     ----------
     completed : the object.
     folder : where results of all objects lie; made if it is missing.
+    rejected : what was seen beside the objects and is not listed, for `quality.json`.
 
     Returns
     -------
@@ -51,12 +54,12 @@ def write_results(completed: CompletedObject, folder: Path) -> Path:
         (new / "collision" / "conservative.stl").write_bytes(mesh_stl(completed.conservative, completed.origin_world))
         for k, part in enumerate(completed.collision_parts):
             (new / "collision" / f"part_{k:03d}.stl").write_bytes(mesh_stl(part, completed.origin_world))
-        text = json.dumps(quality_record(completed), indent=1, sort_keys=True)
+        text = json.dumps(quality_record(completed, rejected), indent=1, sort_keys=True)
         (new / "quality.json").write_text(text + "\n", encoding="utf-8")
     return target
 
 
-def quality_record(completed: CompletedObject) -> dict[str, Any]:
+def quality_record(completed: CompletedObject, rejected: Sequence[RejectedCandidate] = ()) -> dict[str, Any]:
     """Return what `quality.json` holds; sub-object `run` differs from run to run, all else only with the input."""
     q = completed.quality
     return {
@@ -69,7 +72,10 @@ def quality_record(completed: CompletedObject) -> dict[str, Any]:
         "points": len(completed.points_world),
         "observed_points": len(completed.observed_points_world),
         "faces": len(completed.nominal.faces),
-        "box": {"T_world_box": completed.box.T_world_box.tolist(), "size_m": completed.box.size_m.tolist()},
+        "box": _box_record(completed.box),
+        "score": float(q.score),
+        "cut_by_image": bool(q.cut_by_image),
+        "rejected": [rejected_record(item) for item in rejected],
         "views_used": q.views_used,
         "observed_fraction": float(q.observed_fraction),
         "free_space_violation": float(q.free_space_violation),
@@ -82,6 +88,25 @@ def quality_record(completed: CompletedObject) -> dict[str, Any]:
         "warnings": list(q.warnings),
         "run": {"timings_s": dict(q.timings_s), "peak_memory_bytes": q.peak_memory_bytes},
     }
+
+
+def rejected_record(item: RejectedCandidate) -> dict[str, Any]:
+    """Return what files and `--json` say of something that is not listed."""
+    return {
+        "reason": item.reason.key,
+        "sentence": item.sentence,
+        "box": None if item.box is None else _box_record(item.box),
+        "label": item.label,
+        "points": item.points,
+        "figure": float(item.figure),
+        "limit": float(item.limit),
+        "holds": item.holds,
+        "frames": [{"camera": camera, "stamp_ns": stamp_ns} for camera, stamp_ns in item.frames],
+    }
+
+
+def _box_record(box: OrientedBox) -> dict[str, Any]:
+    return {"T_world_box": box.T_world_box.tolist(), "size_m": box.size_m.tolist()}
 
 
 def cloud_ply(completed: CompletedObject) -> bytes:

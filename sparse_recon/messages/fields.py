@@ -173,6 +173,8 @@ def candidate_fields(candidate: ObjectCandidate) -> Fields:
         **box_fields(candidate.box),
         "points": int(candidate.points),
         "state": int(candidate.state),
+        "score": float(candidate.score),
+        "cut_by_image": bool(candidate.cut_by_image),
     }
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, quoted
 from sparse_recon.evidence.sampling import evenly_sampled
-from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, robust_extent
 from sparse_recon.geometry.near import moved_box
-from sparse_recon.geometry.poses import pose, rotation_to_up, transform_points
+from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
+from sparse_recon.observe.found import FoundObject, bearing_label, look_of, with_cut
 from sparse_recon.observe.instances import InstanceFinder, ThingRegion
 from sparse_recon.observe.label_segments import LabelSegments
-from sparse_recon.observe.named_boxes import Look, NamedBoxes
+from sparse_recon.observe.named_boxes import NamedBoxes
+from sparse_recon.observe.object_score import object_score
+from sparse_recon.observe.refused import box_around, moved_rejections, nothing_in_box, rejected_candidates
 from sparse_recon.observe.regions import ClusterRegion, LabelRegion, ObjectRegion
 from sparse_recon.observe.scene_cloud import SceneCloud
 from sparse_recon.observe.segment import (
@@ -30,31 +32,19 @@ from sparse_recon.observe.segment import (
 )
 from sparse_recon.observe.segmenter.weights import shipped_segmenter
 from sparse_recon.observe.silhouettes import silhouette_hull
-from sparse_recon.requests import CompletionRequest, ObjectCandidate
+from sparse_recon.requests import (
+    CompletionRequest,
+    ObjectCandidate,
+    RejectedCandidate,
+    RejectionReason,
+    told_rejections,
+)
 from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 
 # Labels are associated in at most so many frames, evenly spread over those kept.
 LABEL_FRAMES = 24
 REGION_REACH_VOXELS = 2.0
-_NAMED_OBJECTS = 16  # in one message
-
-
-@dataclass(frozen=True, eq=False)
-class FoundObject:
-    """An object with the region that says which pixels it is, and what it stands on.
-
-    Attributes
-    ----------
-    points_world : (N, 3) float32, its points on the grid of the search.
-    hull_world : where no frame has depth, points on the hull that its masks leave it.
-    """
-
-    candidate: ObjectCandidate
-    region: ObjectRegion
-    points_world: Float32
-    plane: SupportPlane | None
-    up_world: Float64
-    hull_world: Float32 | None = None
+_NAMED_OBJECTS, _NAMED_REJECTED = 16, 3  # in one message
 
 
 Checkpoint = Callable[[], None]
@@ -86,6 +76,8 @@ class ObjectCatalog:
         self._searched: tuple[Frame, ...] = ()
         self._found_key: FrameKey | None = None
         self._found: list[FoundObject] = []
+        self._found_rejected: tuple[RejectedCandidate, ...] = ()
+        self._rejected: tuple[RejectedCandidate, ...] = ()
         self._suggested: dict[str, OrientedBox] | None = None
         self._known = NamedBoxes("object")
         self._detections = NamedBoxes("detection")
@@ -107,6 +99,7 @@ class ObjectCatalog:
             known.move(by_m)
         if self._suggested is not None:
             self._suggested = {name: moved_box(box, by_m) for name, box in self._suggested.items()}
+        self._rejected = moved_rejections(self._rejected, by_m)
         self.configure(self._config, None if self._region is None else moved_box(self._region, by_m))
 
     def suggest(self, boxes: Sequence[OrientedBox] | None) -> None:
@@ -123,14 +116,26 @@ class ObjectCatalog:
             self._suggested = {name: box for name, box in self._suggested.items() if name not in names}
         self._scene_key = self._found_key = None
 
+    @property
+    def rejected(self) -> tuple[RejectedCandidate, ...]:
+        """What the last answer does not list though it was seen or suggested, the largest first."""
+        return self._rejected
+
     def objects(self, frames: Sequence[Frame], checkpoint: Checkpoint = lambda: None) -> list[FoundObject]:
         """Return the objects: what is in suggested boxes, else those of the label images, else clusters."""
         if self._suggested is None:
             return self._detected(frames, checkpoint)
         self._update_scene(frames, checkpoint)
-        boxes = {name: box for name, box in self._suggested.items() if self._in_region(box)}
-        found = [self._in_box(box, name, checkpoint) for name, box in boxes.items()]
-        return [f for f in found if f is not None]
+        found, rejected = [], []
+        for name, box in self._suggested.items():
+            if (outside_m := self._outside_m(box)) > 0:
+                rejected.append(RejectedCandidate(RejectionReason.OUTSIDE, box, 0, outside_m))
+            elif (item := self._in_box(box, name, checkpoint)) is not None:
+                found.append(item)
+            else:
+                rejected.append(RejectedCandidate(RejectionReason.EMPTY, box, 0))
+        self._rejected = tuple(rejected)
+        return found
 
     def _detected(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
         """Return what label images or clusters show, whatever was suggested."""
@@ -141,16 +146,17 @@ class ObjectCatalog:
         if key != self._found_key:
             assert self._scene is not None
             if labelled and all(f.depth_m is None for f in labelled):
-                found = self._from_silhouettes(labelled, checkpoint)
+                found, rejected = self._from_silhouettes(labelled, checkpoint)
             elif labelled:
-                found = self._from_labels(self._scene, labelled, checkpoint)
+                found, rejected = self._from_labels(self._scene, labelled, checkpoint)
             else:
-                found = self._from_clusters(self._scene, checkpoint)
-            names = self._known.names([f.candidate.box for f in found], [_look(f, frames) for f in found])
+                found, rejected = self._from_clusters(self._scene, checkpoint)
+            names = self._known.names([f.candidate.box for f in found], [look_of(f, frames) for f in found])
             self._found = [
                 replace(f, candidate=replace(f.candidate, object_id=name)) for f, name in zip(found, names, strict=True)
             ]
-            self._found_key = key
+            self._found_key, self._found_rejected = key, tuple(rejected)
+        self._rejected = self._found_rejected
         return self._found
 
     def resolve(
@@ -171,7 +177,7 @@ class ObjectCatalog:
         find = self._detected if request.label is not None or request.object_id else self.objects
         found = find(frames, checkpoint)
         if request.label is not None:
-            matches = _labelled(found, request.label, frames)
+            matches = bearing_label(found, request.label, frames)
         elif request.object_id:
             matches = [f for f in found if f.candidate.object_id == request.object_id]
         else:
@@ -186,7 +192,11 @@ class ObjectCatalog:
         where = f"in {frames} frame(s)" + (" within the region that was set" if self._region else "")
         if not found:
             asked = "" if request.label is None else f"label {request.label}: "
-            return f"{asked}no object was found {where}; give a box, or check segment.*, depth.far_m and camera poses"
+            seen = told_rejections(moved_rejections(self._rejected, self._origin), _NAMED_REJECTED)
+            but = f": {'; '.join(seen)}" if seen else ""
+            return (
+                f"{asked}no object was found {where}{but}; give a box, or check segment.*, depth.far_m and camera poses"
+            )
         with_labels = request.label is not None
         names = [
             f.candidate.object_id + (f" (label {f.candidate.label})" if with_labels else "")
@@ -222,13 +232,16 @@ class ObjectCatalog:
             self._scene_key, self._searched = key, sample
         return key
 
-    def _from_clusters(self, scene: SceneClusters, checkpoint: Checkpoint) -> list[FoundObject]:
-        clustered = cluster_scene(scene, self._config.segment, self._config.seed, self._region, checkpoint)
+    def _from_clusters(
+        self, scene: SceneClusters, checkpoint: Checkpoint
+    ) -> tuple[list[FoundObject], Sequence[RejectedCandidate]]:
         reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
-        finder, solid = self._instance_finder(), None
+        config, finder, solid = self._config.segment, self._instance_finder(), None
         if finder is None or scene.plane is None:
-            scene = clustered
+            scene = cluster_scene(scene, config, self._config.seed, self._region, checkpoint)
         else:
+            by_gaps = replace(config, min_score=0.0)  # the network judges
+            clustered = cluster_scene(scene, by_gaps, self._config.seed, self._region, checkpoint)
             scene, solid = finder.told_apart(scene, clustered, self._searched, self._config.segment, checkpoint)
         found = []
         for number in range(int(scene.label.max(initial=-1)) + 1):
@@ -237,8 +250,13 @@ class ObjectCatalog:
             region: ObjectRegion = ClusterRegion(scene, number, reach_m)
             if solid is not None:
                 region = ThingRegion(scene, number, reach_m, solid, self._config.segment.plane_tolerance_m)
-            found.append(self._object(scene.points_world[own], int(scene.count[own].sum()), None, region, scene.plane))
-        return found
+            item = self._object(scene.points_world[own], int(scene.count[own].sum()), None, region, scene.plane)
+            scored = replace(item.candidate, score=object_score(scene.cues[number]))
+            item = replace(item, candidate=scored, cues=scene.cues[number])
+            found.append(with_cut(item, self._searched))
+        return found, rejected_candidates(
+            scene.refused, scene, self.up_world(), self._searched, self._config.segment.min_points
+        )
 
     def _instance_finder(self) -> InstanceFinder | None:
         """Return what tells things apart by a network; None where gaps alone do."""
@@ -249,44 +267,54 @@ class ObjectCatalog:
                 self._instances = InstanceFinder(segmenter.segment, voxel_size_m, self._region)
         return self._instances
 
-    def _from_labels(self, scene: SceneClusters, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
-        found = []
+    def _from_labels(
+        self, scene: SceneClusters, frames: Sequence[Frame], checkpoint: Checkpoint
+    ) -> tuple[list[FoundObject], Sequence[RejectedCandidate]]:
+        found, rejected = [], []
         for group in self._segments.groups(frames, checkpoint):
             checkpoint()
             cloud = group.cloud()
             points, count = cloud.means(), cloud.count
+            values = [segment.label for segment in group.segments]
+            common, names = max(sorted(set(values)), key=values.count), tuple(sorted(group.labels))
             if not len(points):
+                rejected.append(RejectedCandidate(RejectionReason.UNPLACED, None, 0, frames=names, label=common))
                 continue
             above = np.ones(len(points), bool)
             if scene.plane is not None:
                 above = scene.plane.heights(points) > 0.5 * self._config.segment.plane_tolerance_m
             body = largest_clusters(points, count, above, self._config.segment, checkpoint) == 0
             pixels = int(count[body].sum())
-            if pixels < self._config.segment.min_points:
+            if pixels < (least := self._config.segment.min_points):
+                few, box = RejectionReason.TOO_FEW_PIXELS, box_around(points, self.up_world())
+                rejected.append(RejectedCandidate(few, box, pixels, pixels, least, names, label=common))
                 continue
             reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
             region = LabelRegion(group.labels, points[body], reach_m)
-            values = [segment.label for segment in group.segments]
-            common = max(sorted(set(values)), key=values.count)
-            found.append(self._object(points[body], pixels, common, region, scene.plane))
-        return found
+            found.append(with_cut(self._object(points[body], pixels, common, region, scene.plane), frames))
+        return found, rejected
 
-    def _from_silhouettes(self, frames: Sequence[Frame], checkpoint: Checkpoint) -> list[FoundObject]:
+    def _from_silhouettes(
+        self, frames: Sequence[Frame], checkpoint: Checkpoint
+    ) -> tuple[list[FoundObject], Sequence[RejectedCandidate]]:
         """Return the objects whose labels, the same in all frames, are seen from sides far enough apart."""
-        found = []
+        found, rejected = [], []
         images = [f.labels for f in frames if f.labels is not None]
         for label in np.unique(np.concatenate([np.unique(image[image > 0]) for image in images])).tolist():
             checkpoint()
             try:
                 hull = silhouette_hull(frames, label, checkpoint)
             except EvidenceError:
+                seen = tuple((f.camera, f.stamp_ns) for f in frames if f.labels is not None and label in f.labels)
+                rejected.append(RejectedCandidate(RejectionReason.UNPLACED, None, 0, frames=seen, label=label))
                 continue
             if len(self._inside_region(hull)) == 0:
                 continue
             region = LabelRegion({(f.camera, f.stamp_ns): {label} for f in frames})
             pixels = sum(int((image == label).sum()) for image in images)
-            found.append(replace(self._object(hull, pixels, label, region, None), hull_world=hull))
-        return found
+            item = with_cut(self._object(hull, pixels, label, region, None), frames)
+            found.append(replace(item, hull_world=hull))
+        return found, rejected
 
     def _object(
         self, points: Float32, pixels: int, label: int | None, region: ObjectRegion, plane: SupportPlane | None
@@ -301,8 +329,12 @@ class ObjectCatalog:
     def _inside_region(self, points_world: Float32) -> Float32:
         return points_world if self._region is None else points_world[inside_box(points_world, self._region)]
 
-    def _in_region(self, box: OrientedBox) -> bool:
-        return self._region is None or bool(inside_box(box.T_world_box[:3, 3], self._region))
+    def _outside_m(self, box: OrientedBox) -> float:
+        """Return how far the centre of a box is outside of the region, metres; 0 for inside."""
+        if self._region is None:
+            return 0.0
+        centre = transform_points(inverse(self._region.T_world_box), box.T_world_box[None, :3, 3])[0]
+        return float(np.linalg.norm(np.maximum(np.abs(centre) - 0.5 * self._region.size_m, 0.0)))
 
     def _refuse_small_label(self, label: int, frames: Sequence[Frame]) -> None:
         labelled = [f for f in frames if f.labels is not None and (f.labels == label).any()]
@@ -326,7 +358,7 @@ class ObjectCatalog:
         self._update_scene(frames, checkpoint)
         found = self._in_box(box, name, checkpoint)
         if found is None:
-            raise _nothing_in_box(box, frames, self._origin)
+            raise nothing_in_box(box, frames, self._origin)
         return found
 
     def _in_box(self, box: OrientedBox, name: str, checkpoint: Checkpoint) -> FoundObject | None:
@@ -338,48 +370,10 @@ class ObjectCatalog:
             return None
         region = ClusterRegion(scene, 0, REGION_REACH_VOXELS * self._config.segment.voxel_size_m)
         candidate = ObjectCandidate(name or self._boxes.name(box), None, box, pixels)
-        return FoundObject(candidate, region, scene.points_world[scene.label == 0], self._scene.plane, self.up_world())
-
-
-def _labelled(found: Sequence[FoundObject], label: int, frames: Sequence[Frame]) -> list[FoundObject]:
-    """Return the object that bears a label in the newest frame that knows it, else those that bear it most often."""
-    for frame in sorted(frames, key=lambda f: -f.stamp_ns):
-        for item in found:
-            if isinstance(item.region, LabelRegion) and label in item.region.labels_in(frame):
-                return [item]
-    return [item for item in found if item.candidate.label == label]
+        points = scene.points_world[scene.label == 0]
+        return with_cut(FoundObject(candidate, region, points, self._scene.plane, self.up_world()), self._searched)
 
 
 def _key(frames: Sequence[Frame]) -> FrameKey:
     """Return what identifies these frames, as newer ones leave them."""
     return tuple((f.camera, f.stamp_ns, id(f.superseded)) for f in frames)
-
-
-def _look(found: FoundObject, frames: Sequence[Frame]) -> Look | None:
-    """Return how an object looks in the newest frame that shows it."""
-    for frame in sorted(frames, key=lambda f: -f.stamp_ns):
-        mask = found.region.mask(frame)
-        if mask.any():
-            return Look(np.sort(found.candidate.box.size_m), frame.rgb[mask].mean(axis=0))
-    return None
-
-
-def _nothing_in_box(box: OrientedBox, frames: Sequence[Frame], origin: Float64) -> EvidenceError:
-    c, (sx, sy, sz) = box.T_world_box[:3, 3] + origin, box.size_m
-    where = f"in the box at ({c[0]:.3f}, {c[1]:.3f}, {c[2]:.3f}) m of size {sx:.3f} x {sy:.3f} x {sz:.3f} m"
-    pixels = 0
-    for frame in frames:
-        if frame.depth_m is not None:
-            points_world = transform_points(frame.T_world_cam, unproject_depth(frame.depth_m, frame.intrinsics))
-            pixels += int(inside_box(points_world, box).sum())
-    if pixels:
-        return EvidenceError(
-            ErrorCode.OBJECT_TOO_SMALL,
-            f"only {pixels} depth pixel(s) of {len(frames)} frame(s) are {where}, and they are outliers or belong to "
-            "the support plane; make the box larger or move closer",
-        )
-    return EvidenceError(
-        ErrorCode.OBJECT_NOT_IN_VIEW,
-        f"no depth pixel of {len(frames)} frame(s) is {where}; check the frame and units of the box, and that a camera "
-        "looks at it",
-    )

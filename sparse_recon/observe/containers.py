@@ -31,10 +31,11 @@ def contained_objects(
     config: SegmentConfig,
     generator: np.random.Generator,
     checkpoint: Callable[[], None] = lambda: None,
-) -> tuple[npt.NDArray[np.integer], Bool]:
+) -> tuple[npt.NDArray[np.integer], Bool, list[npt.NDArray[np.intp]]]:
     """Return the number of the thing that each of (N, 3) points of a container belongs to, -1 for walls and strays.
 
-    The second array (N,) says which points are of walls, as thick as these may be.
+    The second array (N,) says which points are of walls, as thick as these may be; the list has the indices of what
+    stands on nothing.
 
     `height_m` (N,) is above the support plane of the container itself; things stand on that or on a level wall.
     `checkpoint` is called between the long steps and may raise to cancel.
@@ -59,18 +60,27 @@ def contained_objects(
             floors.append(height)
     number = np.full(len(points_world), -1, np.int64)
     number[inside] = density_clusters(points_world[inside], CONTENT_GAP * config.cluster_gap_m, CONTENT_POINTS)
+    hanging = []
     for k in range(int(number.max(initial=-1)) + 1):
-        own = number == k
-        skin = np.mean(from_wall[own] <= SKIN_TOLERANCES * config.plane_tolerance_m) > SKIN_SHARE
-        if skin or not any(is_on_plane(height[own], config.cluster_gap_m) for height in floors):
+        own = np.nonzero(number == k)[0]
+        if np.mean(from_wall[own] <= SKIN_TOLERANCES * config.plane_tolerance_m) > SKIN_SHARE:
             number[own] = -1
-    return number, from_wall <= WALL_TOLERANCES * config.plane_tolerance_m
+        elif not any(is_on_plane(height[own], config.cluster_gap_m) for height in floors):
+            number[own] = -1
+            hanging.append(own)
+    return number, from_wall <= WALL_TOLERANCES * config.plane_tolerance_m, hanging
 
 
 def is_on_plane(height_m: Float32, gap_m: float) -> bool:
     """Whether something at these heights above a floor can stand on it: not below, nor higher up than it is tall."""
+    low, allowed = standing_heights(height_m, gap_m)
+    return bool(-gap_m < low < allowed)
+
+
+def standing_heights(height_m: Float32, gap_m: float) -> tuple[float, float]:
+    """Return how high something begins above a floor, and how high it may, metres."""
     low, high = np.quantile(height_m, (0.02, 0.98))
-    return bool(-gap_m < low < max(high - low, 2.0 * gap_m))
+    return float(low), float(max(high - low, 2.0 * gap_m))
 
 
 def _largest_plane(points_world: Float32, tolerance_m: float, generator: np.random.Generator) -> tuple[Float64, float]:

@@ -13,9 +13,12 @@ from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, keys_of_points
 from sparse_recon.geometry.poses import rotation_to_up, transform_points
 from sparse_recon.observe.label_segments import LabelGroup, LabelSegments
+from sparse_recon.observe.object_score import ObjectCues
+from sparse_recon.observe.refused import Refused
 from sparse_recon.observe.regions import ClusterRegion, pixel_points_world
-from sparse_recon.observe.segment import SceneClusters, SupportPlane, largest_clusters, number_pieces
+from sparse_recon.observe.segment import SceneClusters, SupportPlane, gap_cues, largest_clusters, number_pieces
 from sparse_recon.observe.segmenter.decoding import Instances
+from sparse_recon.requests import RejectionReason
 from sparse_recon.types import Bool, Float32, Frame, Int32, OrientedBox
 
 # The plane under a frame is rounded to these steps, so that a frame need not be looked at anew with each that comes.
@@ -23,12 +26,12 @@ UP_STEP, HEIGHT_STEP_M = 0.004, 0.001
 STEP = 2  # every so many-th pixel votes
 # A point is of the thing that gets so large a share of the votes of all pixels that measured it.
 MAJORITY = 0.5
-# What stands out of the plane is a thing too, though it was not told apart, where so large a share of its pixels is
-# of things; and what belongs to other things by more than this is a remainder of these.
-UNTOLD_SHARE, REMAINDER_SHARE = 0.35, 0.3
-# An instance is a thing with this probability at least, on average over its pixels, ...
-SURE = 0.8
-# ... and no piece of wall, which it is with so large a share of its points on one.
+# What stands out of the plane may be a thing too though it was not told apart, but for what belongs to things by more
+# than this: a remainder of these.
+REMAINDER_SHARE = 0.3
+# What is too large and of things by so large a share of its pixels is a pile and has no walls.
+PILE_SHARE = 0.9
+# A piece of wall has so large a share of its points on one.
 WALL_SHARE = 0.6
 
 # Groups are one thing where frames that see both give them one label so often.
@@ -41,7 +44,6 @@ STACKED_SHARE = 0.5
 Checkpoint = Callable[[], None]
 FrameKey = tuple[str, int]
 Segment = Callable[[Frame, SupportPlane], Instances]
-Look = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +56,21 @@ class Solid:
         """Return the same for a frame of every n-th pixel."""
         step = max(1, round(self.pixels.shape[0] / frame.rgb.shape[0]))
         return self.pixels[::step, ::step]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one frame says of the scene: of each measured pixel (P,) the point it is in, its label, and whether a thing.
+
+    Attributes
+    ----------
+    points, labels : (P,) int64.
+    thing : (P,) float32, probability of being of a thing.
+    """
+
+    points: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    thing: Float32
 
 
 class ThingRegion(ClusterRegion):
@@ -95,7 +112,6 @@ class InstanceFinder:
         self._segments = LabelSegments(voxel_size_m)
         self._found: dict[int, tuple[Frame, SupportPlane, Instances]] = {}  # by id of the colour image, which is held
         self._labelled: dict[int, tuple[Frame, Frame]] = {}  # by id of the frame, which is held
-        self._scores: dict[FrameKey, Float32] = {}
 
     def told_apart(
         self,
@@ -120,25 +136,37 @@ class InstanceFinder:
         keys = keys_of_points(scene.points_world, self._voxel_size_m)
         order = np.argsort(keys)
         looks = [self._look(keys[order], order, frame, checkpoint) for frame in labelled]
-        owner, thing_share = _votes(len(scene.points_world), looks, labelled, groups)
+        votes = _votes(len(scene.points_world), looks, labelled, groups)
+        owner = _owner(votes)
         together = _together(looks, owner, len(groups))
-        together = _stacked(scene, np.where(owner >= 0, together[owner], -1), together, config, checkpoint)
-        sure = np.array([self._sureness(group) for group in groups])
-        owner = np.where(owner >= 0, together[owner], -1).astype(np.int32)
+        together = _stacked(scene, _joined(owner, together), together, config, checkpoint)
+        single, owner = owner, _joined(owner, together).astype(np.int32)
         if self._within is not None:
             owner[~inside_box(scene.points_world, self._within)] = -1
         label = np.where(scene.label == -1, -1, -2).astype(np.int32)
-        pieces = [
-            np.nonzero(largest_clusters(scene.points_world, scene.count, owner == g, config, checkpoint) == 0)[0]
-            for g in np.unique(owner[owner >= 0])
-            if sure[together == g].max() >= SURE
-        ]
-        if clustered.wall is not None:
-            pieces = [own for own in pieces if len(own) and clustered.wall[own].mean() < WALL_SHARE]
-        pieces += _untold(clustered, owner, thing_share)
-        number_pieces(label, pieces, scene.points_world, scene.count, config)
+        pieces, refused, wall = [], list(clustered.refused), _walls(clustered, owner)
+        for g in np.unique(owner[owner >= 0]):
+            body = largest_clusters(scene.points_world, scene.count, owner == g, config, checkpoint)
+            own = np.nonzero(body == 0)[0]
+            if len(own) and (on_wall := float(wall[own].mean())) >= WALL_SHARE:
+                refused.append(Refused(own, RejectionReason.SURROUNDINGS, on_wall, WALL_SHARE))
+            else:
+                pieces += _apart_where_too_large(own, single[own], scene.points_world, config)
+        pieces += _untold(clustered, owner)
+        thing, agreement = _objectness(len(owner), looks), _agreement(votes, together, owner)
+
+        def cues_of(members: npt.NDArray[np.intp]) -> ObjectCues:
+            weight = scene.count[members]
+            return replace(
+                gap_cues(scene, members),
+                objectness=float(np.average(thing[members], weights=weight)),
+                agreement=float(np.average(agreement[members], weights=weight)),
+            )
+
+        numbered = number_pieces(label, pieces, scene, scene.plane.up_world, config, cues_of)
+        refused += numbered.refused
         solid = {(f.camera, f.stamp_ns): Solid(f.labels > 0) for f in labelled if f.labels is not None}
-        return replace(scene, label=label), solid
+        return replace(scene, label=label, refused=tuple(refused), cues=numbered.cues), solid
 
     def _labelled_frame(self, frame: Frame, plane: SupportPlane, checkpoint: Checkpoint) -> Frame:
         """Return the frame with its instances as labels."""
@@ -149,25 +177,14 @@ class InstanceFinder:
             known = frame, plane, self._segment(_as_measured(frame), plane)
             self._found[id(frame.rgb)] = known
             self._labelled.pop(id(frame), None)
-        self._scores[frame.camera, frame.stamp_ns] = known[2].score
         if id(frame) not in self._labelled:
             self._labelled[id(frame)] = frame, replace(frame, labels=known[2].labels)
         return self._labelled[id(frame)][1]
-
-    def _sureness(self, group: LabelGroup) -> float:
-        """Return the probability of being a thing, on average over the pixels of a group."""
-        pixels, total = 0.0, 0.0
-        for segment in group.segments:
-            weight = float(segment.cloud.count.sum())
-            pixels, total = pixels + weight, total + weight * self._scores[segment.frame][segment.label - 1]
-        return total / max(pixels, 1.0)
 
     def _forget_others(self, frames: Sequence[Frame], labelled: Sequence[Frame]) -> None:
         images, ids = {id(f.rgb) for f in frames}, {id(f) for f in frames}
         self._found = {key: found for key, found in self._found.items() if key in images}
         self._labelled = {key: pair for key, pair in self._labelled.items() if key in ids}
-        names = {(f.camera, f.stamp_ns) for f in frames}
-        self._scores = {name: score for name, score in self._scores.items() if name in names}
         self._segments.keep(labelled)
 
     def _look(
@@ -177,7 +194,7 @@ class InstanceFinder:
         frame: Frame,
         checkpoint: Checkpoint,
     ) -> Look:
-        """Return which point of the scene each of a frame's measured pixels is in, and its label, (P,) int64 each.
+        """Return which point of the scene each of a frame's measured pixels is in, and what is said of it.
 
         `sorted_keys` are those of the voxels of the scene's points, taken in `order`.
         """
@@ -188,28 +205,50 @@ class InstanceFinder:
         pixel_keys = keys_of_points(pixel_points_world(frame)[measured], self._voxel_size_m)
         at = np.minimum(np.searchsorted(sorted_keys, pixel_keys), len(sorted_keys) - 1)
         there = sorted_keys[at] == pixel_keys
-        return order[at[there]], frame.labels[measured][there].astype(np.int64)
+        thing = self._found[id(frame.rgb)][2].thing
+        return Look(order[at[there]], frame.labels[measured][there].astype(np.int64), thing[measured][there])
 
 
 def _votes(
     count: int, looks: Sequence[Look], frames: Sequence[Frame], groups: Sequence[LabelGroup]
-) -> tuple[Int32, Float32]:
-    """Return the group of each of `count` points, -1 for none, and the share of its pixels that are of things."""
+) -> npt.NDArray[np.int32]:
+    """Return (count, 1 + groups) how many pixels of each point are of no thing, and of each group."""
     votes = np.zeros((count, len(groups) + 1), np.int32)
-    for (points, labels), frame in zip(looks, frames, strict=True):
-        group_of = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
+    for look, frame in zip(looks, frames, strict=True):
+        group_of = np.zeros(int(look.labels.max(initial=0)) + 1, np.int64)
         for number, group in enumerate(groups):
             for label in group.labels.get((frame.camera, frame.stamp_ns), ()):
                 if label < len(group_of):
                     group_of[label] = number + 1
-        np.add.at(votes, (points, group_of[labels]), 1)
+        np.add.at(votes, (look.points, group_of[look.labels]), 1)
+    return votes
+
+
+def _owner(votes: npt.NDArray[np.int32]) -> Int32:
+    """Return the group of each point, -1 for none."""
+    if votes.shape[1] == 1:
+        return np.full(len(votes), -1, np.int32)
     total = np.maximum(votes.sum(axis=1), 1)
-    share = (votes[:, 1:].sum(axis=1) / total).astype(np.float32)
-    if not len(groups):
-        return np.full(count, -1, np.int32), share
     best = np.argmax(votes[:, 1:], axis=1)
-    most = votes[np.arange(count), best + 1]
-    return np.where((most >= MAJORITY * total) & (most > 0), best, -1).astype(np.int32), share
+    most = votes[np.arange(len(votes)), best + 1]
+    return np.where((most >= MAJORITY * total) & (most > 0), best, -1).astype(np.int32)
+
+
+def _agreement(votes: npt.NDArray[np.int32], together: npt.NDArray[np.int64], owner: Int32) -> Float32:
+    """Return the share of the pixels of each point that are of the thing it belongs to, of any where it is of none."""
+    total, own = np.maximum(votes.sum(axis=1), 1), votes[:, 1:].sum(axis=1)
+    for g in np.unique(owner[owner >= 0]):
+        own[owner == g] = votes[owner == g, 1:][:, together == g].sum(axis=1)
+    return (own / total).astype(np.float32)
+
+
+def _objectness(count: int, looks: Sequence[Look]) -> Float32:
+    """Return the mean probability of being of a thing over the pixels of each of `count` points."""
+    pixels, thing = np.zeros(count), np.zeros(count)
+    for look in looks:
+        pixels += np.bincount(look.points, minlength=count)
+        thing += np.bincount(look.points, weights=look.thing, minlength=count)
+    return (thing / np.maximum(pixels, 1.0)).astype(np.float32)
 
 
 def _together(looks: Sequence[Look], owner: Int32, count: int) -> npt.NDArray[np.int64]:
@@ -221,8 +260,9 @@ def _together(looks: Sequence[Look], owner: Int32, count: int) -> npt.NDArray[np
     into = np.arange(count)
     for _ in range(JOINS):
         same, seen = np.zeros((count, count)), np.zeros((count, count))
-        for points, labels in looks:
-            own = np.where(owner[points] >= 0, into[owner[points]], -1)
+        for look in looks:
+            labels, owners = look.labels, owner[look.points]
+            own = _joined(owners, into)
             counted = (own >= 0) & (labels > 0)
             table = np.zeros((count, int(labels.max(initial=0)) + 1))
             np.add.at(table, (own[counted], labels[counted]), 1.0)
@@ -237,6 +277,11 @@ def _together(looks: Sequence[Look], owner: Int32, count: int) -> npt.NDArray[np
         for a, b in np.argwhere(joined):
             into[into == into[b]] = into[a]
     return into
+
+
+def _joined(owner: Int32, into: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the group that each point's group is one thing with, -1 for none."""
+    return np.append(into, -1)[owner]
 
 
 def _stacked(
@@ -275,13 +320,35 @@ def _stacked(
     return into
 
 
-def _untold(clustered: SceneClusters, owner: Int32, thing_share: Float32) -> list[npt.NDArray[np.intp]]:
-    """Return the points of clusters that are things by most of their pixels but were not told apart from the rest."""
+def _walls(clustered: SceneClusters, owner: Int32) -> Bool:
+    """Return which points are on walls of containers: of what is too large and not a pile of things."""
+    if clustered.wall is None:
+        return np.zeros(len(owner), bool)
+    wall = clustered.wall.copy()
+    for item in clustered.refused:
+        if item.reason is RejectionReason.TOO_LARGE:
+            weight = clustered.count[item.members]
+            if weight[owner[item.members] >= 0].sum() >= PILE_SHARE * weight.sum():
+                wall[item.members] = False
+    return wall
+
+
+def _apart_where_too_large(
+    members: npt.NDArray[np.intp], group: Int32, points_world: Float32, config: SegmentConfig
+) -> list[npt.NDArray[np.intp]]:
+    """Return the groups (K,) that were joined to `members` (K,) each for itself, where these are too large together."""
+    if not len(members) or np.ptp(points_world[members], axis=0).max() <= config.max_size_m:
+        return [members]
+    return [members[group == g] for g in np.unique(group)]
+
+
+def _untold(clustered: SceneClusters, owner: Int32) -> list[npt.NDArray[np.intp]]:
+    """Return the points of clusters that are of no thing which was told apart, not even in part."""
     pieces = []
     for number in range(int(clustered.label.max(initial=-1)) + 1):
         own = np.nonzero(clustered.label == number)[0]
         weight = clustered.count[own] / clustered.count[own].sum()
-        if weight[owner[own] >= 0].sum() < REMAINDER_SHARE and weight @ thing_share[own] > UNTOLD_SHARE:
+        if weight[owner[own] >= 0].sum() < REMAINDER_SHARE:
             pieces.append(own[owner[own] < 0])
     return pieces
 

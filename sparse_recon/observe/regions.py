@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from sparse_recon.observe.segment import SceneClusters
 from sparse_recon.types import Bool, Float32, Frame
 
 Window = tuple[slice, slice]
+
+# What comes so near to the border of the part of an image that has depth is cut by it.
+BORDER_PX = 2
 
 
 class ObjectRegion(ABC):
@@ -96,6 +100,29 @@ class ClusterRegion(ObjectRegion):
         _, nearest = self._tree.query(points[near], distance_upper_bound=self._reach_m)  # len(tree) where none is
         mask[window][near] = self._own[nearest]
         return mask
+
+
+def cut_by_image(region: ObjectRegion, frames: Iterable[Frame]) -> bool:
+    """Return whether the border of the image cuts an object in every frame that shows it, and there is one."""
+    seen = False
+    for frame in frames:
+        mask = region.mask(frame)
+        if mask.any():
+            seen = True
+            if not touches_border(mask, frame):
+                return False
+    return seen
+
+
+def touches_border(mask: Bool, frame: Frame) -> bool:
+    """Return whether (H, W) pixels touch the border of an image, or of the part of it that has depth."""
+    low, high = np.zeros(2, int), np.array(mask.shape)
+    if frame.depth_m is not None and (measured := frame.depth_m > 0).any():
+        for axis in (0, 1):
+            some = np.nonzero(measured.any(axis=1 - axis))[0]
+            low[axis], high[axis] = some[0], some[-1] + 1
+    (top, left), (bottom, right) = low + BORDER_PX, high - BORDER_PX
+    return bool(mask[:top].any() or mask[bottom:].any() or mask[:, :left].any() or mask[:, right:].any())
 
 
 def window_of_box(frame: Frame, low_world: Float32, high_world: Float32) -> Window | None:

@@ -12,8 +12,12 @@ from sparse_recon.config.session_config import SegmentConfig
 from sparse_recon.geometry.clouds import inside_box
 from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.geometry.poses import rotation_to_up
-from sparse_recon.observe.containers import contained_objects, is_on_plane
+from sparse_recon.observe.containers import contained_objects, is_on_plane, standing_heights
+from sparse_recon.observe.divide import divided
+from sparse_recon.observe.object_score import TOP, ObjectCues, object_score, support_noise_m
+from sparse_recon.observe.refused import Refused
 from sparse_recon.observe.scene_cloud import SceneCloud
+from sparse_recon.requests import RejectionReason
 from sparse_recon.types import Bool, Float32, Float64, Frame, OrientedBox
 
 RANSAC_ITERATIONS, RANSAC_POINTS = 1500, 4000
@@ -52,6 +56,8 @@ class SceneClusters:
     plane : the support plane; None where there is none.
     from_above : all cameras look down on it so steeply that things may show no side.
     wall : (N,) bool, points of the walls of what is too large to be an object; None where nobody looked for any.
+    refused : what stands out and is no object.
+    cues : what speaks for each object, by its number.
     """
 
     points_world: Float32
@@ -60,6 +66,8 @@ class SceneClusters:
     plane: SupportPlane | None
     from_above: bool = False
     wall: Bool | None = None
+    refused: tuple[Refused, ...] = ()
+    cues: tuple[ObjectCues, ...] = ()
 
 
 def find_support_plane(
@@ -162,7 +170,8 @@ def cluster_scene(
     """Find what stands on the support plane of a surveyed scene: density clusters of the points above it.
 
     Objects are numbered from the largest to the smallest. Clusters outside the size limits are no objects, but what is
-    in a too large one may be: see `contained_objects`. Points outside the box `within` are of no object.
+    in a too large one may be, see `contained_objects`, or its parts, see `divided`. Points outside the box `within` are
+    of no object.
     """
     points, plane, label = scene.points_world, scene.plane, scene.label.copy()
     above = np.ones(len(points), bool)
@@ -177,14 +186,17 @@ def cluster_scene(
         return scene
     cluster = density_clusters(points[candidates], config.cluster_gap_m, checkpoint=checkpoint)
     wall = np.zeros(len(points), bool)
+    refused: list[Refused] = []
     if plane is not None:
         on_plane = points[label == -1] if scene.from_above else None
-        cluster, wall[candidates] = _standing(
+        cluster, wall[candidates], fallen = _standing(
             cluster, points[candidates], on_plane, plane, config, np.random.default_rng(seed), checkpoint
         )
-    pieces = (candidates[cluster == k] for k in np.unique(cluster[cluster >= 0]))
-    number_pieces(label, pieces, points, scene.count, config)
-    return replace(scene, label=label, wall=wall)
+        refused += [replace(item, members=candidates[item.members]) for item in fallen]
+    pieces = [candidates[cluster == k] for k in np.unique(cluster[cluster >= 0])]
+    up_world = np.array([0.0, 0.0, 1.0]) if plane is None else plane.up_world
+    numbered = number_pieces(label, pieces, scene, up_world, config, lambda own: gap_cues(scene, own))
+    return replace(scene, label=label, wall=wall, refused=(*refused, *numbered.refused), cues=numbered.cues)
 
 
 def cluster_box(
@@ -231,27 +243,47 @@ def _standing(
     config: SegmentConfig,
     generator: np.random.Generator,
     checkpoint: Callable[[], None],
-) -> tuple[npt.NDArray[np.integer], Bool]:
+) -> tuple[npt.NDArray[np.integer], Bool, list[Refused]]:
     """Return the clusters without those that hang in the air, and with containers replaced by what is in them.
 
-    The second array says which points are of the walls of containers.
+    The second array says which points are of the walls of containers; the list is of what hangs, and of the containers.
 
     What is seen from above alone, where the points `on_plane` are given, may show no side: it hangs only where the
     plane is in view under it.
     """
     standing, wall = np.full(len(points), -1, np.int64), np.zeros(len(points), bool)
+    refused: list[Refused] = []
     height = plane.heights(points)
     for k in range(int(cluster.max(initial=-1)) + 1):
-        own = cluster == k
-        part: npt.NDArray[np.integer] = np.zeros(int(own.sum()), np.int64)
-        if np.ptp(points[own], axis=0).max() > config.max_size_m:
-            part, wall[own] = contained_objects(points[own], height[own], plane.up_world, config, generator, checkpoint)
+        own = np.nonzero(cluster == k)[0]
+        part: npt.NDArray[np.integer] = np.zeros(len(own), np.int64)
+        extent = float(np.ptp(points[own], axis=0).max())
+        bodies = divided(points[own], plane.up_world, config) if extent > config.max_size_m else []
+        if bodies:
+            for number, body in enumerate(bodies):
+                if is_on_plane(height[own[body]], config.cluster_gap_m):
+                    part[body] = number
+                else:
+                    part[body] = -1
+                    refused.append(_hanging(own[body], height, config))
+        elif extent > config.max_size_m:
+            part, wall[own], hanging = contained_objects(
+                points[own], height[own], plane.up_world, config, generator, checkpoint
+            )
+            refused += [Refused(own, RejectionReason.TOO_LARGE, extent, config.max_size_m)]
+            refused += [_hanging(own[members], height, config) for members in hanging]
         elif not is_on_plane(height[own], config.cluster_gap_m) and (
             on_plane is None or _seen_beneath(points[own], on_plane, plane, config)
         ):
+            refused.append(_hanging(own, height, config))
             continue
         standing[own] = np.where(part >= 0, part + standing.max(initial=-1) + 1, -1)
-    return standing, wall
+    return standing, wall, refused
+
+
+def _hanging(members: npt.NDArray[np.intp], height_m: Float32, config: SegmentConfig) -> Refused:
+    low, allowed = standing_heights(height_m[members], config.cluster_gap_m)
+    return Refused(members, RejectionReason.HANGS, abs(low), config.cluster_gap_m if low < 0 else allowed)
 
 
 def _seen_beneath(points: Float32, on_plane: Float32, plane: SupportPlane, config: SegmentConfig) -> bool:
@@ -263,24 +295,59 @@ def _seen_beneath(points: Float32, on_plane: Float32, plane: SupportPlane, confi
     return shared > BENEATH_SHARE * len(footprint)
 
 
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """What became of pieces: the cues of the objects, by number, and what is none."""
+
+    cues: tuple[ObjectCues, ...]
+    refused: tuple[Refused, ...]
+
+
 def number_pieces(
     label: npt.NDArray[np.int32],
     pieces: Iterable[npt.NDArray[np.intp]],
-    points_world: Float32,
-    count: npt.NDArray[np.int64],
+    scene: SceneClusters,
+    up_world: Float64,
     config: SegmentConfig,
-) -> None:
-    """Give the pieces within the limits of objects numbers in `label`, the one of most pixels 0; they hold indices."""
-    accepted = []
-    for members in pieces:
-        pixels = int(count[members].sum())
-        if len(members) == 0 or pixels < config.min_points:
-            continue
-        extent = float(np.ptp(points_world[members], axis=0).max())
-        if config.min_size_m <= extent <= config.max_size_m:
-            accepted.append((-pixels, int(members[0]), members))
-    for number, (_, _, members) in enumerate(sorted(accepted, key=lambda a: a[:2])):
+    cues_of: Callable[[npt.NDArray[np.intp]], ObjectCues],
+) -> Numbered:
+    """Give the pieces that are objects numbers in `label`, the one of most pixels 0; they hold indices.
+
+    Objects are within the limits of size and pixels and have `min_score`; too large pieces are divided first.
+    """
+    accepted: list[tuple[int, int, npt.NDArray[np.intp], ObjectCues]] = []
+    refused: list[Refused] = []
+    left = [members for members in pieces if len(members)]
+    while left:
+        members = left.pop()
+        points = scene.points_world[members]
+        pixels, extent = int(scene.count[members].sum()), float(np.ptp(points, axis=0).max())
+        if extent > config.max_size_m:
+            parts = divided(points, up_world, config)
+            left += [members[part] for part in parts]
+            if not parts:
+                refused.append(Refused(members, RejectionReason.TOO_LARGE, extent, config.max_size_m))
+        elif pixels < config.min_points:
+            refused.append(Refused(members, RejectionReason.TOO_FEW_PIXELS, pixels, config.min_points))
+        elif extent < config.min_size_m:
+            refused.append(Refused(members, RejectionReason.TOO_SMALL, extent, config.min_size_m))
+        elif (score := object_score(cues := cues_of(members))) < config.min_score:
+            refused.append(Refused(members, RejectionReason.NO_OBJECT, score, config.min_score))
+        else:
+            accepted.append((-pixels, int(members[0]), members, cues))
+    accepted.sort(key=lambda a: a[:2])
+    for number, (_, _, members, _) in enumerate(accepted):
         label[members] = number
+    return Numbered(tuple(cues for *_, cues in accepted), tuple(refused))
+
+
+def gap_cues(scene: SceneClusters, members: npt.NDArray[np.intp]) -> ObjectCues:
+    """Return what speaks for points of a scene where no network was asked."""
+    relief = None
+    if scene.plane is not None:
+        height_m = scene.plane.heights(scene.points_world)
+        relief = float(np.quantile(height_m[members], TOP)) / support_noise_m(height_m, scene.label == -1)
+    return ObjectCues(None, None, relief, int(scene.count[members].sum()))
 
 
 def _over_plane(

@@ -28,6 +28,7 @@ from sparse_recon.ros.completed_objects import CompletedObjects
 from sparse_recon.ros.continuous import ContinuousPasses
 from sparse_recon.ros.events import DetectionsArrived, Event, FrameKept, TimeJumped
 from sparse_recon.ros.ingest import Ingest
+from sparse_recon.ros.listing import Listing
 from sparse_recon.ros.memory_budget import MemoryBudget
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
@@ -64,6 +65,7 @@ class Completions:
     Attributes
     ----------
     completed : the newest result of each object.
+    listing : what the last list of objects had and what it left out.
     removed : why the objects that went last are no longer published.
     progress : where the completion at work stands; None while there is none.
     """
@@ -79,6 +81,7 @@ class Completions:
         self.completed = CompletedObjects(outputs)
         self.progress: Progress | None = None
         self.last = LastCompletion()
+        self.listing = Listing()
         self.removed: list[str] = []  # the objects that were removed last, and why
         self._outputs = outputs
         self._why_no_frames = why_no_frames
@@ -136,9 +139,11 @@ class Completions:
         return result
 
     def objects(self, job: Job) -> tuple[ObjectCandidate, ...]:
-        """Return what can be completed."""
+        """Return what can be completed; what is not listed is told."""
         self._prepared(job)
-        return self.session.objects()
+        found = self.session.objects()
+        self.listing.note(len(found), self.session.rejected)
+        return found
 
     def set_region(self, job: Job, frame_id: str, stamp_ns: int, box: OrientedBox | None) -> None:
         """Look for objects only inside a box that is given in another frame; None: everywhere."""
@@ -226,7 +231,8 @@ class Completions:
     def save(self, job: Job, folder: str, object_ids: Sequence[str], overwrite: bool) -> list[Path]:
         """Write completed objects to files; return the paths. See `save_objects`."""
         completed = self.completed.objects
-        return save_objects(completed, folder or self.config.save_folder, object_ids, overwrite, job.cancelled)
+        target, rejected = folder or self.config.save_folder, self.session.rejected
+        return save_objects(completed, target, object_ids, overwrite, job.cancelled, rejected)
 
     def reset(self, job: Job) -> int:
         """Forget all objects and detections; return how many objects there were."""
@@ -239,6 +245,7 @@ class Completions:
         objects = self.completed.forget()
         self._detections.clear()
         self._boxes = None
+        self.listing.forget()
         self.passes.forget()
         self.completed.publish(self.world_frame)
         return objects

@@ -13,10 +13,12 @@ from sparse_recon.bags.topics import CLOUD
 from sparse_recon.errors import ErrorCode
 from sparse_recon.frames.rejections import Rejection
 from sparse_recon.machine.resident_memory import peak_bytes, resident_bytes
+from sparse_recon.requests import told_rejections
 from sparse_recon.ros.camera_inputs import CameraInputs
 from sparse_recon.ros.completions import Completions
 from sparse_recon.ros.ingest import Ingest
 from sparse_recon.ros.input_topics import INPUT_TOPICS
+from sparse_recon.ros.listing import SHOWN, Listing
 from sparse_recon.ros.node_config import NodeConfig
 from sparse_recon.ros.outputs import Outputs
 from sparse_recon.ros.transform_subscriptions import TransformSubscriptions
@@ -253,6 +255,24 @@ def worker_health(completions: Completions) -> Health:
         health.worsen(ERROR, ErrorCode.EVIDENCE_CONTRADICTS, bump.sentence)
     if last.code not in (ErrorCode.OK, ErrorCode.UNKNOWN):
         health.worsen(WARN, last.code, last.message)
+    return health
+
+
+def listing_health(listing: Listing) -> Health:
+    """Say what the last list left out; WARN where it had nothing else."""
+    listed, rejected = listing.listed, listing.rejected
+    sentences = told_rejections(rejected, SHOWN)
+    health = Health(
+        "objects",
+        message="nobody has asked for a list yet" if listed is None else f"{listed} listed, {len(rejected)} not",
+        values={
+            "listed": -1 if listed is None else listed,
+            "not_listed": len(rejected),
+            **{f"not_listed {number}": text for number, text in enumerate(sentences)},
+        },
+    )
+    if listed == 0 and sentences:
+        health.worsen(WARN, ErrorCode.OBJECT_NOT_FOUND, f"nothing is listed: {'; '.join(sentences)}")
     return health
 
 

@@ -27,6 +27,7 @@ from sparse_recon.ros.health import (
     Health,
     ingest_health,
     input_health,
+    listing_health,
     memory_health,
     output_health,
     process_figures,
@@ -351,6 +352,7 @@ class CompletionNode(LifecycleNode):
         if completions is not None and self._outputs is not None:
             yield output_health(self._outputs)
             yield worker_health(completions)
+            yield listing_health(completions.listing)
             yield memory_health(completions)
         yield self._model_health
 

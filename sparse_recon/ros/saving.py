@@ -18,6 +18,7 @@ from sparse_recon.files.atomic import file_errors
 from sparse_recon.files.locks import only_writer
 from sparse_recon.files.named_paths import path_of
 from sparse_recon.files.results import write_results
+from sparse_recon.requests import RejectedCandidate
 from sparse_recon.types import CompletedObject
 
 
@@ -27,6 +28,7 @@ def save_objects(
     object_ids: Sequence[str],
     overwrite: bool,
     cancelled: Callable[[], bool],
+    rejected: Sequence[RejectedCandidate] = (),
 ) -> list[Path]:
     """Write objects to files, each once however often it is named; return the paths.
 
@@ -37,6 +39,7 @@ def save_objects(
     object_ids : those that are wanted; all where there are none.
     overwrite : replace folders of these names.
     cancelled : asked before each object.
+    rejected : what was seen beside the objects and is not listed.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def save_objects(
             for name in wanted:
                 if cancelled():
                     raise CancelledError(ErrorCode.CANCELLED, f"cancelled after {len(paths)} files were written")
-                written = write_results(completed[name], target)
+                written = write_results(completed[name], target, rejected)
                 paths += sorted(path for path in written.rglob("*") if path.is_file())
     return paths
 

@@ -25,7 +25,7 @@ from sparse_recon.geometry.near import moved_mesh
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.machine.memory_shortage import memory_shortage
 from sparse_recon.machine.resident_memory import peak_bytes
-from sparse_recon.requests import CompletionRequest, Progress
+from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
 from sparse_recon.types import CompletedObject, Float64, ObjectViews, QualityRecord, SurfaceField, TriangleMesh
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class CompletionRun:
         self.generator = np.random.default_rng(self.seed)
         self.origin_world: Float64 = np.zeros(3)
         self.warnings: list[str] = []
+        self.candidate: ObjectCandidate | None = None  # what the request turned out to name
         self.timings_s: dict[str, float] = {}
         self._on_progress, self._cancel = on_progress, cancel
         self._started = self._entered = time.perf_counter()
@@ -198,6 +199,11 @@ class CompletionRun:
             )
         if fused.free_space_violation > 0:
             self.warnings.append(f"{100 * fused.free_space_violation:.2f} % of the surface lies in observed free space")
+        if self.candidate is not None and self.candidate.cut_by_image:
+            self.warnings.append(
+                "the border of the image cuts the object in every frame that shows it: its size is a lower bound; look "
+                "at it from farther off or from another side"
+            )
         if text := _coarse_clouds(self.origin_world + views.object_frame.T_world_obj[:3, 3]):
             self.warnings.append(text)
         quality = QualityRecord(
@@ -213,6 +219,8 @@ class CompletionRun:
             peak_memory_bytes=peak_bytes(),
             input_hash=input_hash(views, self.request, self.config, self.origin_world),
             warnings=tuple(self.warnings),
+            score=1.0 if self.candidate is None else self.candidate.score,
+            cut_by_image=self.candidate is not None and self.candidate.cut_by_image,
         )
         return CompletedObject(
             object_id=views.object_id,

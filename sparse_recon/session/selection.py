@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from sparse_recon.errors import ErrorCode, EvidenceError, InputError
 from sparse_recon.geometry.clouds import inside_box
-from sparse_recon.observe.catalog import FoundObject, ObjectCatalog
+from sparse_recon.observe.catalog import ObjectCatalog
+from sparse_recon.observe.found import FoundObject
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.types import CompletedObject, Frame, OrientedBox

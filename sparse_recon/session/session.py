@@ -23,9 +23,10 @@ from sparse_recon.observe.catalog import REGION_REACH_VOXELS, ObjectCatalog
 from sparse_recon.observe.forgotten import ForgottenPlace, ForgottenPlaces
 from sparse_recon.observe.frame_store import FrameStore
 from sparse_recon.observe.present import PresentFrames
+from sparse_recon.observe.refused import moved_rejections
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.views import collect_views
-from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate
+from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate, RejectedCandidate
 from sparse_recon.session.near_frames import NearFrames
 from sparse_recon.session.outdated import GONE_SHARE, outdated
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
@@ -243,6 +244,15 @@ class CompletionSession:
             for f in found
         )
 
+    @property
+    def rejected(self) -> tuple[RejectedCandidate, ...]:
+        """What the last look for objects saw, in `objects` or in a request, and does not list; the largest first.
+
+        From any thread; nothing is looked for anew.
+        """
+        with self._lock:
+            return moved_rejections(self._catalog.rejected, self._near.origin_world)
+
     @tells_memory_shortage("objects were looked for")
     def masks(self, object_id: str) -> dict[tuple[str, int], Bool]:
         """Return which pixels are an object's, (H, W) bool by camera and stamp of the frames kept that show it.
@@ -397,7 +407,7 @@ class CompletionSession:
         if larger == 1.0:
             self._check_views(run)
         found = resolved(catalog, request, frames, kept, run.checkpoint)
-        name = found.candidate.object_id
+        run.candidate, name = found.candidate, found.candidate.object_id
         if larger == 1.0 and (outdated := self._present.outdated(name, found.region, request.ignore_before_ns)):
             run.warnings.append(
                 f"{outdated} earlier frame(s) show the object where it no longer is and are not used for it; if "

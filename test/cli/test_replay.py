@@ -21,8 +21,10 @@ from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.bags.writer import OBJECTS_TOPIC
 from sparse_recon.cli.main import main
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.frames.transform_bytes import TransformBytes
 from sparse_recon.lab.simulate.recording import Recording
+from sparse_recon.session.session import CompletionSession
 from sparse_recon.types import Frame
 
 FAST = ["--set", "evidence.grid=32", "--set", "evidence.fine_grid=48"]
@@ -472,3 +474,33 @@ def test_a_camera_that_moves_while_its_driver_alone_has_transforms_is_told(
     assert replay(tmp_path / "bag", tmp_path / "out", "--json") == 3
     message = error_of(capsys)["message"]
     assert "3 frames have one pose" in message and "odometry" in message
+
+
+def test_what_is_not_listed_is_told_and_in_every_result(
+    bag: Path, unlabelled: list[Frame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    session = CompletionSession(SessionConfig(world_frame="world"))
+    for frame in unlabelled:
+        session.add_frame(frame)
+    smaller, larger = sorted(float(item.box.size_m.max()) for item in session.objects())
+    limit = f"segment.max_size_m={0.5 * (smaller + larger):.3f}"
+    assert replay(bag, tmp_path, "--json", "--set", limit) == 0
+    out, err = capsys.readouterr()
+    (told,) = (item for item in json.loads(out)["not_listed"] if item["reason"] == "too_large")
+    assert f"not listed: {told['sentence']}" in err
+    assert told["figure"] > told["limit"] and max(told["box"]["size_m"]) == pytest.approx(larger, abs=0.02)
+    (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("*/quality.json"))
+    assert told in record["rejected"] and 0.5 < record["score"] <= 1.0 and record["cut_by_image"] is False
+
+
+def test_where_nothing_is_listed_it_is_said_why(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert replay(bag, tmp_path, "--json", "--set", "segment.min_score=1.0") == 3
+    message = error_of(capsys)["message"]
+    assert "a thing of 0." in message and "less than segment.min_score, 1" in message
+
+
+def test_objects_beyond_the_largest_number_are_counted(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert replay(bag, tmp_path, "--json", "--max-objects", "1") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["not_completed"] == 1
+    assert "not completed: 1 more objects than max_objects, 1" in err

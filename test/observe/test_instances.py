@@ -15,9 +15,11 @@ from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.sensor import SENSORS, exact
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.observe.instances import InstanceFinder, ThingRegion, _rounded
+from sparse_recon.observe.object_score import object_score
 from sparse_recon.observe.scene_cloud import SceneCloud
 from sparse_recon.observe.segment import SupportPlane, cluster_scene, survey
 from sparse_recon.observe.segmenter.decoding import Instances
+from sparse_recon.requests import RejectionReason
 
 CONFIG = SegmentConfig()
 UP = np.array([0.0, 0.0, 1.0])
@@ -27,18 +29,18 @@ def without_labels(frames):
     return tuple(replace(f, labels=None) for f in frames)
 
 
-def told(frames, labels_of):
+def told(frames, labels_of, config=CONFIG, thing=1.0):
     """Return the scene told apart by `labels_of`, which gives the label image of a frame by its stamp."""
     bare = without_labels(frames)
-    scene = survey(bare, SceneCloud(CONFIG.voxel_size_m, DepthConfig()), UP, CONFIG, 0)
+    scene = survey(bare, SceneCloud(CONFIG.voxel_size_m, DepthConfig()), UP, config, 0)
 
     def segment(frame, plane):
         labels = labels_of(frame.stamp_ns)
         count = int(labels.max())
-        return Instances(labels, (labels > 0).astype(np.float32), np.ones(count, np.float32))
+        return Instances(labels, thing * (labels > 0).astype(np.float32), np.ones(count, np.float32))
 
     finder = InstanceFinder(segment, CONFIG.voxel_size_m)
-    told_apart, solid = finder.told_apart(scene, cluster_scene(scene, CONFIG, 0), bare, CONFIG)
+    told_apart, solid = finder.told_apart(scene, cluster_scene(scene, config, 0), bare, config)
     return told_apart, solid, bare
 
 
@@ -68,6 +70,44 @@ def test_what_no_frame_calls_a_thing_is_none_though_it_stands_out():
     scene, _, _ = told(made.frames, lambda stamp: labels[stamp])
     assert scene.label.max() == 0
     assert scene.points_world[scene.label == 0, 0].mean() < 0
+
+
+def test_frames_without_any_thing_show_none():
+    made = two_objects(views=2, with_labels=True)
+    scene, solid, _ = told(made.frames, lambda stamp: np.zeros_like(made.frames[0].labels))
+    assert scene.label.max() < 0 and not any(s.pixels.any() for s in solid.values())
+    assert {item.reason for item in scene.refused} == {RejectionReason.NO_OBJECT}
+
+
+def test_what_no_frame_calls_a_thing_is_told_with_its_score():
+    made = two_objects(views=3, with_labels=True)
+    labels = {f.stamp_ns: np.where(f.labels == 1, 1, 0).astype(np.int32) for f in made.frames}
+    scene, _, _ = told(made.frames, lambda stamp: labels[stamp])
+    (block,) = (item for item in scene.refused if scene.count[item.members].sum() > 1000)
+    assert block.reason is RejectionReason.NO_OBJECT and block.figure < block.limit == CONFIG.min_score
+    assert scene.points_world[block.members, 0].mean() == pytest.approx(0.08, abs=0.02)
+
+
+def test_the_score_falls_with_what_frames_say_of_the_pixels():
+    made = two_objects(views=2, with_labels=True)
+    labels = {f.stamp_ns: f.labels.astype(np.int32) for f in made.frames}
+    everything = replace(CONFIG, min_score=0.0)
+    sure, doubtful = (told(made.frames, labels.get, everything, thing)[0].cues for thing in (1.0, 0.6))
+    assert [round(c.objectness, 1) for c in sure] == [1.0, 1.0]
+    assert all(object_score(a) > object_score(b) for a, b in zip(sure, doubtful, strict=True))
+
+
+def test_what_stands_on_another_is_one_but_for_its_size():
+    scene = scene_of([block(), block()], [pose(np.eye(3), (0, 0, z)) for z in (0.0, 0.08)])
+    made = record(
+        scene, around(2, distance_m=0.7), sensor=exact(SENSORS["clean"]), intrinsics=depth_camera(320, 240),
+        with_labels=True,
+    )  # fmt: skip
+    labels = {f.stamp_ns: f.labels.astype(np.int32) for f in made.frames}
+    assert told(made.frames, labels.get)[0].label.max() == 0
+    apart, _, _ = told(made.frames, labels.get, replace(CONFIG, max_size_m=0.13))
+    middles = sorted(float(apart.points_world[apart.label == k, 2].mean()) for k in range(apart.label.max() + 1))
+    assert middles == pytest.approx([0.05, 0.13], abs=0.02)
 
 
 def test_the_plane_under_a_thing_that_frames_call_its_own_belongs_to_it():

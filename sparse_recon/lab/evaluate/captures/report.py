@@ -18,7 +18,16 @@ from sparse_recon.viz.raster import outline, shade_mesh, views_around
 from sparse_recon.viz.sheet import OBJECT_COLORS, SOFT_INK, Sheet, fitted, save_png
 
 TABLE, SCORES = "captures.md", "captures.json"
-_COLUMNS = ("f_2pct", "chamfer_mm", "size_pct", "floor_pct", "observed_right_pct", "within_radius90_pct", "confidence")
+_COLUMNS = (
+    "f_2pct",
+    "chamfer_mm",
+    "size_pct",
+    "floor_pct",
+    "observed_right_pct",
+    "within_radius90_pct",
+    "confidence",
+    "score",
+)
 _TILE, _MESH, _GAP, _MARGIN, _HEADER, _PER_ROW = 400, 150, 10, 24, 44, 8
 
 

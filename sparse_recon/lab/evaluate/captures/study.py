@@ -111,7 +111,7 @@ def examined(capture: Capture, config: SessionConfig) -> Exhibit:
             metrics, bins = geometry_metrics(answer, meshes_of[alone[name]])
             table = table + bins if len(table) == len(bins) else bins
         metrics |= {"seconds": sum(answer.quality.timings_s.values())}
-        metrics |= {"confidence": answer.quality.mean_confidence}
+        metrics |= {"confidence": answer.quality.mean_confidence, "score": candidate.score}
         scores.append(ObjectScore(name, alone.get(name, ""), metrics))
     score = CaptureScore(capture.name, len(kept), found, tuple(scores), table, find_s)
     middle = len(kept) // 2
