@@ -281,6 +281,7 @@ class FrameReader:
             self.messages_read += topic not in self._static_topics
             self._first_ns = self._first_ns or log_ns
             self._last_ns = log_ns
+            self._assembler.arrived(log_ns)
             try:
                 used = self._push(topic, log_ns, data)
             except Exception as error:  # nothing in a message may end the reading
