@@ -1,7 +1,7 @@
 """Does anything that a message or a recording can hold end a program, or make it hang? Coverage-guided fuzzing by hand.
 
     pip install atheris            # CPython 3.11 to 3.13 on x86-64; no dependency of the package
-    python benchmarks/fuzz.py [--seconds 600] [--target images|bags|documents|... ...] [--out out/fuzz]
+    python benchmarks/fuzz.py [--seconds 600] [--seed 1] [--target images|bags|... ...] [--out out/fuzz]
 
 Each target runs in a process of its own for an equal share of the time, on this checkout:
 
@@ -15,7 +15,8 @@ Each target runs in a process of its own for an equal share of the time, on this
 
 Whatever is raised but a `SparseReconError` is a crash; more than 10 s for one input is a hang; more than 2 GB of memory
 is too much. The inputs that did it lie in OUT afterwards; `python benchmarks/fuzz.py --target T --input FILE` runs one
-again. What was found is kept in OUT/corpus, and the next run goes on from there. The exit code is 1 for any such input.
+again. What was found is kept in OUT/corpus, and the next run goes on from there; a new OUT begins anew. The exit code
+is 1 for any such input.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600, help="of all targets together")
     parser.add_argument("--target", choices=TARGETS, action="append", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "fuzz")
+    parser.add_argument("--seed", type=int, default=0, help="of what is tried; 0 takes another each time")
     parser.add_argument("--input", type=Path, help="run this one alone")
     parser.add_argument("--flags", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -53,16 +55,16 @@ def main() -> int:
         parser.error("atheris is not installed: pip install atheris")
     if args.flags is not None:
         fuzz(targets[0], args.flags)
-    return max(run(target, args.seconds // len(targets), args.out) for target in targets)
+    return max(run(target, args.seconds // len(targets), args.out, args.seed) for target in targets)
 
 
-def run(target: str, seconds: int, out: Path) -> int:
+def run(target: str, seconds: int, out: Path, seed: int) -> int:
     """Fuzz one target in a process of its own; return 1 if something was found."""
     corpus, found = out / "corpus" / target, out / target
     corpus.mkdir(parents=True, exist_ok=True)
     found.mkdir(parents=True, exist_ok=True)
     flags = [f"-max_total_time={seconds}", f"-timeout={HANG_S}", f"-rss_limit_mb={MEMORY_MB}", f"-max_len={MAX_BYTES}"]
-    flags += [f"-artifact_prefix={found}/", "-print_final_stats=1", "-len_control=0", str(corpus)]
+    flags += [f"-seed={seed}", f"-artifact_prefix={found}/", "-print_final_stats=1", "-len_control=0", str(corpus)]
     command = [sys.executable, __file__, "--target", target, "--out", str(out), "--flags", *flags]
     quiet = {**os.environ, "OPENCV_LOG_LEVEL": "SILENT"}
     with (found / "log.txt").open("w+", errors="replace") as log:

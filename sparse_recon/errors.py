@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from enum import IntEnum
 from itertools import accumulate
@@ -71,7 +72,7 @@ class SparseReconError(Exception):
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(readable(message))
+        super().__init__(readable(_with_causes_cut(message)))
         self.code = code
 
     @property
@@ -140,6 +141,7 @@ class CancelledError(SparseReconError):
 
 QUOTED_CHARACTERS = 200  # of an input that a message quotes
 _LISTED_CHARACTERS = 1200
+_MAX_CAUSES = 10
 _LONG_WORDS = re.compile(rf"(\S{{{QUOTED_CHARACTERS}}})\S+")
 
 
@@ -185,6 +187,31 @@ def readable(message: str) -> str:
     """
     lines = (_printable(line) for line in message.split("\n"))
     return _LONG_WORDS.sub(r"\1 ...", "\n".join(lines))
+
+
+def _with_causes_cut(message: str) -> str:
+    """Cut what the exceptions that are handled now said, where a message repeats more of it than is quoted.
+
+    What libraries say of an input repeats the input, with its spaces.
+    """
+    error, looked_at = sys.exc_info()[1], 0
+    while error is not None and looked_at < _MAX_CAUSES:
+        if not isinstance(error, SparseReconError):
+            for said in _sayings(error):
+                if len(said) > QUOTED_CHARACTERS:
+                    message = message.replace(said, clipped(said))
+        error, looked_at = error.__cause__ or error.__context__, looked_at + 1
+    return message
+
+
+def _sayings(error: BaseException) -> list[str]:
+    """Return how a message may repeat an exception, the longest first."""
+    try:
+        text = str(error)
+        said = {repr(error), text, text.strip(), text.strip().rstrip("."), text.partition("\n")[0]}
+    except Exception:  # of a foreign class
+        return []
+    return sorted(said, key=len, reverse=True)
 
 
 def _printable(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sparse_recon.errors import (
     EXIT_FAILED,
@@ -16,6 +18,7 @@ from sparse_recon.errors import (
     ErrorCode,
     EvidenceError,
     FileError,
+    MemoryBudgetError,
     MeshError,
     SparseReconError,
     clipped,
@@ -96,3 +99,54 @@ def test_lists_of_names_end_soon():
     assert listed(["a", "b"]) == "a, b"
     assert listed(str(k) for k in range(30)).endswith(", 18, 19 and 10 more")
     assert len(listed(["x" * 5000] * 5000)) < 1500
+
+
+class Foreign(Exception):
+    """What a library raises that repeats its input."""
+
+
+def family(kind: type[SparseReconError]) -> list[type[SparseReconError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in family(child))]
+
+
+MAKERS = {
+    ConfigError: lambda code, text: ConfigError(text),
+    MeshError: lambda code, text: MeshError(text),
+    MemoryBudgetError: lambda code, text: MemoryBudgetError("reading", text),
+    DependencyError: lambda code, text: DependencyError("library", text, "pip install library"),
+}
+HABITS = (
+    lambda error: f"it cannot be read: {error}; write it again",
+    lambda error: f"it cannot be read ({error!r})",
+    lambda error: f"it cannot be read: {str(error).strip()}",
+    lambda error: f"it cannot be read: {type(error).__name__}: {error}",
+)
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=300)
+@given(
+    st.sampled_from(sorted(family(SparseReconError), key=lambda kind: kind.__name__)),
+    st.sampled_from(list(ErrorCode)),
+    st.sampled_from([ValueError, KeyError, OSError, Foreign]),
+    st.sampled_from(HABITS),
+    st.lists(st.sampled_from(["a", "quick", "brown fox", "é", "\n", "\x1b[31m", "'"]), min_size=1, max_size=9),
+    st.integers(1, 3000),
+    st.booleans(),
+)
+def test_no_error_repeats_more_of_an_input_than_is_quoted(kind, code, foreign, habit, words, times, deeper):
+    said = " ".join(words) + " "
+    said = "".join(f"{k} {said}" for k in range(times))
+    try:
+        try:
+            raise foreign(said)
+        except foreign as error:
+            if not deeper:
+                raise MAKERS.get(kind, kind)(code, habit(error)) from error
+            text = habit(error)
+            try:
+                raise LookupError("another one on the way")
+            except LookupError as other:
+                raise MAKERS.get(kind, kind)(code, text) from other
+    except SparseReconError as error:
+        assert len(error.message) < 700, error.message
+        assert error.message.replace("\n", "").isprintable()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from sparse_recon.errors import quoted
+from sparse_recon.errors import clipped, quoted
 
 # Far above what recorders write: they cut files at some GiB, and MCAP chunks at some MiB.
 MAX_FILE_BYTES = 64 << 30
@@ -74,7 +74,7 @@ def decompressed_pieces(packed: BinaryIO, *, limit_bytes: int, compression: str 
         try:
             piece = decompressor.decompress(data, _PIECE_BYTES)
         except Exception as error:  # each library has errors of its own
-            raise Undecompressable(str(error)) from error
+            raise Undecompressable(clipped(str(error))) from error
         size += len(piece)
         if size > limit_bytes:
             raise Undecompressable(f"the compressed data grow beyond {limit_bytes} bytes")

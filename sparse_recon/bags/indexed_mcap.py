@@ -19,6 +19,7 @@ from zlib import crc32
 from sparse_recon.bags.decompression import FREE_BYTES, MAX_CHUNK_BYTES, MOST_GROWTH, Budget
 from sparse_recon.bags.mcap_records import CHUNK, HEAD, MAGIC, MESSAGE, Cut, chunk_records, text_at
 from sparse_recon.bags.mcap_topics import McapTopics
+from sparse_recon.errors import clipped
 
 _CHUNK_INDEX, _STATISTICS, _FOOTER = 0x08, 0x0B, 0x02
 _FOOTER_BYTES = HEAD.size + 20 + len(MAGIC)
@@ -89,7 +90,7 @@ class IndexedMcap:
         except (Cut, struct.error, UnicodeDecodeError, OSError) as error:
             while read:  # what was read before the damage is good
                 yield _due(read, names)
-            self.damage = str(error)
+            self.damage = clipped(str(error))
 
     def close(self) -> None:
         """Nothing is kept open."""

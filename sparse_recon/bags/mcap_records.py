@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from sparse_recon.bags.decompression import MAX_CHUNK_BYTES, Budget, Undecompressable, decompressed_pieces
+from sparse_recon.errors import clipped
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE = 0x03, 0x04, 0x05
@@ -106,7 +107,7 @@ def chunk_records(content: memoryview, budget: Budget) -> Iterator[tuple[int, in
         try:
             budget.spend_record()
         except Undecompressable as error:
-            raise Cut(f"a chunk cannot be decompressed: {error}") from None
+            raise Cut(f"a chunk cannot be decompressed: {clipped(str(error))}") from None
         yield opcode, at, data[at + HEAD.size : at + HEAD.size + size]
         at += HEAD.size + size
     if why_cut:

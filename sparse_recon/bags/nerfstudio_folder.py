@@ -35,7 +35,8 @@ class NerfstudioFolder(PosedFiles):
     """The frames of `transforms.json`: colour, depth where there is some, and camera-to-world poses of OpenGL axes.
 
     Depth is in millimetres unless `depth_unit_scale_factor` or `depth.unit_m` says otherwise; it may be smaller than
-    colour. Intrinsics and distortion are those of the frame or of all frames. Frames are stamped 0.1 s apart.
+    colour. Intrinsics and distortion are those of the frame or of all frames; the centre of the first pixel is
+    (0.5, 0.5), as in COLMAP and in the rays of nerfstudio. Frames are stamped 0.1 s apart.
     """
 
     layout = f"nerfstudio ({NAME})"
@@ -110,7 +111,7 @@ class NerfstudioFolder(PosedFiles):
         if not fx and 0.0 < self._number(entry, "camera_angle_x", 0.0) < math.pi:
             fx = 0.5 * size[0] / math.tan(0.5 * self._number(entry, "camera_angle_x", 0.0))
         fy = self._number(entry, "fl_y", fx)
-        cx, cy = (self._number(entry, key, 0.5 * n - 0.5) for key, n in zip(("cx", "cy"), size, strict=True))
+        cx, cy = (self._number(entry, key, 0.5 * n) - 0.5 for key, n in zip(("cx", "cy"), size, strict=True))
         K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
         full = CameraIntrinsics(*size, K)
         if size != (width, height) and abs(width * size[1] - height * size[0]) <= max(size):  # a smaller copy

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from struct import Struct
 from types import TracebackType
 from typing import Any
 
@@ -38,6 +39,8 @@ from sparse_recon.types import Float64, Frame
 
 log = logging.getLogger(__name__)
 
+_LITTLE_ENDIAN = b"\x00\x01"  # CDR of version 1
+_HEADER_TYPE, _HEADER = "std_msgs/msg/Header", Struct("<4x8xI")  # after the encapsulation: stamp, length of a name
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MAX_DEFINITION, _MAX_ARRAY = 200_000, 10_000  # characters, and elements of fixed arrays, each a line of code
 MANY_LOST = 0.25  # share of the frames whose loss a result tells
@@ -69,6 +72,7 @@ class Bag:
         self.path = Path(path)
         self._definitions: dict[str, Channel] = {}
         self._stores: dict[str, Any] = {}
+        self._with_header: set[str] = set()  # types
         self._warnings = MessageWarnings()
         self._storage: Storage = open_storage(self.path)
         if any(schema_of(c) for c in self._storage.channels):
@@ -115,8 +119,9 @@ class Bag:
         try:
             return self._decoded_as(self.types[topic], data)
         except Exception as error:  # damaged bytes make the generated decoders raise anything
-            self._warnings.warn(topic, f"a message at {log_ns * 1e-9:.3f} s cannot be decoded: {clipped(str(error))}")
-            return None
+            why = error
+        self._warnings.warn(topic, lambda: f"a message at {log_ns * 1e-9:.3f} s cannot be decoded: {clipped(str(why))}")
+        return None
 
     def _decoded_as(self, msgtype: str, data: bytes) -> Any:
         """Return the message, or None where its type is not known, which is told once."""
@@ -126,7 +131,11 @@ class Bag:
             except Exception as error:  # damaged definitions make the parser raise anything
                 log.warning("messages of type %s cannot be decoded: %s", clipped(msgtype), clipped(str(error)))
                 self._stores[msgtype] = None
+            if self._stores[msgtype] is not None and _begins_with_header(self._stores[msgtype], msgtype):
+                self._with_header.add(msgtype)
         store = self._stores[msgtype]
+        if msgtype in self._with_header:
+            _check_header(data)
         return None if store is None else store.deserialize_cdr(data, msgtype)
 
     @property
@@ -167,6 +176,19 @@ class Bag:
         store = get_typestore(Stores.EMPTY)
         store.register(get_types_from_msg(channel.definition, msgtype))
         return store
+
+
+def _begins_with_header(store: Any, msgtype: str) -> bool:
+    fields = store.get_msgdef(msgtype).fields
+    return bool(fields) and fields[0][1][1] == _HEADER_TYPE
+
+
+def _check_header(data: bytes) -> None:
+    """Refuse at a hundredth of the cost of the decoder what is too short for its header, or for the frame it names."""
+    if data[:2] != _LITTLE_ENDIAN:
+        return
+    if len(data) < _HEADER.size or _HEADER.size + _HEADER.unpack_from(data)[0] > len(data):
+        raise ValueError("it is shorter than its header and the name of its frame")
 
 
 @cache
@@ -259,12 +281,14 @@ class FrameReader:
             self.messages_read += topic not in self._static_topics
             self._first_ns = self._first_ns or log_ns
             self._last_ns = log_ns
+            self._assembler.arrived(log_ns)
             try:
-                self._push(topic, log_ns, data)
+                used = self._push(topic, log_ns, data)
             except Exception as error:  # nothing in a message may end the reading
                 role, camera = self._roles.get(topic, ("transforms", ""))
                 self._assembler.refuse(error, role, camera, log_ns)
-            while frames := self._assembler.poll():
+                used = True
+            while used and (frames := self._assembler.poll()):
                 yield from frames
         while frames := self._assembler.flush():
             yield from frames
@@ -358,13 +382,14 @@ class FrameReader:
             for item in () if message is None else transforms_of(message):
                 self._assembler.push_transform(*item, static)
 
-    def _push(self, topic: str, log_ns: int, data: bytes) -> None:
+    def _push(self, topic: str, log_ns: int, data: bytes) -> bool:
+        """Use a message; return whether it could be decoded."""
         if topic in self._transforms:
             self._push_transforms(topic, log_ns, data)
-            return
+            return True
         message = self._bag.decoded(topic, log_ns, data)
         if message is None:
-            return
+            return False
         role, camera = self._roles[topic]
         stamp_ns, frame_id = stamp_ns_of(message), message.header.frame_id
         if role == "info" or role == "depth_info":
@@ -373,6 +398,7 @@ class FrameReader:
             if role == "color":
                 self._optical_frames.add(frame_id)
             self._assembler.push_image(role, camera, stamp_ns, frame_id, image_of(message))  # type: ignore[arg-type]
+        return True
 
     def _only_root(self) -> str:
         """Return the root above everything, read ahead: the map may hang itself above the robot only later."""

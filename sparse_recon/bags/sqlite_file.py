@@ -11,13 +11,14 @@ import re
 import sqlite3
 import sys
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sparse_recon.bags.channels import Channel, offered_qos, unreadable
 from sparse_recon.bags.decompression import MAX_MESSAGE_BYTES
+from sparse_recon.bags.sqlite_pages import is_cut, lists_pages_twice
 from sparse_recon.errors import FileError, clipped, quoted
 
 # Statements as SQLite keeps them: names, types and constraints of columns, and no expression.
@@ -31,6 +32,7 @@ _TABLES = frozenset({"schema", "metadata", "topics", "message_definitions", "mes
 _MAX_TEXT = 1_000_000  # characters of a value that is no message
 # Of SQLite's machine; all queries take some forty steps a row, and a row has more than twenty bytes.
 _FREE_STEPS, _STEPS_PER_BYTE = 5_000_000, 3
+_FREE_LOOPING_STEPS, _LOOPING_STEPS_PER_BYTE = 1_000_000, 0.5  # where pages are listed twice
 _FREE_ROWS, _BYTES_A_ROW = 100_000, 16
 _STEP = 100_000
 _MAX_STATEMENTS, _MAX_TOPICS, _MAX_ASKED = 1000, 100_000, 500
@@ -100,8 +102,17 @@ class SqliteFile:
         known = [channel.count for channel in self.channels if channel.topic in wanted.values()]
         if min(known, default=-1) >= 0 and sum(known) > len(places):  # the index of times leads past some
             return None
-        query = f"SELECT topic_id, timestamp, {database.data} FROM messages WHERE rowid = ?"
-        return (row for place in places for row in database.each(query, place))
+        return self._at(database, places)
+
+    def _at(self, database: _Connection, places: Sequence[int]) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield the rows at some places; those that follow each other are asked for at once."""
+        query = f"SELECT topic_id, timestamp, {database.data}, rowid FROM messages WHERE rowid BETWEEN ? AND ?"
+        for begin, end in _runs(places):
+            k = begin
+            for number, log_ns, data, place in database.each(query, places[begin], places[end - 1]):
+                if k < end and place == places[k]:
+                    k += 1
+                    yield number, log_ns, data
 
     def _in_file_order(self, database: _Connection) -> Iterator[tuple[Any, Any, Any]]:
         """Yield rows until the first page that is missing or wrong."""
@@ -142,6 +153,15 @@ class SqliteFile:
             return None
 
 
+def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield begin and end, in `places`, of what lies one behind the other."""
+    begin = 0
+    for k in range(1, len(places) + 1):
+        if k == len(places) or places[k] != places[k - 1] + 1:
+            yield begin, k
+            begin = k
+
+
 class Endless(sqlite3.DatabaseError):
     """A query that gives more than the file can hold, or takes longer than its size explains."""
 
@@ -158,6 +178,7 @@ class _Connection:
             self._rows = _FREE_ROWS + self._file_bytes // _BYTES_A_ROW
             self._database.set_progress_handler(self._step, _STEP)
             check_schema(self._database, path)
+            self._bound_loops(path)
             self._database.set_authorizer(_allowed)
             self.page_bytes = int(self.rows("PRAGMA page_size")[0][0])
             # length() of a blob does not read it.
@@ -165,6 +186,12 @@ class _Connection:
         except (sqlite3.Error, FileError):
             self.close()
             raise
+
+    def _bound_loops(self, path: Path) -> None:
+        """Allow fewer steps where pages are listed twice; with a log, the file alone does not say."""
+        roots = self._database.execute("SELECT rootpage FROM sqlite_master").fetchmany(_MAX_STATEMENTS)
+        if self._file_bytes == path.stat().st_size and lists_pages_twice(path, (root for (root,) in roots)):
+            self._steps = round(_FREE_LOOPING_STEPS + _LOOPING_STEPS_PER_BYTE * self._file_bytes)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
@@ -175,7 +202,9 @@ class _Connection:
         try:
             for row in self._database.execute(query, values):
                 self._rows -= 1
-                self._bytes -= sum(len(value) for value in row if isinstance(value, (bytes, str)) and len(value) > 1000)
+                for value in row:
+                    if isinstance(value, (bytes, str)) and len(value) > 1000:
+                        self._bytes -= len(value)
                 if self._bytes < 0 or self._rows < 0:
                     raise Endless(
                         f"its pages are listed again and again: more rows than {self._file_bytes} bytes can be"
@@ -241,7 +270,7 @@ def check_schema(database: sqlite3.Connection, path: Path) -> None:
 
 def _not_text(error: UnicodeError) -> sqlite3.DatabaseError:
     """Return the error of a file that makes SQLite complain in bytes that are no text."""
-    return sqlite3.DatabaseError(f"its names are no UTF-8: {error}")
+    return sqlite3.DatabaseError(f"its names are no UTF-8: {clipped(str(error))}")
 
 
 def _text(data: bytes) -> str:
@@ -276,15 +305,6 @@ def _connected(path: Path) -> tuple[sqlite3.Connection, str, int]:
     return _guarded(f"{uri}?mode=ro&immutable=1", size_bytes, is_cut(path)), left_out, size_bytes
 
 
-def is_cut(path: Path) -> bool:
-    """Return whether a file has fewer pages than its header says (https://www.sqlite.org/fileformat2.html)."""
-    with path.open("rb") as file:
-        header = file.read(32)
-    page_bytes = int.from_bytes(header[16:18], "big")
-    page_bytes = 65536 if page_bytes == 1 else page_bytes
-    return int.from_bytes(header[28:32], "big") * page_bytes > path.stat().st_size
-
-
 def _guarded(uri: str, size_bytes: int, cut: bool) -> sqlite3.Connection:
     """Connect with what SQLite itself offers against a hostile file (https://www.sqlite.org/security.html)."""
     database = sqlite3.connect(uri, uri=True)
@@ -296,6 +316,7 @@ def _guarded(uri: str, size_bytes: int, cut: bool) -> sqlite3.Connection:
         if sys.version_info >= (3, 11):
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(_MAX_TEXT, min(MAX_MESSAGE_BYTES, size_bytes)))
             database.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, _MAX_TEXT)
+        database.execute("PRAGMA query_only = ON")
         if cut:  # only with this does SQLite open it; nothing is written
             database.execute("PRAGMA writable_schema = ON")
         elif sys.version_info >= (3, 12):

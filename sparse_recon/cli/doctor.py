@@ -19,7 +19,7 @@ from typing import Literal
 
 from sparse_recon import __version__
 from sparse_recon.complete.compact.shipped import WEIGHTS_FILE
-from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, SparseReconError
+from sparse_recon.errors import EXIT_DONE, EXIT_FAILED, SparseReconError, clipped
 from sparse_recon.machine.share import share_folder
 from sparse_recon.messages.fields import definition_files
 
@@ -155,7 +155,12 @@ def _gpu() -> Finding:
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("GPU", "optional", f"nvidia-smi did not answer: {error}", "check the NVIDIA driver: nvidia-smi")
+        return Finding(
+            "GPU",
+            "optional",
+            f"nvidia-smi did not answer: {clipped(str(error))}",
+            "check the NVIDIA driver: nvidia-smi",
+        )
     if done.returncode:
         return Finding("GPU", "optional", "the NVIDIA driver does not answer", "check the NVIDIA driver: nvidia-smi")
     return Finding("GPU", "ok", "; ".join(done.stdout.split("\n")).strip("; "))
@@ -187,7 +192,7 @@ def _try_import(module: str, distribution: str) -> tuple[str, str]:
     try:
         imported = importlib.import_module(module)
     except Exception as error:  # a broken binary raises anything from OSError to AttributeError
-        return "", f"does not import: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return "", f"does not import: {type(error).__name__}: {clipped(str(error).split(chr(10))[0])}"
     return _version(distribution) or str(getattr(imported, "__version__", "found")), ""
 
 

@@ -132,6 +132,17 @@ class AssemblyConfig(Checked):
             live=False,
         ),
     )
+    max_ahead_s: float = field(
+        default=10.0,
+        metadata=doc(
+            "Largest lead of a stamp over what all other messages say the time is. A transform or image that is "
+            "further ahead is left out, unless others, or the next ones of its kind, follow it there.",
+            unit="s",
+            low=1.0,
+            high=3600.0,
+            live=False,
+        ),
+    )
     depth_is_registered: bool = field(
         default=False,
         metadata=doc(
@@ -236,7 +247,7 @@ class SegmentConfig(Checked):
         ),
     )
     min_score: float = field(
-        default=0.3,
+        default=0.6,
         metadata=doc(
             "Smallest probability of being an object, as opposed to a bump, a wall or noise, with which something is "
             "listed. What a label image or a box names is listed without.",

@@ -14,6 +14,7 @@ import numpy as np
 
 from sparse_recon.config.session_config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, TransformError, quoted
+from sparse_recon.frames.ahead import AheadMessage, AheadMessages
 from sparse_recon.frames.camera_streams import CameraInput, CameraStreams
 from sparse_recon.frames.candidates import Candidate, drop_beyond
 from sparse_recon.frames.decode import FrameDecoder, MakeRoom, PosedMessages
@@ -81,7 +82,8 @@ class FrameAssembler:
         self._configured_world = world_frame
         self._rejections = Rejections()
         source = transforms or TransformTree(history_s=self._config.history_s, max_gap_s=self._config.max_gap_s)
-        self._intake = TransformIntake(source, self._rejections, self._config.jump_back_s, self._jump_back)
+        self._ahead = AheadMessages(self._config.max_ahead_s)
+        self._intake = TransformIntake(source, self._rejections, self._config.jump_back_s, self._ahead, self._jump_back)
         self._wanted = wanted
         self.world_frame = world_frame
         self.frames_made = 0
@@ -121,6 +123,10 @@ class FrameAssembler:
         """Encoding of the last depth image that was decoded; empty before there is one."""
         return self._decoder.depth_encoding
 
+    def arrived(self, at_ns: int) -> None:
+        """Say when the messages that are pushed from now on arrived: by any clock that goes on while none comes."""
+        self._ahead.arrived_ns = at_ns
+
     def transform_notes(self, within_s: float = float("inf")) -> list[str]:
         """Return what was told of transforms that are not used as they came, all or within so many seconds till now."""
         return self._intake.notes.sentences(within_s)
@@ -141,6 +147,37 @@ class FrameAssembler:
             what = f"header.frame_id of {len(frame_id)} characters" if frame_id else "empty header.frame_id"
             text = f"{camera}: {stream} image has an {what}; the driver must name the optical frame"
             return self._reject(ErrorCode.FRAME_INVALID, text, camera, stamp_ns)
+        if self._runs_ahead(stream, camera, stamp_ns):
+            self._put_ahead(stream, camera, stamp_ns, frame_id, image)
+            return None
+        self._ahead.in_time(_source(stream, camera))
+        return self._take_image(stream, camera, stamp_ns, frame_id, image)
+
+    def _runs_ahead(self, stream: Stream, camera: str, stamp_ns: int) -> bool:
+        last_ns = self._cameras[camera].matcher.newest_ns
+        return self._ahead.is_ahead(
+            stamp_ns, lambda: last_ns(stream), lambda: self._intake.transforms.latest_beside_ns("")
+        )
+
+    def _put_ahead(self, stream: Stream, camera: str, stamp_ns: int, frame_id: str, image: Image | LabelBoxes) -> None:
+        lead_s = (stamp_ns - max(self._ahead.image_now_ns, self._intake.transforms.latest_beside_ns(""))) * 1e-9
+        text = (
+            f"{camera}: {stream} image at {stamp_ns * 1e-9:.6f} s runs {lead_s:.3f} s ahead of all other messages and "
+            "is left out; check the clock of the driver"
+        )
+        item = AheadMessage(
+            _source(stream, camera),
+            camera,
+            stamp_ns,
+            self._ahead.arrived_ns,
+            partial(self._take_image, stream, camera, stamp_ns, frame_id, image),
+            partial(self._reject, ErrorCode.STAMP_ORDER, text, camera, stamp_ns),
+        )
+        self._ahead.put(item, by_itself=True)
+
+    def _take_image(
+        self, stream: Stream, camera: str, stamp_ns: int, frame_id: str, image: Image | LabelBoxes
+    ) -> Rejection | None:
         last_ns = self._cameras[camera].matcher.newest_ns(stream)
         if last_ns is not None and stamp_ns <= last_ns:
             behind_s = (last_ns - stamp_ns) * 1e-9
@@ -150,6 +187,7 @@ class FrameAssembler:
                 return self._reject(ErrorCode.STAMP_ORDER, text, camera, stamp_ns)
             self.restart()
         self._newest_ns = max(self._newest_ns, stamp_ns)
+        self._ahead.note_image(stamp_ns)
         self._cameras[camera].frame_id = frame_id if stream == "color" else self._cameras[camera].frame_id
         self._cameras[camera].matcher.push(stream, Stamped(stamp_ns, frame_id, image))
         for name, lost_ns, text in drop_beyond(self._held_bytes, self._cameras.values(), self._waiting):
@@ -221,7 +259,10 @@ class FrameAssembler:
 
     def flush(self) -> list[Frame]:
         """Return frames that can be made without any further message, one at most with `wanted`; reject the others."""
-        return self._limited(self._complete(settle=True, finish=True))
+        frames = self._limited(self._complete(settle=True, finish=True))
+        if not frames and self._ahead.use_rest(self._cameras):
+            frames = self._limited(self._complete(settle=True, finish=True))
+        return frames
 
     def restart(self) -> None:
         """Begin anew as after a jump back in time; static transforms and calibrations stay."""
@@ -235,6 +276,7 @@ class FrameAssembler:
             self._reject(ErrorCode.STAMP_ORDER, text, lost.camera, lost.stamp_ns)
         self._waiting.clear()
         self._newest_ns = self._last_emitted_ns = 0
+        self._ahead.restart()
         self._intake.restart()
         for camera in self._cameras.values():
             camera.restart()
@@ -402,6 +444,10 @@ class FrameAssembler:
 
     def _reject(self, code: ErrorCode, message: str, camera: str, stamp_ns: int) -> Rejection:
         return self._rejections.add(code, message, camera, stamp_ns)
+
+
+def _source(stream: Stream, camera: str) -> str:
+    return f"{stream} image of {camera}"
 
 
 def _left_in(link: str, why: str, count: int) -> str:

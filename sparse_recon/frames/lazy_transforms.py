@@ -10,6 +10,7 @@ from statistics import median_low
 from typing import NamedTuple
 
 from sparse_recon.errors import SparseReconError, TransformError
+from sparse_recon.frames.ahead import AheadMessages
 from sparse_recon.frames.transform_bytes import TransformBytes, pose_of
 from sparse_recon.geometry.transforms import MAX_FRAMES, TransformSource, without_slash
 from sparse_recon.types import Float64
@@ -31,6 +32,7 @@ class _Link:
     child: str
     number: int
     newest_ns: int
+    arrived_ns: int  # of the newest
     needed: bool = False
 
 
@@ -53,11 +55,12 @@ class LazyTransforms:
     ----------
     source : what answers.
     late_ns : a transform older than the newest of its link by more than this is late.
+    ahead : one that is newer by more than its `max_ahead_ns` runs ahead, and is not kept packed.
     """
 
-    def __init__(self, source: TransformSource, late_ns: float) -> None:
+    def __init__(self, source: TransformSource, late_ns: float, ahead: AheadMessages) -> None:
         self.source = source
-        self._late_ns = late_ns
+        self._late_ns, self._ahead = late_ns, ahead
         self._by_names: dict[tuple[bytes, bytes], _Link] = {}
         self._by_child: dict[str, _Link] = {}
         self._changes: Counter[str] = Counter()  # of parent or kind, by child
@@ -71,11 +74,13 @@ class LazyTransforms:
         if self._stale:
             self._need()
         link = self._by_names.get(names)
-        if link is None or link.needed or stamp_ns < link.newest_ns - self._late_ns:
+        if link is None or link.needed:
+            return False
+        if not link.newest_ns - self._late_ns <= stamp_ns <= link.newest_ns + self._ahead.max_ahead_ns:
             return False
         self._packed.append(_Packed(link.number, stamp_ns, message.numbers(at), message.little_endian))
         if stamp_ns > link.newest_ns:
-            link.newest_ns = stamp_ns
+            link.newest_ns, link.arrived_ns = stamp_ns, self._ahead.arrived_ns
         return True
 
     def add(self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64, static: bool = False) -> None:
@@ -87,7 +92,8 @@ class LazyTransforms:
             link = None
         self.source.add(parent, child, stamp_ns, T_parent_child, static)
         if link is not None:
-            link.newest_ns = max(link.newest_ns, stamp_ns)
+            if stamp_ns > link.newest_ns:
+                link.newest_ns, link.arrived_ns = stamp_ns, self._ahead.arrived_ns
             return
         self._stale = True
         if not static and self._changes[child] < _UNSETTLED:
@@ -97,7 +103,7 @@ class LazyTransforms:
         if len(self._by_child) >= MAX_FRAMES:
             self._forget()
         self._number += 1
-        link = self._by_child[child] = _Link(parent, child, self._number, stamp_ns)
+        link = self._by_child[child] = _Link(parent, child, self._number, stamp_ns, self._ahead.arrived_ns)
         for names in _spellings(link):
             self._by_names[names] = link
 
@@ -115,6 +121,33 @@ class LazyTransforms:
         newest_ns = self.source.newest_ns(child)
         link = self._by_child.get(without_slash(child))
         return newest_ns if newest_ns is None or link is None else max(newest_ns, link.newest_ns)
+
+    def time_of(self, child: str) -> int | None:
+        """Return what time it is by the newest sample that moves `child`; None for static and unknown frames."""
+        link = self._by_child.get(child)
+        return self.newest_ns(child) if link is None else self._ahead.gone_on(link.newest_ns, link.arrived_ns)
+
+    def time_beside_ns(self, child: str) -> int:
+        """Return what time it is by most of the other moving links, of 100 at most; 0 where there are none."""
+        return median_low(self._times_beside(child) or [0])
+
+    def latest_beside_ns(self, child: str) -> int:
+        """Return what time it is by any of the other moving links, of 100 at most; 0 where there are none."""
+        return max(self._times_beside(child), default=0)
+
+    def _times_beside(self, child: str) -> list[int]:
+        others = (link for name, link in self._by_child.items() if name != child)
+        asked = islice(others, _ASKED_FOR_TIME)
+        return [self._ahead.gone_on(link.newest_ns, link.arrived_ns) for link in asked]
+
+    def forget_after(self, child: str, stamp_ns: int) -> None:
+        """Forget the samples of a moving link after a stamp."""
+        link = self._by_child.get(child)
+        if link is not None:
+            kept = (item for item in self._packed if item.number != link.number or item.stamp_ns <= stamp_ns)
+            self._packed = deque(kept, maxlen=MAX_PACKED)
+            link.newest_ns, link.arrived_ns = min(link.newest_ns, stamp_ns), self._ahead.arrived_ns
+        self.source.forget_after(child, stamp_ns)
 
     def now_beside_ns(self, child: str) -> int:
         """Return the median of the newest stamps of other moving links, of 100 at most; 0 where there are none."""

@@ -6,7 +6,7 @@ import logging
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.errors import ErrorCode, SparseReconError, clipped, quoted
 from sparse_recon.machine.memory_shortage import memory_shortage
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,10 @@ class Rejections:
         where = f"{camera}: {what}" if camera else what
         shortage = memory_shortage(error)
         if shortage is not None:
-            text = (
-                f"{where} at {stamp_ns * 1e-9:.6f} s was given up, for memory ran out: {shortage}; use smaller images"
-            )
+            why = f"memory ran out: {clipped(shortage)}"
+            text = f"{where} at {stamp_ns * 1e-9:.6f} s was given up, for {why}; use smaller images"
             return self.add(ErrorCode.MEMORY_BUDGET, text, camera, stamp_ns)
-        text = f"{where} at {stamp_ns * 1e-9:.6f} s was given up: internal error, please report it: {error!r}"
+        text = f"{where} at {stamp_ns * 1e-9:.6f} s was given up: internal error, please report it: {quoted(error)}"
         kind = f"{type(error)} {what}"
         if kind not in self._told and len(self._told) < _MAX_TRACEBACKS:
             self._told.add(kind)

@@ -15,6 +15,7 @@ from sparse_recon.errors import ConfigError, clipped, quoted
 from sparse_recon.geometry.cameras import pixel_rays, window_of_points
 from sparse_recon.geometry.poses import inverse, pose, transform_points
 from sparse_recon.inputs.files import check_file, expanded, read_bytes
+from sparse_recon.inputs.mesh_header import lie_of
 from sparse_recon.types import Bool, Float64, Frame
 
 MAX_DESCRIPTION = 5_000_000  # characters
@@ -165,6 +166,8 @@ def _mesh_extent(shape: ElementTree.Element) -> tuple[Float64, Float64]:
     path = _resolved(shape.get("filename", ""))
     if check_file(path, "a mesh") > MAX_MESH_BYTES:
         raise ValueError(f"mesh {path.name} has more than {MAX_MESH_BYTES / 1e6:.0f} MB")
+    if lie := lie_of(path):
+        raise ValueError(f"mesh {clipped(path.name)}: {lie}")
     bounds = trimesh.load(path, force="mesh").bounds * _numbers(shape.get("scale", "1 1 1"), 3)
     return bounds.min(axis=0), bounds.max(axis=0)
 

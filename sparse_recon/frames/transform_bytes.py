@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct, error
 
+from sparse_recon.errors import clipped
 from sparse_recon.frames.incoming import MAX_TRANSFORMS
 from sparse_recon.geometry.transforms import pose_from_quaternion
 from sparse_recon.types import Float64
@@ -58,7 +59,7 @@ class TransformBytes:
                 yield parent, child, sec * 1_000_000_000 + nanosec, at
                 at += _NUMBERS_BYTES
         except error as cut:
-            raise Unreadable(str(cut)) from cut
+            raise Unreadable(clipped(str(cut))) from cut
 
     def __len__(self) -> int:
         return min(self.count, MAX_TRANSFORMS)

@@ -67,6 +67,14 @@ class LinkHistory:
         if dropped and dropped[0].parent != self.parent:
             self.parents = {item.parent for item in self.samples}
 
+    def forget_after(self, stamp_ns: int) -> int:
+        """Forget the samples after a stamp; return how many there were."""
+        kept = bisect_left(self.samples, stamp_ns + 1, key=_stamp)
+        forgotten = len(self.samples) - kept
+        del self.samples[kept:]
+        self.parents = {item.parent for item in self.samples}
+        return forgotten
+
     def parent_at(self, stamp_ns: int) -> str:
         """Return the parent that was in force; raises TransformError TF_EXTRAPOLATION outside the samples."""
         return self._older(stamp_ns)[0].parent

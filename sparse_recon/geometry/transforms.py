@@ -47,6 +47,8 @@ class TransformSource(Protocol):
 
     def frames(self) -> frozenset[str]: ...
 
+    def forget_after(self, child: str, stamp_ns: int) -> None: ...
+
     def clear(self) -> None: ...
 
 
@@ -215,6 +217,15 @@ class TransformTree:
         up_source, up_target = self._chain(without_slash(source)), self._chain(without_slash(target))
         between = set(up_source) ^ set(up_target)
         return frozenset(name for name in between if name in self._links and not self._links[name].static)
+
+    def forget_after(self, child: str, stamp_ns: int) -> None:
+        """Forget the samples that move `child` after a stamp; a frame without any other is forgotten."""
+        link = self._links.get(without_slash(child))
+        if link is None or link.static:
+            return
+        self._samples -= link.forget_after(stamp_ns)
+        if not link.samples:
+            self._forget(link.child)
 
     def clear(self) -> None:
         """Forget all moving transforms; static ones stay."""

@@ -250,6 +250,7 @@ class Ingest:
     def _use(self, item: tuple[str, str, Any] | None) -> None:
         if item is not None:
             with self._lock:
+                self._assembler.arrived(time.monotonic_ns())
                 more = self._push(*item)
                 self._note_restart()
                 self._note_rejections()

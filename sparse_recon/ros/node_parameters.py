@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from sparse_recon.config.parameters import Parameter, parameters
-from sparse_recon.errors import ConfigError
+from sparse_recon.errors import ConfigError, clipped
 from sparse_recon.ros.node_config import NodeConfig, load_node_config
 
 
@@ -47,7 +47,8 @@ class NodeParameters:
             declared = node.declare_parameter(parameter.name, default, descriptor(parameter))
             return _python_value(parameter, declared.value)
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
-            self._refused[parameter.name] = f"parameter {parameter.name} was given a value that is refused: {error}"
+            why = clipped(str(error))
+            self._refused[parameter.name] = f"parameter {parameter.name} was given a value that is refused: {why}"
             node.declare_parameter(parameter.name, default, descriptor(parameter), ignore_override=True)
             return parameter.default
 

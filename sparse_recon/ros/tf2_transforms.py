@@ -196,6 +196,12 @@ class Tf2Transforms:
         with self._translated_errors():
             return int(self._buffer.get_latest_common_time(target, source).nanoseconds)
 
+    def forget_after(self, child: str, stamp_ns: int) -> None:
+        """Forget all moving transforms where `child` has samples after a stamp: a buffer cannot forget some alone."""
+        newest_ns = self.newest_ns(child)
+        if newest_ns is not None and newest_ns > stamp_ns:
+            self.clear()
+
     def moving_links(self, target: str, source: str) -> frozenset[str]:
         """Return the children of all moving links between two frames; none where they are not connected."""
         parents = self._parents()

@@ -50,7 +50,8 @@ def nerfstudio(folder: Path, shots: Sequence[Frame], shrunk: int = 1, **more: ob
             {"file_path": f"images/f_{k}.png", "depth_file_path": f"depths/f_{k}.png", "transform_matrix": T}
         )
     camera = shots[0].intrinsics
-    record = {"camera_model": "OPENCV", "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+    record = {"camera_model": "OPENCV", "fl_x": camera.fx, "fl_y": camera.fy}
+    record |= {"cx": camera.cx + 0.5, "cy": camera.cy + 0.5}  # from the corner of the first pixel
     record |= {"w": camera.width, "h": camera.height, "frames": entries}
     (folder / "transforms.json").write_text(json.dumps(record | more))
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -240,3 +241,15 @@ def test_names_that_no_file_has_cost_their_frame(small_frames, tmp_path: Path):
     (tmp_path / "depth.txt").write_text(lines.replace("depth/1305031102.110000", "depth/\0"))
     folder = open_folder(tmp_path)
     assert len(list(folder)) == 2 and folder.counts == {ErrorCode.INPUT_MISSING: 1}
+
+
+def test_principal_point_of_nerfstudio_counts_from_the_corner_of_the_first_pixel(tmp_path: Path, small_frames):
+    """A camera without cx has its principal point in the middle of the picture, and so has one that says so."""
+    folder = nerfstudio(tmp_path, small_frames[:1])
+    width = small_frames[0].intrinsics.width
+    record = json.loads((folder / "transforms.json").read_text())
+    for change in ({"cx": width / 2}, {"cx": None}):
+        entries = {key: value for key, value in (record | change).items() if value is not None}
+        (folder / "transforms.json").write_text(json.dumps(entries))
+        (frame,) = open_folder(folder)
+        assert frame.intrinsics.cx == pytest.approx((width - 1) / 2)

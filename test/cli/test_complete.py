@@ -113,7 +113,8 @@ def test_the_format_is_guessed_said_and_can_be_named(folder: Path, tmp_path: Pat
             shutil.copy(folder / f"{k}.{old}.png", tmp_path / new)
         entries.append(files | {"transform_matrix": T.tolist()})
     K = np.loadtxt(folder / "intrinsics.K.txt")
-    record = {"fl_x": K[0, 0], "fl_y": K[1, 1], "cx": K[0, 2], "cy": K[1, 2], "w": 320, "h": 240, "frames": entries}
+    record = {"fl_x": K[0, 0], "fl_y": K[1, 1], "cx": K[0, 2] + 0.5, "cy": K[1, 2] + 0.5}
+    record |= {"w": 320, "h": 240, "frames": entries}
     (tmp_path / "transforms.json").write_text(json.dumps(record))
     assert main(["complete", str(tmp_path), "--out", str(tmp_path / "out"), "--json", *FAST]) == 0
     captured = capsys.readouterr()

@@ -10,6 +10,7 @@ from transform_messages import serialised
 
 from sparse_recon.errors import InputError, TransformError
 from sparse_recon.frames import lazy_transforms
+from sparse_recon.frames.ahead import AheadMessages
 from sparse_recon.frames.lazy_transforms import LazyTransforms
 from sparse_recon.frames.transform_bytes import TransformBytes, pose_of
 from sparse_recon.geometry.poses import pose
@@ -45,7 +46,7 @@ def send(lazy: LazyTransforms, *links: tuple[str, str, int, float], static: bool
 @pytest.fixture
 def robot() -> LazyTransforms:
     """A robot of thirty links that moved for ten seconds; the camera hangs on the second of them."""
-    lazy = LazyTransforms(Counting(), S)
+    lazy = LazyTransforms(Counting(), S, AheadMessages(10.0))
     for k in range(100):
         stamp = S + k * S // 10
         joints = [("base", f"joint_{j}", stamp, 0.01 * k) for j in range(28)]
@@ -131,7 +132,7 @@ def test_link_that_keeps_changing_its_parent_is_no_longer_packed(robot):
 
 def test_what_is_packed_is_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lazy_transforms, "MAX_PACKED", 50)
-    lazy = LazyTransforms(TransformTree(), S)
+    lazy = LazyTransforms(TransformTree(), S, AheadMessages(10.0))
     for k in range(1, 200):
         send(lazy, ("base", "joint", k * S // 10, float(k)))
     assert lazy.lookup("base", "joint", 19 * S)[0, 3] == pytest.approx(190.0)
@@ -148,7 +149,10 @@ ASKED = st.tuples(st.sampled_from(FRAMES), st.sampled_from(FRAMES), st.integers(
 
 @given(st.lists(st.one_of(SENT, ASKED), max_size=40))
 def test_any_transforms_are_answered_as_by_the_tree_alone(steps):
-    lazy, tree = LazyTransforms(TransformTree(max_gap_s=60.0), 100 * S), TransformTree(max_gap_s=60.0)
+    lazy, tree = (
+        LazyTransforms(TransformTree(max_gap_s=60.0), 100 * S, AheadMessages(100.0)),
+        TransformTree(max_gap_s=60.0),
+    )
     for step in steps:
         if len(step) == 5:
             parent, child, stamp, x, static = step

@@ -71,6 +71,16 @@ def test_any_bytes_are_played_or_refused(recordings, node, tmp_path_factory, kin
     assert count is None or 0 < count <= 30
 
 
+@pytest.mark.parametrize("name", ["my%20bag", "50%", "what?", "take#2", "take²", "٣", "bag_" + "9" * 200])
+@pytest.mark.parametrize("kind", ["mcap", "db3"])
+def test_the_file_that_is_named_is_played(recordings, node, tmp_path, name: str, kind: str):
+    (tmp_path / f"my bag.{kind}").write_bytes(b"what %20 stands for")
+    path = tmp_path / f"{name}.{kind}"
+    path.write_bytes(recordings[kind])
+    with processor_time_below(2.0):
+        assert played(path, node) == 14
+
+
 @pytest.mark.parametrize("log_ns", [1, 5 * 365 * DAY_NS, 2**31 * 10**9, 2**63 - 2])
 def test_recording_whose_clock_was_set_meanwhile_is_played_without_the_years_between(node, tmp_path, log_ns: int):
     write_frames(good_frames(), tmp_path / "bag", world_frame="world")

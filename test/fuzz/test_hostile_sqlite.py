@@ -18,6 +18,13 @@ ENDLESS = (
     "WITH RECURSIVE c(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM c) "
     "SELECT id, 1 AS topic_id, id AS timestamp, NULL AS data FROM c"
 )
+UNDECODABLE = 300_000
+READ_FRAMES = """
+from sparse_recon.bags.reader import Bag, FrameReader
+def tried():
+    with Bag(path) as bag:
+        return len(list(FrameReader(bag)))
+"""
 DRESSED = (  # what sqlite_master calls a table is a view
     "PRAGMA writable_schema = ON",
     f"UPDATE sqlite_master SET sql = 'CREATE VIEW messages AS {ENDLESS}', rootpage = 0 WHERE name = 'messages'",
@@ -113,6 +120,39 @@ def test_pages_that_list_each_other_again_and_again_end(recording: Path):
     answer = tried(recording)
     assert_bounded(answer)
     assert answer.code == ErrorCode.BAG_UNREADABLE.name and "again and again" in answer.message
+
+
+def test_twelve_megabytes_of_pages_that_list_each_other_end(recording: Path):
+    with closing(sqlite3.connect(recording)) as database:
+        rows = [(k, bytes(60)) for k in range(120_000)]
+        database.executemany("INSERT INTO messages(topic_id, timestamp, data) VALUES(1, ?, ?)", rows)
+        database.commit()
+        (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    file = bytearray(recording.read_bytes())
+    (cell,) = struct.unpack_from(">H", file, (root - 1) * size + 12)
+    (below,) = struct.unpack_from(">I", file, (root - 1) * size + cell)
+    file[(root - 1) * size : root * size] = inner_page(size, below)
+    recording.write_bytes(file)
+    assert len(file) > 12e6
+    answer = tried(recording)
+    assert_bounded(answer)
+    assert answer.code == ErrorCode.BAG_UNREADABLE.name and "again and again" in answer.message
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\1\0\0" + bytes(range(200)), b"\0" * 64], ids=["empty", "noise", "zeros"])
+def test_hundreds_of_thousands_of_messages_that_cannot_be_decoded_cost_little_and_hide_no_other(
+    recording: Path, data: bytes
+):
+    with closing(sqlite3.connect(recording)) as database:
+        (topic,) = database.execute("SELECT id FROM topics WHERE name = '/camera/color/image_raw'").fetchone()
+        (first_ns,) = database.execute("SELECT MIN(timestamp) FROM messages").fetchone()
+        rows = ((topic, first_ns + k, data) for k in range(UNDECODABLE))
+        database.executemany("INSERT INTO messages(topic_id, timestamp, data) VALUES(?, ?, ?)", rows)
+        database.commit()
+    answer = tried(recording, READ_FRAMES)
+    assert_bounded(answer)
+    assert answer.code == "OK" and answer.count == 3
 
 
 def inner_page(size: int, child: int, cells: int = 300) -> bytes:

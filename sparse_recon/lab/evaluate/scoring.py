@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sparse_recon.errors import ErrorCode, SparseReconError
+from sparse_recon.errors import ErrorCode, SparseReconError, clipped
 from sparse_recon.fuse.confidence import CORRECT_WITHIN_M
 from sparse_recon.lab.evaluate.cases import LABEL, Case
 from sparse_recon.lab.evaluate.metrics.calibration import (
@@ -156,7 +156,7 @@ class Examiner:
 def refused(method: str, case: Case, error: Exception) -> Score:
     """Return the score of a method that gave no answer."""
     code = error.code if isinstance(error, SparseReconError) else ErrorCode.INTERNAL
-    message = error.message if isinstance(error, SparseReconError) else f"{type(error).__name__}: {error}"
+    message = error.message if isinstance(error, SparseReconError) else f"{type(error).__name__}: {clipped(str(error))}"
     return Score(case.name, case.condition, len(case.frames), case.seed, method, code=code.name, message=message)
 
 

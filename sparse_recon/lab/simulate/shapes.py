@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, clipped
 from sparse_recon.inputs.files import check_file
+from sparse_recon.inputs.mesh_header import lie_of
 from sparse_recon.types import Bool, Float64, Int32, UInt8
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def scanned_surface(path: Path) -> tuple[Float64, Int32, UInt8]:
     size_bytes = check_file(path, "a mesh: a .glb, .ply, .obj or .stl file")
     if size_bytes > MAX_MESH_BYTES:
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} has {size_bytes} bytes, accepted are {MAX_MESH_BYTES}")
+    if lie := lie_of(path):
+        raise FileError(ErrorCode.INPUT_MISSING, f"{path} cannot be read as a mesh: {lie}; export it again")
     try:
         mesh = trimesh.load(path, force="mesh", process=False)
     except Exception as error:  # of any of its many parsers

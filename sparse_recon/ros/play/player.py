@@ -14,7 +14,7 @@ from typing import Any
 
 from sparse_recon.bags.reader import Bag
 from sparse_recon.bags.topics import COMPRESSED, IMAGE, describe
-from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, SparseReconError, quoted
+from sparse_recon.errors import DependencyError, ErrorCode, FileError, InputError, SparseReconError, clipped, quoted
 from sparse_recon.machine.share import share_folder
 from sparse_recon.ros.convert import to_message
 from sparse_recon.ros.play.publisher_qos import PublisherQos, chosen_qos, is_cdr, message_class, qos_profile
@@ -161,7 +161,7 @@ class Player:
             offer = chosen_qos(topic, msgtype, self._bag.offered_qos[topic])
             self._publishers[topic] = self._node.create_publisher(message_class(msgtype), name, qos_profile(offer))
         except Exception as error:  # of a bad name, a bad type or a message package that does not load
-            self.summary.left_out[topic] = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.summary.left_out[topic] = clipped(str(error).partition("\n")[0]) or type(error).__name__
 
     def _static_messages(self) -> dict[str, bytes]:
         """Return one serialised message for each topic of static transforms, from the whole recording."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse_recon.errors import ErrorCode, InputError, MeshError, SparseReconError
+from sparse_recon.errors import ErrorCode, InputError, MeshError, SparseReconError, clipped
 from sparse_recon.lab.evaluate.cases import Case
 from sparse_recon.lab.evaluate.grasp.geometry import GivenGeometry, given_mesh, given_prediction
 from sparse_recon.lab.evaluate.grasp.parts import object_parts
@@ -130,7 +130,9 @@ class GraspCase:
     def no_grasp(self, method: str, error: Exception) -> Score:
         """Return the score of a source without any geometry: it grasps nothing."""
         code = error.code if isinstance(error, SparseReconError) else ErrorCode.INTERNAL
-        message = error.message if isinstance(error, SparseReconError) else f"{type(error).__name__}: {error}"
+        message = (
+            error.message if isinstance(error, SparseReconError) else f"{type(error).__name__}: {clipped(str(error))}"
+        )
         metrics = {OUTCOME: float(Outcome.NO_GRASP), SUCCESS: 0.0, FALLBACK: 0.0}
         return replace(self._score(method, metrics, message=message), code=code.name)
 
