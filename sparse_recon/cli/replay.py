@@ -30,6 +30,7 @@ from sparse_recon.cli.report import finish
 from sparse_recon.cli.run_session import run_session
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, InputError, clipped, listed, quoted, readable
+from sparse_recon.frames.world_up import is_optical
 from sparse_recon.requests import CompletionRequest
 
 _ROLES = ("color", "depth", "info", "depth_info", "labels", "name")
@@ -119,7 +120,7 @@ def _replay(args: argparse.Namespace, stack: ExitStack) -> int:
 def settled_config(args: argparse.Namespace, config: SessionConfig, reader: FrameReader) -> SessionConfig:
     """Return the parameters once the world frame is known: that of a camera's images has no fixed up direction."""
     config = replace(config, world_frame=reader.world_frame)
-    optical = reader.world_frame.endswith("optical_frame") or reader.world_frame in reader.optical_frames
+    optical = is_optical(reader.world_frame) or reader.world_frame in reader.optical_frames
     if not optical or says_up(args):
         return config
     print(

@@ -63,7 +63,7 @@ def camera_shift(older: CoarseFrame, newer: CoarseFrame, found: Change) -> Camer
     ----------
     found : what `change` says of the two.
     """
-    before = _changed_pixels(found)
+    before = found.pixels
     if before < PART_PIXELS or not _may_be_the_camera(older, found):
         return None
     T_old_new = _aligned(older, newer)
@@ -76,11 +76,16 @@ def camera_shift(older: CoarseFrame, newer: CoarseFrame, found: Change) -> Camer
     if not MIN_SHIFT_M < shift_m < MAX_SHIFT_M or turn_rad > MAX_TURN_RAD:
         return None
     left = change(older, replace(newer, T_world_cam=older.T_world_cam @ T_old_new))
-    if _changed_pixels(left) > MAX_LEFT_SHARE * before:
+    if left.pixels > MAX_LEFT_SHARE * before:
         return None
-    T_moved = inverse(older.T_world_cam) @ newer.T_world_cam
-    moved = float(np.linalg.norm(T_moved[:3, 3])) > STILL_M or rotation_angle(T_moved) > STILL_RAD
+    moved = moved_by_poses(older, newer)
     return CameraShift(T_right_wrong, shift_m, turn_rad, moved, moved and shift_m < NOISE_M and turn_rad < NOISE_RAD)
+
+
+def moved_by_poses(older: CoarseFrame, newer: CoarseFrame) -> bool:
+    """Return whether a camera stood elsewhere, by its poses; the pose of one that stands still does not vary."""
+    T_moved = inverse(older.T_world_cam) @ newer.T_world_cam
+    return float(np.linalg.norm(T_moved[:3, 3])) > STILL_M or rotation_angle(T_moved) > STILL_RAD
 
 
 def colours_stayed(
@@ -132,17 +137,13 @@ def _colours_at(points_cam: Float32, T_world_cam: Float64, frame: CoarseFrame, r
     return np.where(inside[:, None], np.concatenate(colours), np.float32(np.nan)).astype(np.float32)
 
 
-def _changed_pixels(found: Change) -> int:
-    return int(found.vanished.sum()) + int(np.isfinite(found.filled_m).sum())
-
-
 def _may_be_the_camera(older: CoarseFrame, found: Change) -> bool:
     """Return whether the ground has changed, or several things that stand out of it and nothing has stayed."""
     import cv2
 
     changed = (found.vanished | np.isfinite(found.filled_m)).astype(np.uint8)
     near = cv2.dilate(changed, np.ones((5, 5), np.uint8))
-    ground, standing_out = _layers(older)
+    ground, standing_out = layers(older)
     if ground.any() and near[ground].mean() > GROUND_SHARE:
         return True
     count, part, stats, _ = cv2.connectedComponentsWithStats(standing_out.astype(np.uint8))
@@ -158,15 +159,15 @@ def _may_be_the_camera(older: CoarseFrame, found: Change) -> bool:
     return moved >= MIN_PARTS
 
 
-def _layers(frame: CoarseFrame) -> tuple[Bool, Bool]:
+def layers(frame: CoarseFrame) -> tuple[Bool, Bool]:
     """Return the pixels (h, w) of the largest plane in view, and those in front of it; none where there is no plane."""
     normals = grid_normals(frame.points_cam)
-    group = np.rint(4.0 * normals)
     ground = np.isfinite(normals).all(axis=-1) & (frame.depth_m > 0)
     none = np.zeros(ground.shape, bool)
     if ground.any():
-        keys, count = np.unique(group[ground], axis=0, return_counts=True)
-        ground &= (group == keys[np.argmax(count)]).all(axis=-1)
+        group = np.rint(4.0 * np.where(ground[..., None], normals, 0.0)).astype(int) @ (81, 9, 1)
+        group -= group.min()
+        ground &= group == np.argmax(np.bincount(group[ground]))
     points, standing_out = frame.points_cam.astype(np.float64), none
     for _ in range(PLANE_FITS):
         if ground.sum() < MIN_GROUND_PIXELS:

@@ -91,6 +91,11 @@ class Change:
     vanished: Bool
     filled_m: Float32
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels have changed in one way or the other."""
+        return int(self.vanished.sum()) + int(np.isfinite(self.filled_m).sum())
+
 
 def change(older: CoarseFrame, newer: CoarseFrame) -> Change:
     """Compare two frames of one world at two times."""

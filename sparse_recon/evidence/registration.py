@@ -15,24 +15,26 @@ import numpy as np
 from sparse_recon.config.session_config import RegistrationConfig
 from sparse_recon.evidence.point_to_plane import turned_about
 from sparse_recon.evidence.surface_pairs import ViewSurface, disagreement, robust_mean_m
-from sparse_recon.geometry.poses import inverse, rotation_angle, transform_points
+from sparse_recon.geometry.poses import inverse, pose, rotation_angle, transform_points
 from sparse_recon.types import Float64, ObjectFrame, ObjectView, ObjectViews
 
 ITERATIONS, LAST_STEP = 10, 1e-5
 # Points farther apart are no pair, at first and at last.
 REACH_M = (0.025, 0.010)
 HUBER_M = 0.003
-# What points of one pair of views say is worth so many independent measurements: errors of neighbours are alike.
-PAIR_SIGMA_M, PAIR_MEASUREMENTS, PAIR_POINTS = 0.0015, 20, 60
+# What fewer points of one pair of views say is worth less.
+PAIR_POINTS = 60
 # Standard deviations of the errors of poses, about the camera.
 POSE_SIGMA_M, POSE_SIGMA_RAD = 0.004, np.deg2rad(0.4)
 # Pairs of views that are compared; of more views than that allows each is compared with its nearest ones.
 MAX_PAIRS = 32
-# Views are left as they are unless this share of their disagreement goes and no more than so much is left; more than so
-# much of the distance of two points does not count, metres.
-CLEARLY_SHARE, MOST_LEFT_M, MOST_M = 0.3, 0.002, 0.008
-# Moves that are smaller are noise.
+# Views are left as they are unless their moves are so many times (squared) the standard deviation that depth and poses
+# leave them, and they disagree less; more than so much of the distance of two points does not count, metres.
+SIGNIFICANT, MOST_M = 12.0, 0.008
+# Moves that are smaller are not worth a word.
 MIN_MOVE_M = 0.0015
+# Digits of a correction: the last bits of sums depend on the number of threads, and node and replay must agree.
+ROUNDED = 7
 # Surroundings so near to the support plane are support.
 SUPPORT_M, MIN_SUPPORT_POINTS = 0.012, 50
 
@@ -93,7 +95,7 @@ def brought_together(
     fitting = list(range(len(numbers)))
     while len(fitting) > 1:
         pairs = _pairs([surfaces[k] for k in fitting], fitting)
-        T = _corrections(surfaces, pairs, checkpoint)
+        T, significance = _corrections(surfaces, pairs, checkpoint)
         worst = _farthest(T, fitting, config)
         if worst is None:
             break
@@ -103,7 +105,7 @@ def brought_together(
     before, after = (_disagreement_m(surfaces, pairs, C) for C in ([np.eye(4)] * len(T), T))
     radius_m = 0.5 * views.object_frame.half_side_m
     largest_m = max(np.linalg.norm(T[k][:3, 3]) + radius_m * rotation_angle(T[k]) for k in fitting)
-    if largest_m < MIN_MOVE_M or after > min(MOST_LEFT_M, (1.0 - CLEARLY_SHARE) * before):
+    if largest_m < MIN_MOVE_M or significance < SIGNIFICANT or after >= before:
         return still
     moves, moved = list(still.moves), list(views.views)
     for k in fitting:
@@ -130,9 +132,14 @@ def _pairs(surfaces: Sequence[ViewSurface], names: Sequence[int]) -> list[tuple[
 
 def _corrections(
     surfaces: Sequence[ViewSurface], pairs: Sequence[tuple[int, int]], checkpoint: Callable[[], None]
-) -> list[Float64]:
-    """Return the likeliest corrections (4, 4) of views in the object frame."""
+) -> tuple[list[Float64], float]:
+    """Return the likeliest corrections (4, 4) of views in the object frame, and how significant they are together.
+
+    Significance is the square of all corrections in their standard deviations (Mahalanobis): that of exact poses, which
+    noise of depth alone moves, is rarely more than the six degrees of freedom of a view.
+    """
     T = [np.eye(4) for _ in surfaces]
+    share = len(surfaces) / max(len(pairs), 1)  # the error of a view is one, in however many pairs
     for reach_m in np.geomspace(*REACH_M, ITERATIONS):
         checkpoint()
         H, g = np.zeros((len(T), 6, len(T), 6)), np.zeros((len(T), 6))
@@ -145,7 +152,7 @@ def _corrections(
             if len(found.residual_m) == 0:
                 continue
             w = found.weight / np.maximum(1.0, np.abs(found.residual_m) / HUBER_M)
-            worth = PAIR_MEASUREMENTS * min(1.0, len(w) / PAIR_POINTS) / PAIR_SIGMA_M**2
+            worth = share * min(1.0, len(w) / PAIR_POINTS) / (surfaces[a].sigma_m ** 2 + surfaces[b].sigma_m ** 2)
             w *= worth / found.weight.sum()
             A = np.concatenate([np.cross(found.points, found.directions), found.directions], axis=1)
             block, slope = (A * w[:, None]).T @ A, (A * w[:, None]).T @ found.residual_m
@@ -159,21 +166,28 @@ def _corrections(
         T = [turned_about(np.zeros(3), s) @ C for s, C in zip(step, T, strict=True)]
         if np.abs(step).max() < LAST_STEP:
             break
-    return T
+    from scipy.spatial.transform import Rotation
+
+    x = np.round(np.concatenate([np.concatenate([_rotation_vector(C), C[:3, 3]]) for C in T]), ROUNDED)
+    T = [pose(Rotation.from_rotvec(v[:3]).as_matrix(), v[3:]) for v in x.reshape(-1, 6)]
+    return T, float(x @ H.reshape(len(x), -1) @ x)
 
 
 def _prior(surface: ViewSurface, T: Float64) -> tuple[Float64, Float64]:
     """Return how a step changes the move of a camera, (6, 6), and this, (6,), in standard deviations."""
-    from scipy.spatial.transform import Rotation
-
     eye = inverse(surface.T_cam_obj)[:3, 3]
     at = transform_points(T, eye)
     J = np.zeros((6, 6))
     J[:3, :3] = np.eye(3) / POSE_SIGMA_RAD
     J[3:, :3] = np.cross(np.eye(3), at).T / POSE_SIGMA_M  # d(w x at) / dw
     J[3:, 3:] = np.eye(3) / POSE_SIGMA_M
-    r = np.concatenate([Rotation.from_matrix(T[:3, :3]).as_rotvec() / POSE_SIGMA_RAD, (at - eye) / POSE_SIGMA_M])
-    return J, r
+    return J, np.concatenate([_rotation_vector(T) / POSE_SIGMA_RAD, (at - eye) / POSE_SIGMA_M])
+
+
+def _rotation_vector(T: Float64) -> Float64:
+    from scipy.spatial.transform import Rotation
+
+    return np.asarray(Rotation.from_matrix(T[:3, :3]).as_rotvec())
 
 
 def _farthest(T: Sequence[Float64], fitting: Sequence[int], config: RegistrationConfig) -> int | None:
@@ -209,4 +223,4 @@ def _support_z_m(object_frame: ObjectFrame, surfaces: Sequence[ViewSurface], T: 
         near = np.abs(points[:, 2] - support_z_m) < SUPPORT_M
         if near.sum() >= MIN_SUPPORT_POINTS:
             heights.append(float(np.median(points[near, 2])))
-    return float(np.mean(heights)) if heights else support_z_m
+    return float(np.round(np.mean(heights), ROUNDED)) if heights else support_z_m

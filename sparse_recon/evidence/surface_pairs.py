@@ -24,6 +24,10 @@ SAME_NORMAL = 0.7
 STEEP = 3.0
 # A view sees past a point when it measured so much farther. Outlines are uncertain by so many pixels of the crop.
 PAST_M, OUTLINE_PX = 0.008, 1.5
+# The surface of a view is off as a whole by this and by the unevenness that it gives its support, in patches so large.
+MEAN_SIGMA_M, PATCH_M, MIN_PATCH_POINTS, MIN_PATCHES = 0.00025, 0.02, 4, 8
+# Support is what lies so near to where it is thought to be, so many pixels outside of the object, by so many points.
+SUPPORT_M, SUPPORT_PX, SUPPORT_NOISE_M, MIN_SUPPORT_POINTS, PLANE_FITS = 0.03, 4, 0.002, 50, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ class ViewSurface:
     points, point_normals : (N, 3) float64, those that are looked at from other views; the first `own_count` of these
         are the object's, off its outline.
     outline_px : how far the outline is uncertain, in pixels of these images.
+    sigma_m : standard deviation of errors of depth that all of the surface shares, as the support's unevenness tells.
     """
 
     depth_m: Float32
@@ -52,6 +57,7 @@ class ViewSurface:
     camera: CameraIntrinsics
     T_cam_obj: Float64
     outline_px: float
+    sigma_m: float
 
     @classmethod
     def of(cls, view: ObjectView, object_frame: ObjectFrame) -> ViewSurface:
@@ -74,6 +80,7 @@ class ViewSurface:
         valid = (depth_m > 0) & ~steep & (np.linalg.norm(surface, axis=-1) < NEARBY * object_frame.half_side_m)
         inner = _evenly(np.flatnonzero(valid & interior(view.mask)[::n, ::n]), MAX_OWN)
         at = np.concatenate([inner, _evenly(np.flatnonzero(valid & ~own), MAX_OTHER)])
+        support = surface[valid & (outside_px > SUPPORT_PX)].astype(np.float64)
         return cls(
             depth_m,
             own,
@@ -87,6 +94,7 @@ class ViewSurface:
             camera,
             T_cam_obj,
             OUTLINE_PX / n,
+            float(np.hypot(MEAN_SIGMA_M, _unevenness_m(support, object_frame.support_z_m))),
         )
 
 
@@ -148,6 +156,30 @@ def robust_mean_m(found: Disagreement, most_m: float) -> float:
     """Return by how much two views disagree on average, metres; what is off by more counts as `most_m`."""
     total: np.floating[npt.NBitBase] = found.weight.sum()
     return float(found.weight @ np.minimum(np.abs(found.residual_m), most_m) / total) if total > 0 else 0.0
+
+
+def _unevenness_m(points: Float64, support_z_m: float | None) -> float:
+    """Return how far patches of a support are off a plane, robust standard deviation, metres; 0 without a support.
+
+    `points` is (N, 3). Noise of single pixels, and the steps of depth, are averaged out over a patch.
+    """
+    if support_z_m is None:
+        return 0.0
+    near, height_m = np.abs(points[:, 2] - support_z_m) < SUPPORT_M, points[:, 2]
+    A = np.concatenate([points[:, :2], np.ones((len(points), 1))], axis=1)
+    for _ in range(PLANE_FITS):
+        if near.sum() < MIN_SUPPORT_POINTS:
+            return 0.0
+        height_m = points[:, 2] - A @ np.linalg.lstsq(A[near], points[near, 2], rcond=None)[0]
+        near = np.abs(height_m) < max(3.0 * _robust_sigma(height_m[near]), SUPPORT_NOISE_M)
+    patch = np.floor(points[near, :2] / PATCH_M).astype(np.int64) @ (100_003, 1)
+    _, index, count = np.unique(patch, return_inverse=True, return_counts=True)
+    means = np.bincount(index, height_m[near])[count >= MIN_PATCH_POINTS] / count[count >= MIN_PATCH_POINTS]
+    return _robust_sigma(means) if len(means) >= MIN_PATCHES else 0.0
+
+
+def _robust_sigma(values: Float64) -> float:
+    return 1.4826 * float(np.median(np.abs(values)))
 
 
 def _steep(depth_m: Float32, focal_px: float, sigma_m: Float32) -> Bool:

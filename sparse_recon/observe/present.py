@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
-from sparse_recon.config.session_config import DepthConfig
-from sparse_recon.evidence.bumped import CameraShift, camera_shift, colours_stayed
+from sparse_recon.config.session_config import DepthConfig, RegistrationConfig
+from sparse_recon.evidence.bumped import CameraShift, camera_shift, colours_stayed, moved_by_poses
 from sparse_recon.evidence.changes import SAME_MOMENT_NS, Change, CoarseFrame, change, seen_through
 from sparse_recon.evidence.depth_noise import depth_sigma
+from sparse_recon.evidence.pose_noise import Grounded, without_noise
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.observe.bumps import Bump, judged
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.requests import ObjectState
-from sparse_recon.types import Bool, Float32, Frame, Superseded
+from sparse_recon.types import Bool, Float32, Float64, Frame, Superseded
 
 FrameName = tuple[str, int]
+NO_POSES: Mapping[FrameName, Float64] = {}
 
 # A frame tells of an object where it can tell of so large a share of its points; it is in doubt when the newest such
 # frame looks through more than so many of these, and confirmed when frames of so many moments have it, none of them
@@ -50,6 +53,11 @@ class _Known:
     dropped: Bool | None = None
     present: Frame | None = None
 
+    @cached_property
+    def grounded(self) -> Grounded | None:
+        """The frame for a second look at what has changed; None where it shows too little for one."""
+        return None if self.coarse is None else Grounded.of(self.coarse)
+
     def forget(self, names: Set[FrameName]) -> None:
         """Forget what these frames said."""
         if gone := self.changes.keys() & names:
@@ -79,9 +87,15 @@ class PresentFrames:
         self._unmoved: dict[tuple[str, FrameName], tuple[ObjectRegion, Frame]] = {}
 
     def of(
-        self, frames: Sequence[Frame], config: DepthConfig, checkpoint: Callable[[], None] = lambda: None
+        self,
+        frames: Sequence[Frame],
+        config: DepthConfig,
+        registration: RegistrationConfig,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> tuple[Frame, ...]:
         """Return the frames, in their order, as the newest ones leave them; `checkpoint` may raise to cancel.
+
+        What errors of poses within the bounds of `registration` explain is no contradiction.
 
         Left out are frames from elsewhere than their poses say, where their camera was right before and is again. Of a
         camera that was bumped these are the frames since, where another one shows the place; else the frames before,
@@ -93,7 +107,7 @@ class PresentFrames:
             self._known = known
             self._begin_anew()
         entries = sorted((e for e in known.values() if e.coarse is not None), key=lambda e: e.frame.stamp_ns)
-        left_out = self._judge(entries, checkpoint)
+        left_out = self._judge(entries, registration, checkpoint)
         if left_out != self._left_out:
             self._left_out = left_out
             self._begin_anew()
@@ -103,10 +117,12 @@ class PresentFrames:
         for number, newer in enumerate(entries):
             for older in entries[:number]:
                 checkpoint()
-                _compare(older, newer)
+                _compare(older, newer, registration)
         return tuple(_present(entry) for name, entry in known.items() if name not in left_out)
 
-    def _judge(self, entries: Sequence[_Known], checkpoint: Callable[[], None]) -> set[FrameName]:
+    def _judge(
+        self, entries: Sequence[_Known], registration: RegistrationConfig, checkpoint: Callable[[], None]
+    ) -> set[FrameName]:
         """Find what cameras did without their transforms; return the frames that must not count."""
         left_out: set[FrameName] = set()
         self._misplaced = set()
@@ -116,7 +132,7 @@ class PresentFrames:
             for before, entry in pairwise(own):
                 if entry.since != _name(before.frame):
                     checkpoint()
-                    _compare(before, entry)
+                    _compare(before, entry, registration)
                     entry.since, entry.shift = _name(before.frame), _shift(before, entry)
             frames, bump = judged([e.frame for e in own], [None, *(e.shift for e in own[1:])])
             self._misplaced.update(map(_name, frames))
@@ -192,12 +208,17 @@ class PresentFrames:
             return ObjectState.DOUBTFUL
         return ObjectState.CONFIRMED if len(moments) >= CONFIRMING_MOMENTS else ObjectState.SEEN
 
-    def seen_through(self, points_world: Float32) -> float:
-        """Return the share of surface (N, 3) that the newest frame which looks there sees through; 0 without one."""
-        looks = self._looks(points_world, TELLING_SHARE)
+    def seen_through(self, points_world: Float32, poses: Mapping[FrameName, Float64] = NO_POSES) -> float:
+        """Return the share of surface (N, 3) that the newest frame which looks there sees through; 0 without one.
+
+        `poses` are `T_world_cam` (4, 4) of frames whose own ones are known to be a little off.
+        """
+        looks = self._looks(points_world, TELLING_SHARE, poses)
         return next((through / visible for _, visible, through in looks), 0.0)
 
-    def _looks(self, points_world: Float32, share: float) -> Iterator[tuple[Frame, int, int]]:
+    def _looks(
+        self, points_world: Float32, share: float, poses: Mapping[FrameName, Float64] = NO_POSES
+    ) -> Iterator[tuple[Frame, int, int]]:
         """Yield, newest first, the frames that tell of so large a share of a surface: of how many points of those that
         are looked at, and how many of these they see through.
         """
@@ -205,7 +226,8 @@ class PresentFrames:
         entries = [e for n, e in self._known.items() if n not in self._left_out]
         for entry in sorted(entries, key=lambda e: -e.frame.stamp_ns):
             if entry.coarse is not None:
-                visible, through = seen_through(points, entry.coarse)
+                T_world_cam = poses.get(_name(entry.frame), entry.coarse.T_world_cam)
+                visible, through = seen_through(points, replace(entry.coarse, T_world_cam=T_world_cam))
                 if visible >= max(1.0, share * len(points)):
                     yield entry.frame, visible, through
 
@@ -229,14 +251,17 @@ class PresentFrames:
         return _Known(frame, coarse)
 
 
-def _compare(older: _Known, newer: _Known) -> None:
+def _compare(older: _Known, newer: _Known, registration: RegistrationConfig) -> None:
     assert older.coarse is not None and newer.coarse is not None
     name = _name(newer.frame)
     if name in older.compared or newer.frame.stamp_ns - older.frame.stamp_ns <= SAME_MOMENT_NS:
         return
     older.compared.add(name)
     found = change(older.coarse, newer.coarse)
-    if found.vanished.any() or np.isfinite(found.filled_m).any():
+    if found.pixels and registration.enabled and moved_by_poses(older.coarse, newer.coarse):
+        a, b = older.grounded, newer.grounded
+        found = found if a is None or b is None else without_noise(a, b, (older.frame, newer.frame), registration)
+    if found.pixels:
         older.changes[name], older.present = found, None
 
 

@@ -77,10 +77,12 @@ def find_support_plane(
     config: SegmentConfig,
     generator: np.random.Generator,
     image_up_world: Float64 | None = None,
+    eyes_world: Float64 | None = None,
 ) -> SupportPlane | None:
     """Return the plane within `tilt_deg` of level that carries the scene, or None.
 
     Where up is only guessed, `image_up_world` is what points up in the images: steep planes there count less.
+    `eyes_world` (C, 3) is where cameras stand: what most of them would see from below is no support.
 
     RANSAC (Fischler and Bolles 1981) with all hypotheses at once and our own generator: Open3D's draws from several
     threads and finds another plane once in a few runs. The plane wins that has many points on it, few less than
@@ -94,6 +96,9 @@ def find_support_plane(
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     normal *= np.where(normal @ up_world < 0, -1.0, 1.0)[:, None]
     level = normal @ up_world >= np.cos(np.deg2rad(tilt_deg))
+    if eyes_world is not None:
+        above_eyes = normal @ eyes_world.T < np.einsum("hd,hd->h", normal, vertices[:, 0])[:, None]  # (hypotheses, C)
+        level &= above_eyes.mean(axis=1) <= 0.5
     if not level.any():
         return None
     normal, vertices = normal[level].astype(np.float32), vertices[level, 0].astype(np.float32)
@@ -149,11 +154,12 @@ def survey(
     if len(points) == 0:
         return SceneClusters(points, label, count, None)
     generator = np.random.default_rng(seed)
+    eyes = np.array([f.T_world_cam[:3, 3] for f in frames])
     if up_world is None:
         guess = upright_by_cameras(frames)
-        plane = find_support_plane(points, guess, CAMERA_TILT_DEG, config, generator, upright_in_images(frames))
+        plane = find_support_plane(points, guess, CAMERA_TILT_DEG, config, generator, upright_in_images(frames), eyes)
     else:
-        plane = find_support_plane(points, up_world, config.plane_tilt_deg, config, generator)
+        plane = find_support_plane(points, up_world, config.plane_tilt_deg, config, generator, eyes_world=eyes)
     if plane is not None:
         label[np.abs(plane.heights(points)) <= config.plane_tolerance_m] = -1
     steep = plane is not None and all(f.T_world_cam[:3, 2] @ plane.up_world < -STEEP_LOOK for f in frames)

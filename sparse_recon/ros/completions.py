@@ -21,6 +21,7 @@ from sparse_recon.errors import (
     clipped,
 )
 from sparse_recon.frames.incoming import boxes_of, stamp_ns_of
+from sparse_recon.frames.world_up import with_known_up
 from sparse_recon.machine.resident_memory import give_back, resident_bytes
 from sparse_recon.observe.named_boxes import same_place
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
@@ -315,7 +316,7 @@ class Completions:
         if ingest is not None:
             ingest.wait_until_used(_CATCH_UP_S)
         self._handle_events(job)
-        config = replace(self.config.session, world_frame=self.world_frame)
+        config = with_known_up(replace(self.config.session, world_frame=self.world_frame), self.session.frames)
         if config != self.session.config:
             self.session.configure(config)
         self._use_detections(job)

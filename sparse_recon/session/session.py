@@ -27,8 +27,9 @@ from sparse_recon.observe.refused import moved_rejections
 from sparse_recon.observe.regions import ObjectRegion
 from sparse_recon.observe.views import collect_views
 from sparse_recon.requests import CompletionRequest, FrameReport, ObjectCandidate, RejectedCandidate
+from sparse_recon.session.gone import refuse_gone
 from sparse_recon.session.near_frames import NearFrames
-from sparse_recon.session.outdated import GONE_SHARE, outdated
+from sparse_recon.session.outdated import outdated
 from sparse_recon.session.run import Cancel, CompletionRun, OnProgress
 from sparse_recon.session.selection import forgotten_objects, not_ignored, resolved
 from sparse_recon.session.views_check import ViewsVerdict, verdict
@@ -414,12 +415,6 @@ class CompletionSession:
                 "nothing moved, check the camera poses"
             )
         self._refuse_bumped(found.region, frames)
-        if (through := self._present.seen_through(found.points_world)) > GONE_SHARE:
-            raise EvidenceError(
-                ErrorCode.EVIDENCE_CONTRADICTS,
-                f"{name}: the newest frame that looks there sees through {100 * through:.0f} % of it, accepted are "
-                f"{100 * GONE_SHARE:.0f} %: it is gone, has moved, or camera poses are wrong; look again, or forget it",
-            )
         max_views = request.max_views or config.keyframes.max_views
         views = collect_views(
             name,
@@ -437,6 +432,7 @@ class CompletionSession:
         if larger == 1.0:
             run.enter("evidence")
         registered = brought_together(views, config.registration, run.checkpoint)
+        refuse_gone(found, registered, self._present)
         if larger == 1.0 and registered.sentence:
             run.warnings.append(registered.sentence)
         views, outliers = without_outliers(registered.views, run.checkpoint)
@@ -516,7 +512,7 @@ class CompletionSession:
                 catalog.move(moved_by)
                 forgotten.move(moved_by)
         kept = near.of(kept)
-        now = present.of(kept, self._config.depth, checkpoint)
+        now = present.of(kept, self._config.depth, self._config.registration, checkpoint)
         frames = forgotten.of(kept, now)
         for _ in range(MAX_DROPS):
             if all(f.superseded is None for f in now):
@@ -524,6 +520,6 @@ class CompletionSession:
             regions = {f.candidate.object_id: f.region for f in catalog.objects(frames, checkpoint)}
             if not present.drop_moved(regions, checkpoint):
                 break
-            now = present.of(kept, self._config.depth, checkpoint)
+            now = present.of(kept, self._config.depth, self._config.registration, checkpoint)
             frames = forgotten.of(kept, now)
         return frames, catalog, near

@@ -78,7 +78,8 @@ def test_views_of_a_block_come_together_where_their_mean_was(sensor):
     assert apart_before > 0.0044 and apart < 0.003
     assert np.abs(left - left.mean(axis=0))[:, 2].max() < 0.0003  # all see the table
     assert max(rotation_angle(inverse(a) @ b) for a in turned_before for b in turned_before) > np.deg2rad(0.9)
-    assert max(rotation_angle(inverse(a) @ b) for a in turned for b in turned) < np.deg2rad(0.6)
+    # Errors of the table that its pixels share leave so much of a turn.
+    assert max(rotation_angle(inverse(a) @ b) for a in turned for b in turned) < np.deg2rad(0.7)
     # What all poses share nobody can see: their mean stays but for what is likelier of cameras 0.55 m away that turn.
     assert np.linalg.norm(left.mean(axis=0) - before.mean(axis=0)) < 0.003
 
@@ -90,9 +91,10 @@ def test_what_was_moved_is_said_with_millimetres_and_degrees():
     assert found.sentence.startswith(f"3 of 3 views were brought together by up to {largest_mm:.1f} mm and 0.")
 
 
-@pytest.mark.parametrize("sensor", ["clean", "mild"])
-def test_exact_poses_stay_bit_for_bit_and_nothing_is_said(sensor):
-    views = block_views(sensor=sensor)
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("sensor", ["clean", "mild", "d400"])
+def test_exact_poses_stay_bit_for_bit_and_nothing_is_said(sensor, count):
+    views = block_views(count, sensor=sensor)
     found = brought_together(views, CONFIG)
     assert found.views is views and found.sentence == "" and all(move.shift_m == 0 for move in found.moves)
 

@@ -190,6 +190,25 @@ def test_a_camera_that_looks_straight_down_has_up_towards_it(angle_deg):
     assert len(centres(scene)) == 2
 
 
+def upside_down(frame):
+    """Return what a camera sees from the same place when it is mounted upside down."""
+    height, width = frame.depth_m.shape
+    K = frame.intrinsics.K.copy()
+    K[:2, 2] = (width - 1, height - 1) - K[:2, 2]
+    turned = replace(frame.intrinsics, K=K)
+    images = {name: getattr(frame, name)[::-1, ::-1].copy() for name in ("rgb", "depth_m", "labels")}
+    T_world_cam = frame.T_world_cam @ pose(np.diag([-1.0, -1.0, 1.0]), (0.0, 0.0, 0.0))
+    return replace(frame, **images, intrinsics=turned, T_world_cam=T_world_cam)
+
+
+def test_a_table_is_never_seen_from_below_whatever_is_said_of_up():
+    frames = [upside_down(f) for f in recording("mug", 2).frames]
+    assert clustered(frames, UP, CONFIG, 0).plane.up_world[2] > 0.99
+    assert clustered(frames, -UP, CONFIG, 0).plane is None
+    guessed = clustered(frames, None, CONFIG, 0).plane
+    assert guessed is None or guessed.up_world[2] > 0.99
+
+
 @pytest.mark.parametrize("pitch_deg", [10.0, 30.0, 50.0, 70.0, 85.0])
 def test_up_is_found_for_every_pitch_though_there_is_a_wall_behind(pitch_deg):
     wall = painted_shape(

@@ -10,6 +10,7 @@ import pytest
 from domains import new_domain
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rig import ABORTED, ANSWER_S, BEST_EFFORT, CANCELED, LOST_S, SUCCEEDED, Robot
+from scipy.spatial.transform import Rotation
 from sparse_recon.action import CompleteObject
 from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
 from visualization_msgs.msg import Marker
@@ -65,6 +66,20 @@ def test_the_only_object_of_a_region_is_found_and_none_elsewhere(robot, recordin
     assert robot.start().result().code == ErrorCode.OBJECT_NOT_FOUND
     robot.ask(SetRegion, "set_region")
     assert len(robot.ask(GetObjects, "get_objects").candidates) == 3
+
+
+def test_up_is_found_where_the_world_is_the_camera_itself(started, recording):
+    frame = recording.frames[0]
+    robot = started(world_frame=f"{frame.camera}_optical")
+    robot.wait_for_node()
+    robot.send_until_kept([frame])
+    listed = robot.ask(GetObjects, "get_objects").candidates
+    assert listed
+    up_cam = frame.T_world_cam[2, :3]
+    for item in listed:
+        q = item.pose.orientation
+        box_up = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()[:, 2]
+        assert box_up @ up_cam > 0.99
 
 
 def test_objects_by_box_in_a_moving_frame_and_by_label(started, recording):

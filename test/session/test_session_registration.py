@@ -42,6 +42,23 @@ def test_views_that_nearly_fit_agree_better_in_a_session_which_says_what_it_move
     assert conflict < 0.5 * before
 
 
+def test_frames_of_several_moments_whose_poses_are_off_are_all_used_and_nothing_has_moved():
+    second_ns = 1_000_000_000
+    seen = [replace(f, stamp_ns=second_ns * (k + 1)) for k, f in enumerate(recording("mug", 3).frames)]
+    pitches_deg = (0.6, -0.5, 0.1)  # the table is too high to one and too low to the next
+    tilted = [
+        replace(f, T_world_cam=f.T_world_cam @ pose(Rotation.from_euler("x", d, degrees=True).as_matrix(), (0, 0, 0)))
+        for f, d in zip(seen, pitches_deg, strict=True)
+    ]
+    session = session_of(tilted)
+    moved = session.complete(CompletionRequest())
+    assert moved.quality.views_used == 3
+    assert not any("no longer is" in w for w in moved.quality.warnings)
+    assert sum("views were brought together" in w for w in moved.quality.warnings) == 1
+    off = session_of(tilted, replace(CONFIG, registration=RegistrationConfig(enabled=False)))
+    assert any("no longer is" in w for w in off.complete(CompletionRequest()).quality.warnings)
+
+
 def test_right_poses_give_the_same_bytes_with_and_without():
     off = replace(CONFIG, registration=RegistrationConfig(enabled=False))
     seen, plain = (
