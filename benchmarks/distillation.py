@@ -33,8 +33,9 @@ import torch
 from torch import Tensor
 
 from sparse_recon.completion import Completion
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.config.model_config import DistillConfig, FitConfig
-from sparse_recon.config.session_config import DepthConfig, SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.evidence import Evidence
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.fuse.fusion import fuse

@@ -18,7 +18,8 @@ from rosbags.typesys import Stores, get_typestore
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.reader import Bag, FrameReader
 from sparse_recon.complete.latent.tensor_files import open_tensors
-from sparse_recon.config.session_config import SegmentConfig, SessionConfig, load_config
+from sparse_recon.config.observation_config import SegmentConfig
+from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import SparseReconError
 from sparse_recon.files.results import write_results
 from sparse_recon.frames.assemble import FrameAssembler

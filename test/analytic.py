@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from solids import turn
 
-from sparse_recon.config.session_config import EvidenceConfig
+from sparse_recon.config.geometry_config import EvidenceConfig
 from sparse_recon.evidence import Evidence
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import look_at

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sparse_recon.config.session_config import AssemblyConfig
+from sparse_recon.config.input_config import AssemblyConfig
 from sparse_recon.frames.assemble import FrameAssembler
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.images import RawImage

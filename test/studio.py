@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.fuse.radiance.rays import square_camera
 from sparse_recon.geometry.poses import look_at, pose

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.fuse.surface_points import scattered
 from sparse_recon.geometry.poses import pose

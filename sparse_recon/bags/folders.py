@@ -15,7 +15,7 @@ from sparse_recon.bags.scannet_folder import ScanNetFolder
 from sparse_recon.bags.seven_scenes_folder import SevenScenesFolder
 from sparse_recon.bags.storage import natural_order
 from sparse_recon.bags.tum_folder import TumFolder
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, clipped, listed
 from sparse_recon.inputs.files import check_folder, shown, what_is_there
 

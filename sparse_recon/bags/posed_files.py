@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError, SparseReconError, clipped, quoted
 from sparse_recon.frames.depth_images import depth_image, empty_depth
 from sparse_recon.frames.images import CompressedImage

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from sparse_recon.bags.posed_files import PosedFiles, content, decoded, matrix, named_file, pinhole
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quoted
 from sparse_recon.frames.images import color_image
 from sparse_recon.geometry.poses import pose

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sparse_recon.config.session_config import RegistrationConfig
+from sparse_recon.config.geometry_config import RegistrationConfig
 from sparse_recon.evidence.bumped import CameraShift, colours_stayed, layers
 from sparse_recon.evidence.changes import CHANGE_SIGMA, Change, CoarseFrame, change
+from sparse_recon.evidence.depth_noise import robust_sigma
 from sparse_recon.evidence.registration import brought_together
 from sparse_recon.geometry.clouds import robust_extent
 from sparse_recon.geometry.poses import inverse, pose, rotation_angle, rotation_to_up, transform_points
@@ -91,17 +92,13 @@ def _inverse_depth_sigma(frame: CoarseFrame, ground: Bool) -> float:
     off, near = measured, np.ones(len(u), bool)
     for _ in range(PLANE_FITS):
         off = measured - A @ np.linalg.solve(A[near].T @ A[near], A[near].T @ measured[near])
-        near = np.abs(off) <= 3.0 * _robust_sigma(off[near])
+        near = np.abs(off) <= 3.0 * robust_sigma(off[near])
     total, count = np.zeros((2, *ground.shape), np.float32)
     total[v[near], u[near]], count[v[near], u[near]] = off[near], 1.0
     block, middle = (BLOCK_PX, BLOCK_PX), slice(BLOCK_PX // 2, None, BLOCK_PX)
     total, count = (cv2.boxFilter(x, -1, block, normalize=False)[middle, middle] for x in (total, count))
     full = count > BLOCK_PX**2 // 2
-    return _robust_sigma(total[full] / count[full]) if full.any() else 0.0
-
-
-def _robust_sigma(values: np.ndarray) -> float:
-    return 1.4826 * float(np.median(np.abs(values)))
+    return robust_sigma(total[full] / count[full]) if full.any() else 0.0
 
 
 def _views(older: Grounded, newer: Grounded) -> ObjectViews:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sparse_recon.config.session_config import RegistrationConfig
+from sparse_recon.config.geometry_config import RegistrationConfig
 from sparse_recon.evidence.point_to_plane import turned_about
 from sparse_recon.evidence.surface_pairs import ViewSurface, disagreement, robust_mean_m
 from sparse_recon.geometry.poses import inverse, pose, rotation_angle, transform_points

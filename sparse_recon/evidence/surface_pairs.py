@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sparse_recon.evidence.consistency import interior
 from sparse_recon.evidence.depth_filter import smoothed
+from sparse_recon.evidence.depth_noise import robust_sigma
 from sparse_recon.evidence.point_to_plane import evened, grid_normals
 from sparse_recon.geometry.cameras import every_nth_pixel, pixel_rays, project_points
 from sparse_recon.geometry.poses import inverse, transform_points
@@ -171,15 +172,11 @@ def _unevenness_m(points: Float64, support_z_m: float | None) -> float:
         if near.sum() < MIN_SUPPORT_POINTS:
             return 0.0
         height_m = points[:, 2] - A @ np.linalg.lstsq(A[near], points[near, 2], rcond=None)[0]
-        near = np.abs(height_m) < max(3.0 * _robust_sigma(height_m[near]), SUPPORT_NOISE_M)
+        near = np.abs(height_m) < max(3.0 * robust_sigma(height_m[near]), SUPPORT_NOISE_M)
     patch = np.floor(points[near, :2] / PATCH_M).astype(np.int64) @ (100_003, 1)
     _, index, count = np.unique(patch, return_inverse=True, return_counts=True)
     means = np.bincount(index, height_m[near])[count >= MIN_PATCH_POINTS] / count[count >= MIN_PATCH_POINTS]
-    return _robust_sigma(means) if len(means) >= MIN_PATCHES else 0.0
-
-
-def _robust_sigma(values: Float64) -> float:
-    return 1.4826 * float(np.median(np.abs(values)))
+    return robust_sigma(means) if len(means) >= MIN_PATCHES else 0.0
 
 
 def _steep(depth_m: Float32, focal_px: float, sigma_m: Float32) -> Bool:

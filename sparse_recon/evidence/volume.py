@@ -9,7 +9,7 @@ from enum import IntFlag
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.config.session_config import EvidenceConfig
+from sparse_recon.config.geometry_config import EvidenceConfig
 from sparse_recon.evidence.consistency import ViewDepth, interior
 from sparse_recon.evidence.depth_filter import carving_depth, smoothed
 from sparse_recon.geometry.cameras import pixel_rays, unproject_depth

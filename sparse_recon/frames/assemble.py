@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from sparse_recon.config.session_config import AssemblyConfig, DepthConfig
+from sparse_recon.config.input_config import AssemblyConfig, DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, TransformError, quoted
 from sparse_recon.frames.ahead import AheadMessage, AheadMessages
 from sparse_recon.frames.camera_streams import CameraInput, CameraStreams

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from sparse_recon.config.session_config import AssemblyConfig
+from sparse_recon.config.input_config import AssemblyConfig
 from sparse_recon.errors import InputError
 from sparse_recon.frames.matching import StampMatcher
 from sparse_recon.frames.undistort import CameraInfo, PinholeCamera

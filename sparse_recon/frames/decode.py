@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.frames.decoded_size import working_bytes
 from sparse_recon.frames.depth_images import depth_image, empty_depth, encoding_of
 from sparse_recon.frames.images import RAW_ENCODINGS, RawImage, Stream, color_image, label_image

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sparse_recon.config.session_config import RobotConfig
+from sparse_recon.config.input_config import RobotConfig
 from sparse_recon.errors import ConfigError, clipped, quoted
 from sparse_recon.geometry.cameras import pixel_rays, window_of_points
 from sparse_recon.geometry.poses import inverse, pose, transform_points

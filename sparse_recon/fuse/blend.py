@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.config.session_config import EvidenceConfig
+from sparse_recon.config.geometry_config import EvidenceConfig
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.volume import UNIT_SIGMA_M
 from sparse_recon.geometry.grids import VoxelGrid

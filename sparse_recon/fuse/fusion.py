@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sparse_recon.config.session_config import FusionConfig, SessionConfig
+from sparse_recon.config.geometry_config import FusionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import MeshError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.blend import BlendedField, blend, fine_grid

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.config.session_config import SegmentConfig
+from sparse_recon.config.observation_config import SegmentConfig
 from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.types import Bool, Float32, Float64
 

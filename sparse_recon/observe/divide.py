@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.config.session_config import SegmentConfig
+from sparse_recon.config.observation_config import SegmentConfig
 from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.geometry.poses import rotation_to_up
 from sparse_recon.types import Float32, Float64

@@ -7,7 +7,8 @@ from threading import RLock
 
 import numpy as np
 
-from sparse_recon.config.session_config import DepthConfig, SessionConfig
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.evidence.depth_filter import without_flying_pixels
 from sparse_recon.machine.memory_shortage import memory_shortage

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.config.session_config import KeyframeConfig
+from sparse_recon.config.observation_config import KeyframeConfig
 from sparse_recon.types import Bool, Float64, Frame
 
 # A camera this much further round the object sees it anew.

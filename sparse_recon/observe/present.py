@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from sparse_recon.config.session_config import DepthConfig, RegistrationConfig
+from sparse_recon.config.geometry_config import RegistrationConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.evidence.bumped import CameraShift, camera_shift, colours_stayed, moved_by_poses
 from sparse_recon.evidence.changes import SAME_MOMENT_NS, Change, CoarseFrame, change, seen_through
 from sparse_recon.evidence.depth_noise import depth_sigma

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.evidence.sampling import evenly_sampled
 from sparse_recon.geometry.cameras import every_nth_pixel, unproject_depth

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.config.session_config import SegmentConfig
+from sparse_recon.config.observation_config import SegmentConfig
 from sparse_recon.geometry.clouds import inside_box
 from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.geometry.poses import rotation_to_up

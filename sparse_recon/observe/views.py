@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparse_recon.config.session_config import DepthConfig, SessionConfig
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.evidence.slow_error import OBJECT_GAIN, USUAL, SlowError, slow_error

@@ -13,7 +13,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from sparse_recon.config.session_config import AssemblyConfig
+from sparse_recon.config.input_config import AssemblyConfig
 from sparse_recon.errors import ErrorCode, InputError, TransformError
 from sparse_recon.geometry import transforms as tree
 from sparse_recon.geometry.poses import quat_xyzw

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 
-from sparse_recon.config.session_config import AssemblyConfig
+from sparse_recon.config.input_config import AssemblyConfig
 from sparse_recon.errors import DependencyError
 from sparse_recon.geometry.transforms import TransformSource, TransformTree
 from sparse_recon.ros import qos

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.evidence.changes import CoarseFrame, seen_through
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.types import CompletedObject, Frame

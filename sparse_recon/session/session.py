@@ -9,8 +9,9 @@ from threading import RLock
 
 from sparse_recon.complete.base import OnLoad, ViewCompleter
 from sparse_recon.complete.registry import create
+from sparse_recon.config.geometry_config import EvidenceConfig
 from sparse_recon.config.parameters import highest, needs_restart
-from sparse_recon.config.session_config import EvidenceConfig, SessionConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, EvidenceError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence, brought_together, without_outliers
 from sparse_recon.fuse.fusion import fuse

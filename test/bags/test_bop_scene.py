@@ -14,7 +14,7 @@ from bags.layouts import assert_same, bop, image
 
 from sparse_recon.bags.bop_scene import BopScene
 from sparse_recon.bags.folders import open_folder
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError
 
 

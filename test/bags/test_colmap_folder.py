@@ -11,7 +11,7 @@ import pytest
 from bags.layouts import assert_same, colmap, counts, image
 
 from sparse_recon.bags.folders import open_folder
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError
 
 

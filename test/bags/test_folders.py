@@ -19,7 +19,7 @@ from sparse_recon.bags.nerfstudio_folder import NerfstudioFolder
 from sparse_recon.bags.scannet_folder import ScanNetFolder
 from sparse_recon.bags.seven_scenes_folder import SevenScenesFolder
 from sparse_recon.bags.tum_folder import TumFolder
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError
 
 WRITERS = {

@@ -11,7 +11,7 @@ import pytest
 from sparse_recon.bags.frames_bag import write_frames
 from sparse_recon.bags.frames_dir import FramesFolder
 from sparse_recon.bags.reader import Bag, FrameReader
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError
 
 TABLETOP = Path(__file__).parents[3] / "shared" / "data" / "rgbd" / "tabletop_box"

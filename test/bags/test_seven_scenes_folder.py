@@ -11,7 +11,7 @@ from bags.layouts import image, seven_scenes, text
 
 from sparse_recon.bags.folders import open_folder
 from sparse_recon.bags.seven_scenes_folder import SevenScenesFolder
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError
 
 

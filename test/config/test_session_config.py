@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.config.parameters import parameters
-from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
+from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import ConfigError, ErrorCode
 from sparse_recon.lab.evaluate.protocol import Protocol
 from sparse_recon.lab.simulate.sensor import SensorModel

@@ -10,7 +10,8 @@ from scenes import recording
 from scipy.spatial.transform import Rotation
 from solids import turn
 
-from sparse_recon.config.session_config import DepthConfig, EvidenceConfig
+from sparse_recon.config.geometry_config import EvidenceConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.evidence import Bounds, Evidence, VoxelState, without_outliers
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.grids import VoxelGrid

@@ -9,7 +9,8 @@ import pytest
 from scenes import around, block
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config.session_config import DepthConfig, RegistrationConfig
+from sparse_recon.config.geometry_config import RegistrationConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.evidence.changes import CoarseFrame, change
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.evidence.pose_noise import Grounded, without_noise

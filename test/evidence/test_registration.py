@@ -10,7 +10,7 @@ from analytic import ball_views
 from scenes import around, block
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config.session_config import RegistrationConfig
+from sparse_recon.config.geometry_config import RegistrationConfig
 from sparse_recon.evidence import brought_together
 from sparse_recon.geometry.poses import inverse, pose, rotation_angle
 from sparse_recon.lab.simulate.render import Renderer

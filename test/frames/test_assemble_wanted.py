@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from messages_rig import MS, T0, H, Rig, W, color, depth
 
-from sparse_recon.config.session_config import DepthConfig, SessionConfig
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.frames.images import RawImage

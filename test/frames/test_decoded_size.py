@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, InputError, SparseReconError
 from sparse_recon.frames.decode import FrameDecoder, PosedMessages
 from sparse_recon.frames.images import CompressedImage, RawImage

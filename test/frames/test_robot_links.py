@@ -12,7 +12,8 @@ from messages_rig import MS, T0, Rig
 from scenes import around, block
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config.session_config import RobotConfig, load_config
+from sparse_recon.config.input_config import RobotConfig
+from sparse_recon.config.session_config import load_config
 from sparse_recon.errors import ConfigError, SparseReconError
 from sparse_recon.frames.robot_links import RobotMask, link_boxes
 from sparse_recon.geometry.cameras import unproject_depth

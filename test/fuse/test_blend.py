@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from analytic import GRID, HALF_M, RADIUS_M, SIGMA_M, T_WORLD_OBJ, ball_view, evidence_of, true_sdf
 
-from sparse_recon.config.session_config import EvidenceConfig
+from sparse_recon.config.geometry_config import EvidenceConfig
 from sparse_recon.evidence import Bounds
 from sparse_recon.fuse.blend import blend, fine_grid
 from sparse_recon.geometry.grids import VoxelGrid

@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 from solids import turn
 
 from sparse_recon.completion import Completion
-from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.depth_noise import depth_sigma

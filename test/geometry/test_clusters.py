@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from solids import turn
 
-from sparse_recon.config.session_config import SegmentConfig
+from sparse_recon.config.observation_config import SegmentConfig
 from sparse_recon.errors import CancelledError, ErrorCode
 from sparse_recon.geometry.clusters import density_clusters
 from sparse_recon.observe.containers import contained_objects, is_on_plane

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparse_recon.config.session_config import SegmentConfig
+from sparse_recon.config.observation_config import SegmentConfig
 from sparse_recon.geometry.clouds import voxel_means
 from sparse_recon.observe.divide import divided
 

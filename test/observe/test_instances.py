@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scenes import around, block, two_objects
 
-from sparse_recon.config.session_config import DepthConfig, SegmentConfig
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.observation_config import SegmentConfig
 from sparse_recon.geometry.poses import pose
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scenes import around, recording
 
-from sparse_recon.config.session_config import KeyframeConfig, SessionConfig
+from sparse_recon.config.observation_config import KeyframeConfig
+from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.observe.keyframes import ObjectObservation, most_redundant, select_keyframes, sharpness
 from sparse_recon.observe.regions import LabelRegion
 from sparse_recon.observe.views import collect_views

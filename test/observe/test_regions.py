@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scenes import two_objects
 
-from sparse_recon.config.session_config import DepthConfig, SegmentConfig
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.observation_config import SegmentConfig
 from sparse_recon.geometry.cameras import project_points
 from sparse_recon.geometry.poses import inverse, look_at, pose, transform_points
 from sparse_recon.observe.label_segments import LabelSegments

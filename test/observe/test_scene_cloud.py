@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scenes import around, ball, block
 
-from sparse_recon.config.session_config import DepthConfig, load_config
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.session_config import load_config
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.geometry.poses import pose
 from sparse_recon.lab.simulate.recording import record

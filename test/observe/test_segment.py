@@ -10,7 +10,9 @@ import trimesh
 from scenes import around, ball, block, recording, two_objects
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config.session_config import DepthConfig, SegmentConfig, load_config
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.observation_config import SegmentConfig
+from sparse_recon.config.session_config import load_config
 from sparse_recon.geometry.poses import look_at, pose, transform_points
 from sparse_recon.lab.simulate.recording import record
 from sparse_recon.lab.simulate.scene import scene_of

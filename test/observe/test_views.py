@@ -10,7 +10,8 @@ from scenes import recording
 from scipy.spatial.transform import Rotation
 from solids import turn
 
-from sparse_recon.config.session_config import DepthConfig, SessionConfig, load_config
+from sparse_recon.config.input_config import DepthConfig
+from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.cameras import project_points, unproject_depth
 from sparse_recon.geometry.poses import inverse, pose, transform_points

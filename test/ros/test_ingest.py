@@ -29,7 +29,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, PointCloud2
 from tf2_msgs.msg import TFMessage
 
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode
 from sparse_recon.frames.camera_streams import CameraStreams
 from sparse_recon.ros.health import LOST_S, OK, WARN, ingest_health, transform_health

@@ -12,7 +12,7 @@ pytest.importorskip("tf2_ros", reason="tf2_ros is not on pip; this runs beside t
 
 from scipy.spatial.transform import Rotation
 
-from sparse_recon.config.session_config import AssemblyConfig
+from sparse_recon.config.input_config import AssemblyConfig
 from sparse_recon.errors import ErrorCode, InputError, TransformError
 from sparse_recon.geometry import transforms
 from sparse_recon.geometry.poses import pose

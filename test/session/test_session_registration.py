@@ -9,7 +9,7 @@ from scenes import recording
 from scipy.spatial.transform import Rotation
 from sessions import CONFIG, session_of
 
-from sparse_recon.config.session_config import RegistrationConfig
+from sparse_recon.config.geometry_config import RegistrationConfig
 from sparse_recon.geometry.poses import pose
 from sparse_recon.requests import CompletionRequest
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from sparse_recon.bags.folders import open_folder
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import ErrorCode, FileError, InputError, clipped, quoted
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.inputs.files import read_bytes, shown

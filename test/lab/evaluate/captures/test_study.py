@@ -11,7 +11,7 @@ from PIL import Image
 from scenes import two_objects
 
 from sparse_recon.cli.main import main
-from sparse_recon.config.session_config import DepthConfig
+from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.errors import EXIT_USAGE, FileError
 from sparse_recon.lab.evaluate.captures.folder import capture_names, read_capture
 
