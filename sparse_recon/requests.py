@@ -131,6 +131,7 @@ class RejectionReason(Enum):
     TOO_FEW_PIXELS = "too_few_pixels", "has {figure:.0f} depth pixels, fewer than segment.min_points, {limit:g}"
     NO_OBJECT = "no_object", "has a score of {figure:.2f} of being an object, less than segment.min_score, {limit:g}"
     SURROUNDINGS = "surroundings", "is to {figure:.0%} on the walls of something too large, {limit:.0%} are accepted"
+    SCATTERED = "scattered", "is {figure:.0%} of what was measured within its outline, at least {limit:.0%} are needed"
     HANGS = "hangs", "ends {figure:.2f} m from the support plane, farther than {limit:.2f} m: nothing carries it"
     OUTSIDE = "outside_region", "has its centre {figure:.2f} m outside of the region that was set"
     EMPTY = "empty", "holds no depth pixel but those of the support plane"

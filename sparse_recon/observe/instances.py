@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from sparse_recon.observe.refused import Refused
 from sparse_recon.observe.regions import ClusterRegion, pixel_points_world
 from sparse_recon.observe.segment import SceneClusters, SupportPlane, gap_cues, largest_clusters, number_pieces
 from sparse_recon.observe.segmenter.decoding import Instances
+from sparse_recon.observe.wholeness import wholeness
 from sparse_recon.requests import RejectionReason
 from sparse_recon.types import Bool, Float32, Frame, Int32, OrientedBox
 
@@ -31,6 +34,10 @@ MAJORITY = 0.5
 REMAINDER_SHARE = 0.3
 # What is too large and of things by so large a share of its pixels is a pile and has no walls.
 PILE_SHARE = 0.9
+# Of what was measured within the outline of a thing, at least so large a share is of it.
+WHOLE_SHARE = 0.5
+# ... but for what other things hide that are nearer by this.
+NEARER_M = 0.02
 # A piece of wall has so large a share of its points on one.
 WALL_SHARE = 0.6
 
@@ -40,6 +47,8 @@ ONE_THING, JOINS = 0.35, 4
 TELLING_PIXELS = 50.0
 # Groups that touch are one thing where they stand above each other: outlines from above share this much of the smaller.
 STACKED_SHARE = 0.5
+# Two that share less of the smaller outline stand beside each other.
+BESIDE_SHARE = 0.1
 
 Checkpoint = Callable[[], None]
 FrameKey = tuple[str, int]
@@ -66,11 +75,16 @@ class Look:
     ----------
     points, labels : (P,) int64.
     thing : (P,) float32, probability of being of a thing.
+    pixels : (P, 2) int32, column and row in an image of `shape` (height, width) that has every `STEP`-th pixel.
+    depth_m : (P,) float32.
     """
 
     points: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     thing: Float32
+    pixels: npt.NDArray[np.int32]
+    shape: tuple[int, int]
+    depth_m: Float32
 
 
 class ThingRegion(ClusterRegion):
@@ -150,6 +164,8 @@ class InstanceFinder:
             own = np.nonzero(body == 0)[0]
             if len(own) and (on_wall := float(wall[own].mean())) >= WALL_SHARE:
                 refused.append(Refused(own, RejectionReason.SURROUNDINGS, on_wall, WALL_SHARE))
+            elif len(own) and (whole := _wholeness(own, owner, looks)) < WHOLE_SHARE:
+                refused.append(Refused(own, RejectionReason.SCATTERED, whole, WHOLE_SHARE))
             else:
                 pieces += _apart_where_too_large(own, single[own], scene.points_world, config)
         pieces += _untold(clustered, owner)
@@ -206,7 +222,12 @@ class InstanceFinder:
         at = np.minimum(np.searchsorted(sorted_keys, pixel_keys), len(sorted_keys) - 1)
         there = sorted_keys[at] == pixel_keys
         thing = self._found[id(frame.rgb)][2].thing
-        return Look(order[at[there]], frame.labels[measured][there].astype(np.int64), thing[measured][there])
+        labels = frame.labels[measured][there].astype(np.int64)
+        small = measured[::STEP, ::STEP]
+        pixels = np.argwhere(small)[:, ::-1].astype(np.int32)[there]
+        return Look(
+            order[at[there]], labels, thing[measured][there], pixels, small.shape, frame.depth_m[measured][there]
+        )
 
 
 def _votes(
@@ -293,7 +314,8 @@ def _stacked(
 ) -> npt.NDArray[np.int64]:
     """Return `into` with groups joined that touch and stand above each other.
 
-    Whether these are two things or parts of one, as the base of a drill, is not told well enough.
+    Whether these are two things or parts of one, as the base of a drill, is not told well enough. What carries several
+    that stand beside each other is a tray or a floor, and no part of them.
     """
     import cv2
     from scipy.spatial import cKDTree
@@ -308,16 +330,46 @@ def _stacked(
     }
     present = [g for g, own in body.items() if scene.count[own].sum() >= config.min_points]
     outlines = {g: cv2.convexHull(np.ascontiguousarray(flat[body[g]])) for g in present}
-    areas = {g: float(cv2.contourArea(hull)) for g, hull in outlines.items()}
+    stacked: dict[int, list[int]] = {g: [] for g in present}
     for a in present:
-        for b in (b for b in present if b > a and into[a] != into[b] and min(areas[a], areas[b]) > 0.0):
-            common, _ = cv2.intersectConvexConvex(outlines[a], outlines[b])
-            if common < STACKED_SHARE * min(areas[a], areas[b]):
-                continue
-            distance, _ = cKDTree(scene.points_world[body[a]]).query(scene.points_world[body[b]])
-            if distance.min() < config.cluster_gap_m:
+        for b in (b for b in present if b > a and into[a] != into[b]):
+            if _overlap(outlines[a], outlines[b]) >= STACKED_SHARE:
+                distance, _ = cKDTree(scene.points_world[body[a]]).query(scene.points_world[body[b]])
+                if distance.min() < config.cluster_gap_m:
+                    stacked[a].append(b)
+                    stacked[b].append(a)
+    carriers = {
+        g
+        for g, others in stacked.items()
+        if any(_overlap(outlines[a], outlines[b]) < BESIDE_SHARE for a, b in combinations(others, 2))
+    }
+    for a, others in stacked.items():
+        for b in others:
+            if not {a, b} & carriers:
                 into[into == into[b]] = into[a]
     return into
+
+
+def _overlap(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
+    """Return the area that two convex outlines (N, 1, 2) share, as a share of the smaller one's."""
+    import cv2
+
+    smaller = min(cv2.contourArea(a), cv2.contourArea(b))
+    return float(cv2.intersectConvexConvex(a, b)[0]) / smaller if smaller > 0.0 else 0.0
+
+
+def _wholeness(members: npt.NDArray[np.intp], owner: Int32, looks: Sequence[Look]) -> float:
+    """Return how much of what was measured within the outlines of some points (K,) is of them."""
+    is_member = np.zeros(len(owner), bool)
+    is_member[members] = True
+    pixels, own, hiding = [], [], []
+    for look in looks:
+        mine = is_member[look.points]
+        nearer = look.depth_m < np.median(look.depth_m[mine]) - NEARER_M if mine.any() else mine
+        pixels.append(look.pixels)
+        own.append(mine)
+        hiding.append((owner[look.points] >= 0) & ~mine & nearer)
+    return wholeness(pixels, own, hiding, [look.shape for look in looks])
 
 
 def _walls(clustered: SceneClusters, owner: Int32) -> Bool:

@@ -207,3 +207,31 @@ def test_what_stands_above_each_other_is_one_and_beside_each_other_two(shift_m, 
     labels = {f.stamp_ns: f.labels.astype(np.int32) for f in made.frames}
     scene, _, _ = told(made.frames, lambda stamp: labels[stamp])
     assert scene.label.max() + 1 == things
+
+
+def test_what_carries_several_beside_each_other_is_no_part_of_them():
+    scene = scene_of(
+        [block((0.3, 0.12, 0.02)), block((0.06, 0.06, 0.06)), block((0.05, 0.06, 0.08))],
+        [pose(np.eye(3), (x, 0, z)) for x, z in ((0.0, 0.0), (-0.09, 0.02), (0.09, 0.02))],
+    )
+    made = record(
+        scene, around(3, first_deg=-60.0, turn_deg=90.0, distance_m=0.7), sensor=exact(SENSORS["clean"]),
+        intrinsics=depth_camera(320, 240), with_labels=True,
+    )  # fmt: skip
+    labels = {f.stamp_ns: f.labels.astype(np.int32) for f in made.frames}
+    apart, _, _ = told(made.frames, labels.get)
+    middles = sorted(float(apart.points_world[apart.label == k, 0].mean()) for k in range(apart.label.max() + 1))
+    assert middles == pytest.approx([-0.09, 0.0, 0.09], abs=0.03)
+
+
+def test_shreds_between_which_the_same_surface_is_no_thing_are_none():
+    made = two_objects(views=3, with_labels=True)
+    labels = {}
+    for f in made.frames:
+        shred = (np.indices(f.labels.shape) // 8 % 3 == 0).all(axis=0)  # a ninth of the block, in spots
+        labels[f.stamp_ns] = np.where(f.labels == 1, 1, np.where((f.labels == 2) & shred, 2, 0)).astype(np.int32)
+    scene, _, _ = told(made.frames, labels.get)
+    assert scene.label.max() == 0
+    (shreds,) = (item for item in scene.refused if item.reason is RejectionReason.SCATTERED)
+    assert shreds.figure < shreds.limit == 0.5
+    assert scene.points_world[shreds.members, 0].mean() == pytest.approx(0.08, abs=0.03)
