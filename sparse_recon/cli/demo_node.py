@@ -57,9 +57,18 @@ def run_node(sample: Path, camera: CameraTopics, replayed: SessionOutcome) -> di
 
 
 def same_clouds(live: LiveOutcome, replayed: SessionOutcome) -> dict[str, bool]:
-    """Return for each object whether node and replay give the same points, byte for byte."""
-    fields = {completed.object_id: completed_object_fields(completed) for completed in replayed.completed}
-    return {name: live.clouds.get(name) == bytes(item["cloud"]["data"]) for name, item in fields.items()}
+    """Return for each object of the node whether the replay gives the same points, byte for byte, and no two the same.
+
+    Names may differ: the node names things in the order in which frames showed them, the replay when it has all frames.
+    """
+    fields = [completed_object_fields(completed) for completed in replayed.completed]
+    left = [bytes(item["cloud"]["data"]) for item in fields]
+    same = {}
+    for name in (completed.object_id for completed in replayed.completed):
+        same[name] = (cloud := live.clouds.get(name)) in left
+        if same[name] and cloud is not None:
+            left.remove(cloud)
+    return same
 
 
 def live_table(live: LiveOutcome, same: dict[str, bool], frames: int) -> str:
