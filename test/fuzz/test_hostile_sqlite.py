@@ -18,7 +18,7 @@ ENDLESS = (
     "WITH RECURSIVE c(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM c) "
     "SELECT id, 1 AS topic_id, id AS timestamp, NULL AS data FROM c"
 )
-UNDECODABLE = 300_000
+UNDECODABLE = 100_000
 READ_FRAMES = """
 from sparse_recon.bags.reader import Bag, FrameReader
 def tried():
@@ -124,7 +124,7 @@ def test_pages_that_list_each_other_again_and_again_end(recording: Path):
 
 def test_twelve_megabytes_of_pages_that_list_each_other_end(recording: Path):
     with closing(sqlite3.connect(recording)) as database:
-        rows = [(k, bytes(60)) for k in range(120_000)]
+        rows = [(k, bytes(60)) for k in range(150_000)]
         database.executemany("INSERT INTO messages(topic_id, timestamp, data) VALUES(1, ?, ?)", rows)
         database.commit()
         (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone()
@@ -141,9 +141,7 @@ def test_twelve_megabytes_of_pages_that_list_each_other_end(recording: Path):
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\1\0\0" + bytes(range(200)), b"\0" * 64], ids=["empty", "noise", "zeros"])
-def test_hundreds_of_thousands_of_messages_that_cannot_be_decoded_cost_little_and_hide_no_other(
-    recording: Path, data: bytes
-):
+def test_a_hundred_thousand_messages_that_cannot_be_decoded_cost_little_and_hide_no_other(recording: Path, data: bytes):
     with closing(sqlite3.connect(recording)) as database:
         (topic,) = database.execute("SELECT id FROM topics WHERE name = '/camera/color/image_raw'").fetchone()
         (first_ns,) = database.execute("SELECT MIN(timestamp) FROM messages").fetchone()

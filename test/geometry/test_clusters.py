@@ -82,12 +82,15 @@ def test_things_on_the_floor_and_on_the_board_of_a_shelf_are_found_and_what_floa
     T = turn(seed)  # the world's axes are not the shelf's
     world = (points @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
     generator = np.random.default_rng(seed)
-    number, wall = contained_objects(world, points[:, 2].astype(np.float32), T[:3, 2], SegmentConfig(), generator)
+    number, wall, hanging = contained_objects(
+        world, points[:, 2].astype(np.float32), T[:3, 2], SegmentConfig(), generator
+    )
     of_thing = [number[owner == k] for k in (5, 6)]
     # The lowest points of a thing are taken for the board that they stand on: two tolerances of 6 mm, of 10 cm.
     assert all(np.mean(own == np.median(own)) > 0.8 and np.median(own) >= 0 for own in of_thing)
     assert np.median(of_thing[0]) != np.median(of_thing[1])
     assert np.mean(number[owner < 5] == -1) > 0.98 and np.all(number[owner == 7] == -1)
+    assert all(np.mean(owner[own] == 7) > 0.9 for own in hanging) and len(hanging) == len(extra)
     assert np.mean(wall[owner < 5]) > 0.98 and np.mean(wall[owner >= 5]) < 0.3
 
 
