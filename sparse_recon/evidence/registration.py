@@ -29,8 +29,9 @@ POSE_SIGMA_M, POSE_SIGMA_RAD = 0.004, np.deg2rad(0.4)
 # Pairs of views that are compared; of more views than that allows each is compared with its nearest ones.
 MAX_PAIRS = 32
 # Views are left as they are unless their moves are so many times (squared) the standard deviation that depth and poses
-# leave them, and they disagree less; more than so much of the distance of two points does not count, metres.
-SIGNIFICANT, MOST_M = 12.0, 0.008
+# leave them, and a clear disagreement falls to this share; more than so much of the distance of two points does not
+# count, metres. Views from opposite sides share little surface: exact ones may look as if they were off by millimetres.
+SIGNIFICANT, MIN_DISAGREEMENT_M, CLEARLY_LESS, MOST_M = 12.0, 0.001, 0.6, 0.008
 # Moves that are smaller are not worth a word.
 MIN_MOVE_M = 0.0015
 # Digits of a correction: the last bits of sums depend on the number of threads, and node and replay must agree.
@@ -105,7 +106,8 @@ def brought_together(
     before, after = (_disagreement_m(surfaces, pairs, C) for C in ([np.eye(4)] * len(T), T))
     radius_m = 0.5 * views.object_frame.half_side_m
     largest_m = max(np.linalg.norm(T[k][:3, 3]) + radius_m * rotation_angle(T[k]) for k in fitting)
-    if largest_m < MIN_MOVE_M or significance < SIGNIFICANT or after >= before:
+    unclear = before < MIN_DISAGREEMENT_M or after > CLEARLY_LESS * before
+    if largest_m < MIN_MOVE_M or significance < SIGNIFICANT or unclear:
         return still
     moves, moved = list(still.moves), list(views.views)
     for k in fitting:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from scenes import recording
 from scipy.spatial.transform import Rotation
 from sessions import CONFIG, session_of
 
+from sparse_recon import CompletionSession, SessionConfig
 from sparse_recon.config.geometry_config import RegistrationConfig
 from sparse_recon.geometry.poses import pose
+from sparse_recon.lab.evaluate.cases import LABEL, make_case
+from sparse_recon.lab.evaluate.objects import procedural_objects
+from sparse_recon.lab.evaluate.protocol import Protocol
 from sparse_recon.requests import CompletionRequest
 
 SHIFTS_MM = ((4.0, -2.0, 3.0), (-4.0, 1.0, -3.0), (2.0, 4.0, -1.0))
@@ -67,3 +72,20 @@ def test_right_poses_give_the_same_bytes_with_and_without():
     for one, other in zip(seen.views.views, plain.views.views, strict=True):
         assert one.frame.T_world_cam.tobytes() == other.frame.T_world_cam.tobytes()
     assert seen.evidence.tsdf_sum.tobytes() == plain.evidence.tsdf_sum.tobytes()
+
+
+@pytest.mark.parametrize("condition", ["clean", "mild", "noisy"])
+def test_right_poses_of_views_from_opposite_sides_stay(condition):
+    """They share little surface, and a thin wall or a round side lets them slide along each other."""
+    protocol = Protocol(views=(1, 2), conditions=(condition,), novel_views=0)
+    for item in procedural_objects(8)[1::2]:
+        case = make_case(item, condition, 0, protocol)
+        session = CompletionSession(SessionConfig())
+        for frame in case.frames:
+            session.add_frame(frame)
+        seen = session.observe(CompletionRequest(label=LABEL))
+        true = {f.stamp_ns: f.T_world_cam for f in case.frames}
+        for view in seen.views.views:
+            T = view.frame.T_world_cam.copy()
+            T[:3, 3] += seen.origin_world
+            assert np.allclose(T, true[view.frame.stamp_ns], atol=1e-9), item.name
