@@ -9,6 +9,7 @@ from typing import BinaryIO
 _INNER = (2, 5)  # pages of an index and of a table that list others
 _FILE_HEADER, _PAGE_HEADER = 100, 12
 _MAX_READ = 20_000  # pages
+_MAX_PAGE = 2**32 - 2
 
 
 def is_cut(path: Path) -> bool:
@@ -36,7 +37,9 @@ def lists_pages_twice(path: Path, roots: Iterable[object]) -> bool:
 
 
 def _pages_below(file: BinaryIO, number: int, page_bytes: int) -> Iterator[int]:
-    """Yield the pages that an inner page lists; none of any other."""
+    """Yield the pages that an inner page lists; none of any other, and of none that a file cannot have."""
+    if not 0 < number <= _MAX_PAGE:
+        return
     file.seek((number - 1) * page_bytes)
     page = file.read(page_bytes)
     begin = _FILE_HEADER if number == 1 else 0

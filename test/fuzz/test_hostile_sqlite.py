@@ -140,6 +140,32 @@ def test_twelve_megabytes_of_pages_that_list_each_other_end(recording: Path):
     assert answer.code == ErrorCode.BAG_UNREADABLE.name and "again and again" in answer.message
 
 
+@pytest.mark.parametrize("below", [0, 2**32 - 1])
+def test_pages_that_no_file_has_are_malformed(recording: Path, below: int):
+    with closing(sqlite3.connect(recording)) as database:
+        (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    file = bytearray(recording.read_bytes())
+    file[(root - 1) * size : root * size] = inner_page(size, below, cells=0)
+    recording.write_bytes(file)
+    answer = tried(recording)
+    assert_bounded(answer)
+    assert answer.code == ErrorCode.BAG_UNREADABLE.name
+
+
+@pytest.mark.parametrize("root", [-1, 2**62])
+def test_roots_that_no_file_has_are_malformed(recording: Path, root: int):
+    answer = tried(
+        changed(
+            recording,
+            "PRAGMA writable_schema = ON",
+            f"UPDATE sqlite_master SET rootpage = {root} WHERE name = 'messages'",
+        )
+    )
+    assert_bounded(answer)
+    assert answer.code == ErrorCode.BAG_UNREADABLE.name
+
+
 @pytest.mark.parametrize("data", [b"", b"\0\1\0\0" + bytes(range(200)), b"\0" * 64], ids=["empty", "noise", "zeros"])
 def test_a_hundred_thousand_messages_that_cannot_be_decoded_cost_little_and_hide_no_other(recording: Path, data: bytes):
     with closing(sqlite3.connect(recording)) as database:
