@@ -34,7 +34,7 @@ from sparse_recon.types import CompletedObject, Frame
 
 log = logging.getLogger(__name__)
 
-_NAMED_REJECTED = 5  # in the error where nothing is listed
+_NAMED_REJECTED = 2  # in the error where nothing is listed
 
 # These would refuse every other object as well.
 _FATAL = {
@@ -207,10 +207,10 @@ def _requests(
         seen = "".join(f"; {text}" for text in told_rejections(session.rejected, _NAMED_REJECTED))
         raise EvidenceError(
             ErrorCode.OBJECT_NOT_FOUND,
-            f"no object stands on a support plane in {len(session.frames)} frames{seen}; name one with --box or "
-            "--label, give the up direction with --up (0 0 0 estimates it), or check depth.far_m, "
+            f"no object stands on a support plane in {len(session.frames)} frames{_hint(session)}{seen}; name one with "
+            "--box or --label, give the up direction with --up (0 0 0 estimates it), or check depth.far_m, "
             "segment.plane_tilt_deg, "
-            f"segment.min_points and segment.max_size_m{_depth_hint(session, depth_encoding)}{_hint(session)}",
+            f"segment.min_points and segment.max_size_m{_depth_hint(session, depth_encoding)}",
         )
     most = session.config.max_objects
     requests = [replace(wanted, object_id=candidate.object_id) for candidate in found[:most]]
@@ -231,7 +231,7 @@ def _depth_hint(session: CompletionSession, encoding: str) -> str:
 
 def _hint(session: CompletionSession) -> str:
     found = session.views_verdict.sentence
-    return f"; what is more, {found}" if found else ""
+    return f": {found}" if found else ""
 
 
 def _complete(
