@@ -110,6 +110,8 @@ class SqliteFile:
         for begin, end in _runs(places):
             k = begin
             for number, log_ns, data, place in database.each(query, places[begin], places[end - 1]):
+                while k < end and places[k] < place:  # the index knows a row that is not there
+                    k += 1
                 if k < end and place == places[k]:
                     k += 1
                     yield number, log_ns, data

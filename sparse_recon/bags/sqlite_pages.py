@@ -28,12 +28,22 @@ def lists_pages_twice(path: Path, roots: Iterable[object]) -> bool:
         for read, number in enumerate(waiting):  # grows meanwhile
             if read == _MAX_READ:
                 break
-            for below in _pages_below(file, number, page_bytes):
-                if below in listed:
-                    return True
-                listed.add(below)
-                waiting.append(below)
+            below = list(_pages_below(file, number, page_bytes))
+            if len(set(below)) < len(below) or not listed.isdisjoint(below):
+                return True
+            listed.update(below)
+            # All leaves of a tree are equally deep, and list nothing.
+            if below and _is_inner(file, below[0], page_bytes):
+                waiting += below
     return False
+
+
+def _is_inner(file: BinaryIO, number: int, page_bytes: int) -> bool:
+    """Return whether a page lists others."""
+    if not 1 < number <= _MAX_PAGE:
+        return number == 1
+    file.seek((number - 1) * page_bytes)
+    return file.read(1) in (b"\x02", b"\x05")
 
 
 def _pages_below(file: BinaryIO, number: int, page_bytes: int) -> Iterator[int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 AGREEING = 3  # messages; what two of them say may be one fault
+TRANSFORMS = "tf"  # the sender of all links
 MAX_SOURCES = 100  # each message is compared with all that wait
 
 
@@ -35,7 +36,7 @@ class AheadMessages:
 
     A stamp runs ahead where it is later than anything of its own source and of others says by more than `max_ahead_s`;
     while nothing comes, time goes on as the clock does by which messages arrive. Time goes on there as soon as
-    `AGREEING` messages say so, of several senders or in a row of one source.
+    `AGREEING` messages say so, of several senders or in a row of one source; of links, in a row of two.
 
     Attributes
     ----------
@@ -83,10 +84,14 @@ class AheadMessages:
         held = self._by_source.setdefault(message.source, deque())
         held.append(message)
         agreeing = [item for items in self._by_source.values() for item in items if self._agree(item, message)]
-        in_a_row = sum(item.source == message.source for item in agreeing)
+        if message.sender != TRANSFORMS and len(going_on := _going_on(held)) >= AGREEING:
+            agreeing += [item for item in going_on if item not in agreeing]  # pictures, however far apart
+        in_a_row = Counter(item.source for item in agreeing)
         others_agree = len(agreeing) >= AGREEING and len({item.sender for item in agreeing}) > 1
-        if others_agree or (by_itself and in_a_row >= AGREEING):
-            self._go_on(agreeing)
+        sources_agree = sum(count >= AGREEING for count in in_a_row.values()) > 1
+        if others_agree or sources_agree or (by_itself and in_a_row[message.source] >= AGREEING):
+            held_all = [item for items in self._by_source.values() for item in items]
+            self._go_on([item for item in held_all if any(self._agree(item, other) for other in agreeing)])
             return
         if len(held) > AGREEING:
             held.popleft().leave_out()
@@ -117,6 +122,21 @@ class AheadMessages:
             (item.use if item.sender in senders else item.leave_out)()
         return any(item.sender in senders for item in rest)
 
+    def use_waited(self, senders: Collection[str], wait_ns: int) -> bool:
+        """Use what some senders sent, where nothing has contradicted it for so long; return whether anything was used.
+
+        A camera that takes a picture now and then has no second one that would agree.
+        """
+        long_ago = self.arrived_ns - wait_ns
+        waited = {
+            source
+            for source, items in self._by_source.items()
+            if items[-1].sender in senders and items[-1].arrived_ns <= long_ago
+        }
+        for item in sorted((i for source in waited for i in self._by_source.pop(source)), key=lambda i: i.stamp_ns):
+            item.use()
+        return bool(waited)
+
     def _agree(self, a: AheadMessage, b: AheadMessage) -> bool:
         apart_ns = (a.stamp_ns - b.stamp_ns) - (a.arrived_ns - b.arrived_ns)
         return min(abs(apart_ns), abs(a.stamp_ns - b.stamp_ns)) <= self.max_ahead_ns
@@ -133,3 +153,11 @@ class AheadMessages:
     def _leave_out(self, source: str) -> None:
         for item in self._by_source.pop(source):
             item.leave_out()
+
+
+def _going_on(held: Sequence[AheadMessage]) -> list[AheadMessage]:
+    """Return the last messages of a source whose stamps grow from one to the next."""
+    k = len(held) - 1
+    while k > 0 and held[k - 1].stamp_ns < held[k].stamp_ns:
+        k -= 1
+    return list(held)[k:]

@@ -29,6 +29,8 @@ from sparse_recon.geometry.transforms import MAX_NAME_LENGTH, TransformSource, T
 from sparse_recon.types import Float64, Frame
 
 _HELD_BYTES = 1e9
+# A picture that runs ahead is used after so long a silence of its camera.
+AHEAD_WAIT_NS = 2_000_000_000
 _RETRYABLE_CODES = {ErrorCode.TF_FRAME_UNKNOWN, ErrorCode.TF_NOT_CONNECTED, ErrorCode.TF_EXTRAPOLATION}
 
 
@@ -255,6 +257,8 @@ class FrameAssembler:
         until the list is empty. With `settle` no later image is waited for, as when none came for a while; frames still
         wait for their transforms and camera infos.
         """
+        if settle:
+            self._ahead.use_waited(self._cameras, AHEAD_WAIT_NS)
         return self._limited(self._complete(settle=settle))
 
     def flush(self) -> list[Frame]:

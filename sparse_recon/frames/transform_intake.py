@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from sparse_recon.errors import ErrorCode, SparseReconError, clipped
-from sparse_recon.frames.ahead import AheadMessage, AheadMessages
+from sparse_recon.frames.ahead import TRANSFORMS, AheadMessage, AheadMessages
 from sparse_recon.frames.late_transforms import LateTransform, LateTransforms
 from sparse_recon.frames.lazy_transforms import LazyTransforms
 from sparse_recon.frames.rejections import Rejection, Rejections
@@ -143,7 +143,7 @@ class TransformIntake:
         def leave_out() -> None:
             self.notes.add("ahead", child, partial(_left_out, parent, child, stamp_ns, lead_s))
 
-        item = AheadMessage(_source(child), "tf", stamp_ns, self._ahead.arrived_ns, use, leave_out)
+        item = AheadMessage(_source(child), TRANSFORMS, stamp_ns, self._ahead.arrived_ns, use, leave_out)
         self._ahead.put(item, by_itself=newest_ns is None or not others_ns)
 
     def _forget_strays(self, parent: str, child: str, stamp_ns: int, newest_ns: int) -> None:

@@ -18,7 +18,11 @@ def is_optical(frame_id: str) -> bool:
     return frame_id.endswith("optical_frame")
 
 
-def with_known_up(config: SessionConfig, frames: Sequence[Frame]) -> SessionConfig:
-    """Return parameters that leave up to be found where z of the world is a camera's, by its name or by its frames."""
-    optical = is_optical(config.world_frame) or any(np.array_equal(f.T_world_cam, np.eye(4)) for f in frames)
-    return replace(config, up_world=UP_IS_UNKNOWN) if optical and tuple(config.up_world) == Z_IS_UP else config
+def is_camera(world_frame: str, frames: Sequence[Frame]) -> bool:
+    """Whether the world is a camera's own frame, by its name or because a camera stands there."""
+    return is_optical(world_frame) or any(np.array_equal(f.T_world_cam, np.eye(4)) for f in frames)
+
+
+def with_unknown_up(config: SessionConfig) -> SessionConfig:
+    """Return parameters that leave up to be found, unless another up than z is given."""
+    return replace(config, up_world=UP_IS_UNKNOWN) if tuple(config.up_world) == Z_IS_UP else config

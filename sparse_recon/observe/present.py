@@ -23,6 +23,8 @@ from sparse_recon.types import Bool, Float32, Float64, Frame, Superseded
 
 FrameName = tuple[str, int]
 NO_POSES: Mapping[FrameName, Float64] = {}
+# A frame that differs is looked at again, together with so many before it: that costs as much as ten comparisons.
+SECOND_LOOKS = 6
 
 # A frame tells of an object where it can tell of so large a share of its points; it is in doubt when the newest such
 # frame looks through more than so many of these, and confirmed when frames of so many moments have it, none of them
@@ -116,9 +118,9 @@ class PresentFrames:
             entry.forget(left_out)
         entries = [entry for entry in entries if _name(entry.frame) not in left_out]
         for number, newer in enumerate(entries):
-            for older in entries[:number]:
+            for back, older in zip(range(number, 0, -1), entries[:number], strict=True):
                 checkpoint()
-                _compare(older, newer, registration)
+                _compare(older, newer, registration, look_again=back <= SECOND_LOOKS)
         return tuple(_present(entry) for name, entry in known.items() if name not in left_out)
 
     def _judge(
@@ -252,14 +254,15 @@ class PresentFrames:
         return _Known(frame, coarse)
 
 
-def _compare(older: _Known, newer: _Known, registration: RegistrationConfig) -> None:
+def _compare(older: _Known, newer: _Known, registration: RegistrationConfig, look_again: bool = True) -> None:
     assert older.coarse is not None and newer.coarse is not None
     name = _name(newer.frame)
     if name in older.compared or newer.frame.stamp_ns - older.frame.stamp_ns <= SAME_MOMENT_NS:
         return
     older.compared.add(name)
     found = change(older.coarse, newer.coarse)
-    if found.pixels and registration.enabled and moved_by_poses(older.coarse, newer.coarse):
+    look_again &= registration.enabled and bool(found.pixels)
+    if look_again and moved_by_poses(older.coarse, newer.coarse):
         a, b = older.grounded, newer.grounded
         found = found if a is None or b is None else without_noise(a, b, (older.frame, newer.frame), registration)
     if found.pixels:

@@ -115,14 +115,17 @@ def cut_by_image(region: ObjectRegion, frames: Iterable[Frame]) -> bool:
 
 
 def touches_border(mask: Bool, frame: Frame) -> bool:
-    """Return whether (H, W) pixels touch the border of an image, or of the part of it that has depth."""
-    low, high = np.zeros(2, int), np.array(mask.shape)
-    if frame.depth_m is not None and (measured := frame.depth_m > 0).any():
-        for axis in (0, 1):
-            some = np.nonzero(measured.any(axis=1 - axis))[0]
-            low[axis], high[axis] = some[0], some[-1] + 1
-    (top, left), (bottom, right) = low + BORDER_PX, high - BORDER_PX
-    return bool(mask[:top].any() or mask[bottom:].any() or mask[:, :left].any() or mask[:, right:].any())
+    """Return whether (H, W) pixels touch the border of an image, or of the columns of it that have depth at all.
+
+    At one side of the image stereo has none, as only one of its cameras sees it. Columns that have less than half of
+    what is usual are of that side; few of them are the rest of a scene whose background is too far.
+    """
+    left, right = 0, mask.shape[1]
+    if frame.depth_m is not None and (count := np.count_nonzero(frame.depth_m > 0, axis=0)).any():
+        usual = np.nonzero(count >= 0.5 * np.median(count[count > 0]))[0]
+        left, right = int(usual[0]), int(usual[-1]) + 1
+    inner = mask[BORDER_PX : mask.shape[0] - BORDER_PX, left + BORDER_PX : right - BORDER_PX]
+    return bool(np.count_nonzero(inner) < np.count_nonzero(mask))
 
 
 def window_of_box(frame: Frame, low_world: Float32, high_world: Float32) -> Window | None:

@@ -319,7 +319,8 @@ def number_pieces(
 ) -> Numbered:
     """Give the pieces that are objects numbers in `label`, the one of most pixels 0; they hold indices.
 
-    Objects are within the limits of size and pixels and have `min_score`; too large pieces are divided first.
+    Objects are within the limits of size and pixels and have `min_score`, which without a support plane cannot be told;
+    too large pieces are divided first.
     """
     accepted: list[tuple[int, int, npt.NDArray[np.intp], ObjectCues]] = []
     refused: list[Refused] = []
@@ -337,7 +338,7 @@ def number_pieces(
             refused.append(Refused(members, RejectionReason.TOO_FEW_PIXELS, pixels, config.min_points))
         elif extent < config.min_size_m:
             refused.append(Refused(members, RejectionReason.TOO_SMALL, extent, config.min_size_m))
-        elif (score := object_score(cues := cues_of(members))) < config.min_score:
+        elif (score := object_score(cues := cues_of(members))) < config.min_score and cues.relief is not None:
             refused.append(Refused(members, RejectionReason.NO_OBJECT, score, config.min_score))
         else:
             accepted.append((-pixels, int(members[0]), members, cues))

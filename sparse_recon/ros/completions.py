@@ -21,7 +21,7 @@ from sparse_recon.errors import (
     clipped,
 )
 from sparse_recon.frames.incoming import boxes_of, stamp_ns_of
-from sparse_recon.frames.world_up import with_known_up
+from sparse_recon.frames.world_up import is_camera, with_unknown_up
 from sparse_recon.machine.resident_memory import give_back, resident_bytes
 from sparse_recon.observe.named_boxes import same_place
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
@@ -92,6 +92,7 @@ class Completions:
         self._detections: dict[str, Any] = {}  # by camera, the newest Detection3DArray that is not used yet
         # By camera, in the world frame, each with the time of its last report; None before a detector spoke.
         self._boxes: dict[str, list[tuple[OrientedBox, float]]] | None = None
+        self._camera_world: str | None = None  # a world frame that was found to be a camera's own
         self._now_s = now_s
         self.passes = ContinuousPasses(
             self.worker,
@@ -316,7 +317,10 @@ class Completions:
         if ingest is not None:
             ingest.wait_until_used(_CATCH_UP_S)
         self._handle_events(job)
-        config = with_known_up(replace(self.config.session, world_frame=self.world_frame), self.session.frames)
+        config = replace(self.config.session, world_frame=self.world_frame)
+        # The frame that shows it may be dropped later; the world stays what it is.
+        if self._camera_world == self.world_frame or is_camera(self.world_frame, self.session.frames):
+            self._camera_world, config = self.world_frame, with_unknown_up(config)
         if config != self.session.config:
             self.session.configure(config)
         self._use_detections(job)

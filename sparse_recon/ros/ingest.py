@@ -256,6 +256,9 @@ class Ingest:
                 self._note_rejections()
             if not more:
                 return
+        else:
+            with self._lock:
+                self._assembler.arrived(time.monotonic_ns())
         while frames := self._poll(settle=item is None):
             for frame, generation in frames:
                 try:

@@ -143,10 +143,48 @@ def test_link_that_always_runs_ahead_answers_for_its_own_time():
     assert rig.assembler.transforms.lookup("world", "marker", T0 + (2150 + HOUR_MS) * MS)[0, 3] == 1.0
 
 
+def test_links_whose_clock_was_set_forward_are_believed_without_a_picture():
+    rig = running()
+    for ms in range(2000, 2500, 100):
+        rig.tf(ms, child="arm")
+    for ms in range(HOUR_MS, HOUR_MS + 500, 100):
+        rig.tf(ms, x=1.0)
+        rig.tf(ms, x=2.0, child="arm")
+    lookup = rig.assembler.transforms.lookup
+    assert lookup("world", "arm", T0 + (HOUR_MS + 300) * MS)[0, 3] == 2.0
+    assert lookup("world", "cam_optical", T0 + (HOUR_MS + 300) * MS)[0, 3] == 1.0
+
+
+def test_pictures_whose_time_outruns_the_clock_that_they_arrive_by_are_all_used():
+    rig = Rig()
+    rig.info()
+    rig.assembler.push_transform("world", "cam_optical", 0, STILL, static=True)
+    for k in range(10):  # played five times as fast
+        rig.assembler.arrived((k * 12_000 + 1) * MS)
+        rig.both(k * 60_000)
+    rig.finish()
+    assert rig.stamps_ms() == [k * 60_000 for k in range(10)] and not rig.assembler.counts
+
+
+def test_picture_that_runs_ahead_is_used_when_its_camera_says_nothing_more():
+    rig = Rig()
+    rig.info()
+    rig.assembler.push_transform("world", "cam_optical", 0, STILL, static=True)
+    rig.assembler.arrived(1 * MS)
+    rig.both(0)
+    rig.both(60_000)
+    rig.assembler.arrived(1000 * MS)
+    rig.frames += rig.assembler.poll(settle=True)
+    assert rig.stamps_ms() == [0]
+    rig.assembler.arrived(2500 * MS)
+    rig.frames += rig.assembler.poll(settle=True)
+    assert rig.stamps_ms() == [0, 60_000] and not rig.assembler.counts
+
+
 def test_strays_are_bounded():
     rig = running()
     for k in range(3000):
         rig.tf(HOUR_MS * (k + 1) + HOUR_MS // 2, child=f"link_{k % 1500}")
-        rig.color(HOUR_MS * (k + 1))
+        rig.color(HOUR_MS * (3001 - k))
     run(rig, 2000, 4000)
     assert len(rig.stamps_ms()) >= 19 + 18 and rig.assembler.restarts == 0

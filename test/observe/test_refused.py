@@ -19,6 +19,7 @@ from sparse_recon.lab.simulate.sensor import SENSORS, exact
 from sparse_recon.lab.simulate.shapes import Shape
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.observe.catalog import ObjectCatalog
+from sparse_recon.observe.regions import touches_border
 from sparse_recon.requests import CompletionRequest, RejectedCandidate, RejectionReason, told_rejections
 from sparse_recon.types import OrientedBox
 
@@ -158,6 +159,27 @@ def test_the_border_is_that_of_the_depth():
     columns = np.arange(whole.depth_m.shape[1])
     narrow = replace(whole, depth_m=np.where(columns < 160, whole.depth_m, np.float32(np.nan)))
     assert [f.candidate.cut_by_image for f in catalog_of().objects([narrow])] == [True]
+
+
+def test_what_stands_before_a_background_that_is_too_far_is_not_cut():
+    frame = two_objects(with_labels=True).frames[0]
+    assert frame.labels is not None and frame.depth_m is not None
+    block = frame.labels == frame.labels.max()
+    rows, columns = np.nonzero(block)
+    v, u = np.indices(block.shape)
+    table = v > int(rows.mean())  # what is above has no depth but where the block is
+    far = replace(frame, depth_m=np.where(table | block, frame.depth_m, np.float32(np.nan)))
+    assert not touches_border(block, far)
+    band = (u >= columns.min()) & (table | block)  # the left of the image has no depth at all
+    assert touches_border(block, replace(frame, depth_m=np.where(band, frame.depth_m, np.float32(np.nan))))
+
+
+def test_without_a_support_plane_small_things_are_listed():
+    frame = two_objects(with_labels=True).frames[0]
+    assert frame.labels is not None and frame.depth_m is not None
+    held = replace(frame, depth_m=np.where(frame.labels == 1, frame.depth_m, np.float32(np.nan)), labels=None)
+    assert 120 < np.sum(held.depth_m > 0) < 4000
+    assert len(catalog_of(min_score=0.6, plane_tilt_deg=1.0).objects([held])) == 1
 
 
 def test_the_largest_are_told_and_the_others_counted():
