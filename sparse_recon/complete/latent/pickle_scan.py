@@ -12,6 +12,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
+from sparse_recon.errors import clipped
+
 MAX_PICKLE_BYTES = 16_000_000
 MAX_OPCODES = 1_000_000
 MAX_ENTRIES = 100_000
@@ -41,7 +43,13 @@ def named_classes(path: Path) -> set[tuple[str, str]]:
             raise ValueError(f"its archive holds {len(pickles)} pickles, a checkpoint has 1")
         if pickles[0].file_size > MAX_PICKLE_BYTES:
             raise ValueError(f"its pickle has {pickles[0].file_size} bytes, accepted are {MAX_PICKLE_BYTES}")
-        return _names(BytesIO(archive.read(pickles[0])), _Budget())
+        try:
+            pickled = archive.read(pickles[0])
+        except (
+            Exception
+        ) as error:  # EOFError, RuntimeError of an encrypted entry, and whatever else a damaged one makes
+            raise ValueError(f"its archive is damaged ({type(error).__name__} {clipped(str(error))})") from error
+        return _names(BytesIO(pickled), _Budget())
 
 
 def _check_archive(entries: list[zipfile.ZipInfo], file_bytes: int) -> None:

@@ -36,6 +36,30 @@ def archive(data: bytes, compression: int = zipfile.ZIP_STORED, more: int = 0) -
     return write
 
 
+def alone(path: Path) -> bytearray:
+    """Write an archive of a pickle and nothing else, and return its bytes."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
+    return bytearray(path.read_bytes())
+
+
+def beyond_its_end(path: Path) -> None:
+    """Write an archive whose entry states more bytes than are left, though no more than the file has."""
+    data = alone(path)
+    for mark, at in ((b"PK\x03\x04", 18), (b"PK\x01\x02", 20)):  # sizes: of the entry, in the directory
+        begin = data.rindex(mark)
+        struct.pack_into("<II", data, begin + at, len(data), len(data))
+    path.write_bytes(data)
+
+
+def encrypted(path: Path) -> None:
+    """Write an archive whose entry says that it is encrypted."""
+    data = alone(path)
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.rindex(mark) + at] |= 1
+    path.write_bytes(data)
+
+
 def nested(levels: int) -> bytes:
     """Return a pickle whose key is a tuple of 2^levels values, which is hashed one by one."""
     out = b"\x80\x02}(K\x01q\x00"
@@ -57,6 +81,8 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
     "older form, length": (lambda path: path.write_bytes(b"\x80\x02\x8e" + b"\x7f" * 8), "a value of"),
     "older form, cut": (lambda path: path.write_bytes(pickle.dumps(1, 2)), "."),
     "words": (lambda path: path.write_bytes(b"no checkpoint at all"), "."),
+    "beyond its end": (beyond_its_end, "damaged"),
+    "encrypted": (encrypted, "damaged"),
     "nothing": (lambda path: path.write_bytes(b""), "."),
 }
 
