@@ -271,9 +271,9 @@ class Ingest:
         with self._lock:
             frames = self._assembler.poll(settle=settle)
             self._note_restart()  # the world frame may have got a parent
+            self._note_rejections()  # one frame at most is made at a time, after all that was rejected
             for frame in frames:
                 self._note_success(frame.camera)
-            self._note_rejections()
             self.counts.waiting, self.counts.unneeded = self._assembler.pending, self._assembler.unneeded
             return [(frame, self._generation) for frame in frames]
 
