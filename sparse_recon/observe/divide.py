@@ -57,16 +57,12 @@ def _thickness_m(points: Float32) -> float:
 
 def _whole(points: Float32, cluster: npt.NDArray[np.integer]) -> Parts:
     """Return parts of all (N, D) points: each belongs to the nearest cluster that is large enough."""
-    from scipy.spatial import cKDTree
-
     size = np.bincount(cluster[cluster >= 0], minlength=1)
     kept = np.nonzero(size >= PART_SHARE * len(points))[0]
     if len(kept) < 2:
         return []
     cores = np.nonzero(np.isin(cluster, kept))[0]
-    _, nearest = cKDTree(points[cores]).query(points)
-    owner = cluster[cores[nearest]]
-    return [np.nonzero(owner == k)[0] for k in kept]
+    return _nearest(points, points[cores], cluster[cores])
 
 
 def _at_necks(flat: Float32, voxel_size_m: float) -> Parts:
@@ -92,6 +88,7 @@ def _at_necks(flat: Float32, voxel_size_m: float) -> Parts:
 
 
 def _nearest(at: Float32, cores: Float32, number: npt.NDArray[np.integer]) -> Parts:
+    """Return the parts of (N, D) points: each is of the number of the core (M, D) nearest to it."""
     from scipy.spatial import cKDTree
 
     _, nearest = cKDTree(cores).query(at)

@@ -171,10 +171,12 @@ class InstanceFinder:
         pieces += _untold(clustered, owner)
         thing, agreement = _objectness(len(owner), looks), _agreement(votes, together, owner)
 
+        by_gaps = gap_cues(scene)
+
         def cues_of(members: npt.NDArray[np.intp]) -> ObjectCues:
             weight = scene.count[members]
             return replace(
-                gap_cues(scene, members),
+                by_gaps(members),
                 objectness=float(np.average(thing[members], weights=weight)),
                 agreement=float(np.average(agreement[members], weights=weight)),
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sparse_recon.evidence.depth_noise import robust_sigma
 from sparse_recon.types import Float32
 
 # Of the heights above the support, the share that something's height is; strays are above it.
@@ -66,5 +67,4 @@ def object_score(cues: ObjectCues, weights: npt.NDArray[np.float64] | None = Non
 
 def support_noise_m(height_m: Float32, on_plane: npt.NDArray[np.bool_]) -> float:
     """Return the standard deviation of the heights (N,) of a support plane, from the median, at least half a mm."""
-    deviation = np.abs(height_m[on_plane])
-    return max(1.4826 * float(np.median(deviation)) if len(deviation) else 0.0, LEAST_NOISE_M)
+    return max(robust_sigma(height_m[on_plane]) if on_plane.any() else 0.0, LEAST_NOISE_M)

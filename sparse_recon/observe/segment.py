@@ -201,7 +201,7 @@ def cluster_scene(
         refused += [replace(item, members=candidates[item.members]) for item in fallen]
     pieces = [candidates[cluster == k] for k in np.unique(cluster[cluster >= 0])]
     up_world = np.array([0.0, 0.0, 1.0]) if plane is None else plane.up_world
-    numbered = number_pieces(label, pieces, scene, up_world, config, lambda own: gap_cues(scene, own))
+    numbered = number_pieces(label, pieces, scene, up_world, config, gap_cues(scene))
     return replace(scene, label=label, wall=wall, refused=(*refused, *numbered.refused), cues=numbered.cues)
 
 
@@ -348,13 +348,16 @@ def number_pieces(
     return Numbered(tuple(cues for *_, cues in accepted), tuple(refused))
 
 
-def gap_cues(scene: SceneClusters, members: npt.NDArray[np.intp]) -> ObjectCues:
-    """Return what speaks for points of a scene where no network was asked."""
-    relief = None
-    if scene.plane is not None:
-        height_m = scene.plane.heights(scene.points_world)
-        relief = float(np.quantile(height_m[members], TOP)) / support_noise_m(height_m, scene.label == -1)
-    return ObjectCues(None, None, relief, int(scene.count[members].sum()))
+def gap_cues(scene: SceneClusters) -> Callable[[npt.NDArray[np.intp]], ObjectCues]:
+    """Return what tells of points of a scene, by their indices, what speaks for them where no network was asked."""
+    height_m = None if scene.plane is None else scene.plane.heights(scene.points_world)
+    noise_m = 0.0 if height_m is None else support_noise_m(height_m, scene.label == -1)
+
+    def cues_of(members: npt.NDArray[np.intp]) -> ObjectCues:
+        relief = None if height_m is None else float(np.quantile(height_m[members], TOP)) / noise_m
+        return ObjectCues(None, None, relief, int(scene.count[members].sum()))
+
+    return cues_of
 
 
 def _over_plane(
