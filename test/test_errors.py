@@ -106,7 +106,9 @@ class Foreign(Exception):
 
 
 def family(kind: type[SparseReconError]) -> list[type[SparseReconError]]:
-    return [kind, *(below for child in kind.__subclasses__() for below in family(child))]
+    """Errors of `sparse_recon.errors`: those of other modules are known or not by what ran before, and look alike."""
+    children = (child for child in kind.__subclasses__() if child.__module__ == SparseReconError.__module__)
+    return [kind, *(below for child in children for below in family(child))]
 
 
 MAKERS = {
