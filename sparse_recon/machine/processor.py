@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -24,6 +26,17 @@ def chosen_device(name: str) -> str:
     if name == "cuda" and not available:
         raise ConfigError("device is cuda, but PyTorch finds no CUDA device; set it to auto or cpu")
     return "cuda" if available and name != "cpu" else "cpu"
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch calculate in `count` threads for a while; sums of floats depend on their number in the last digits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def chosen_dtype(precision: str, device: str) -> torch.dtype:

@@ -37,11 +37,12 @@ def hull_sdf(
     checkpoint()
     planes = _hull_planes(points, grid.voxel_m)
     x, y, z = grid.axes()
-    sdf = np.full(grid.shape, -np.inf, np.float32)
+    sdf, plane = np.full(grid.shape, -np.inf, np.float32), np.empty(grid.shape, np.float32)
     for k, (nx, ny, nz, offset) in enumerate(planes):
         if k % PLANES_AT_ONCE == 0:
             checkpoint()
-        np.maximum(sdf, (nx * x + offset)[:, None, None] + (ny * y)[None, :, None] + (nz * z)[None, None, :], out=sdf)
+        np.add((nx * x + offset)[:, None, None], (ny * y)[:, None] + nz * z, out=plane)
+        np.maximum(sdf, plane, out=sdf)
     return sdf
 
 

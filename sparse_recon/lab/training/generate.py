@@ -40,9 +40,13 @@ def generate(
     FileError
         OUTPUT_UNWRITABLE.
     """
-    import torch
+    from sparse_recon.machine.processor import torch_threads
 
-    torch.set_num_threads(1)
+    with torch_threads(1):
+        return _generate(folder, config, on_shard, scans)
+
+
+def _generate(folder: Path, config: DataConfig, on_shard: Callable[[int, int], None], scans: Sequence[Path]) -> int:
     written = 0
     held_out_shards = -(-config.held_out_objects // config.objects_per_shard)
     jobs = [_Job(folder / HELD_OUT, "", config.seed + _HELD_OUT_SEED, k) for k in range(held_out_shards)]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from sparse_recon.lab.training.config import load_training_config
 from sparse_recon.lab.training.generate import HELD_OUT
 from sparse_recon.lab.training.samples import samples_of
 from sparse_recon.lab.training.shards import write_shard
+from sparse_recon.machine.processor import torch_threads
 
 SEED = 7
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Runs of training set the number of threads of their process; tests of nodes compare floats of two processes."""
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,17 @@ def test_distances_are_those_of_the_mesh(folder):
     assert error.max() < 0.05
 
 
+def test_a_hole_of_a_scan_lets_nothing_in(tmp_path):
+    whole = trimesh.creation.icosphere(subdivisions=3, radius=0.05)
+    open_above = whole.triangles_center[:, 2] > 0.0492  # the five faces around the pole
+    assert 3 <= open_above.sum() <= 8
+    trimesh.Trimesh(whole.vertices, whole.faces[~open_above], process=False).export(tmp_path / "ball.ply")
+    field, _ = unit_field(scan_paths([tmp_path], ["ball"])[0])
+    below = torch.tensor([[0.0, 0.0, z] for z in np.linspace(-0.9, 0.9, 50)], dtype=torch.float32)
+    assert field(below).max() < 0
+    assert field(torch.tensor([[0.0, 0.0, 1.3], [1.3, 0.0, 0.0], [0.0, 0.0, -1.3]])).min() > 0.2
+
+
 def test_a_missing_scan_is_named_and_where_it_was_looked_for(folder, tmp_path):
     with pytest.raises(FileError, match=rf"{tmp_path}.*mug"):
         scan_paths([folder, tmp_path], ["can", "mug"])
