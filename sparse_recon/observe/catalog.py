@@ -13,7 +13,7 @@ from sparse_recon.evidence.sampling import evenly_sampled
 from sparse_recon.geometry.clouds import inside_box, robust_extent
 from sparse_recon.geometry.near import moved_box
 from sparse_recon.geometry.poses import inverse, pose, rotation_to_up, transform_points
-from sparse_recon.observe.found import FoundObject, bearing_label, look_of, with_cut
+from sparse_recon.observe.found import FoundObject, bearing_label, first_shown, look_of, with_cut
 from sparse_recon.observe.instances import InstanceFinder, ThingRegion
 from sparse_recon.observe.label_segments import LabelSegments
 from sparse_recon.observe.named_boxes import NamedBoxes
@@ -151,7 +151,12 @@ class ObjectCatalog:
                 found, rejected = self._from_labels(self._scene, labelled, checkpoint)
             else:
                 found, rejected = self._from_clusters(self._scene, checkpoint)
-            names = self._known.names([f.candidate.box for f in found], [look_of(f, frames) for f in found])
+            least = self._config.segment.min_points
+            names = self._known.names(
+                [f.candidate.box for f in found],
+                [look_of(f, frames) for f in found],
+                lambda i: first_shown(found[i], frames, least),
+            )
             self._found = [
                 replace(f, candidate=replace(f.candidate, object_id=name)) for f, name in zip(found, names, strict=True)
             ]

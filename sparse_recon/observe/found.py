@@ -56,3 +56,14 @@ def look_of(found: FoundObject, frames: Sequence[Frame]) -> Look | None:
         if mask.any():
             return Look(np.sort(found.candidate.box.size_m), frame.rgb[mask].mean(axis=0))
     return None
+
+
+def first_shown(found: FoundObject, frames: Sequence[Frame], least: int) -> tuple[int, str, int]:
+    """Return which frame first shows `least` pixels of an object, by stamp and camera, and minus how many it shows.
+
+    In this order names are given: it is the same whether objects are listed after each frame or after the last.
+    """
+    for frame in sorted(frames, key=lambda f: (f.stamp_ns, f.camera)):
+        if (pixels := int(np.count_nonzero(found.region.mask(frame)))) >= least:
+            return frame.stamp_ns, frame.camera, -pixels
+    return max((f.stamp_ns for f in frames), default=0) + 1, "", -found.candidate.points

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,11 +64,17 @@ class NamedBoxes:
                 return self._put(name, box)
         return self._put(self._new_name(), box)
 
-    def names(self, boxes: Sequence[OrientedBox], looks: Sequence[Look | None] = ()) -> list[str]:
+    def names(
+        self,
+        boxes: Sequence[OrientedBox],
+        looks: Sequence[Look | None] = (),
+        order: Callable[[int], Any] = lambda i: i,
+    ) -> list[str]:
         """Return one name for each box, nearest pairs first: that of an earlier box near it, else a new one.
 
         Near is a centre closer than half of the smaller box's longest edge. The named boxes are those of this call. A
         box that is near none gets the name of the only one that is missing and resembles it by `looks`: it has moved.
+        New names are given in the `order` of the boxes' numbers, which is asked of boxes without a name alone.
         """
         found: dict[int, str] = {}
         pairs = [
@@ -85,7 +92,9 @@ class NamedBoxes:
             rivals = [j for j, other in new.items() if j != i and look.resembles(other)]
             if len(like) == 1 and not rivals:
                 found[i] = like[0]
-        names = [self._put(found.get(i) or self._new_name(), box) for i, box in enumerate(boxes)]
+        unnamed = [i for i in range(len(boxes)) if i not in found]
+        found |= {i: self._new_name() for i in sorted(unnamed, key=order)}
+        names = [self._put(found[i], box) for i, box in enumerate(boxes)]
         self._looks |= {name: look for name, look in zip(names, looks, strict=False) if look is not None}
         return names
 
