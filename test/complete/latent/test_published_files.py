@@ -15,9 +15,10 @@ from safetensors.torch import save_file  # noqa: E402
 from sparse_recon.complete.latent.converted import convert  # noqa: E402
 from sparse_recon.complete.latent.keymap import Op, Rule  # noqa: E402
 from sparse_recon.complete.latent.known_files import probably  # noqa: E402
-from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile, find_weights  # noqa: E402
+from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile  # noqa: E402
 from sparse_recon.complete.latent.mismatch import WeightsMismatchError  # noqa: E402
 from sparse_recon.complete.latent.tensor_files import open_tensors  # noqa: E402
+from sparse_recon.complete.latent.weights import find_weights  # noqa: E402
 from sparse_recon.errors import ErrorCode, ModelError  # noqa: E402
 
 ANGLES = np.linspace(0.0, 3.0, 4)

@@ -17,9 +17,9 @@ from safetensors.torch import save_file  # noqa: E402
 
 from sparse_recon.cli.main import main  # noqa: E402
 from sparse_recon.complete.latent.converted import convert, summary  # noqa: E402
-from sparse_recon.complete.latent.layout import find_weights  # noqa: E402
 from sparse_recon.complete.latent.mismatch import WeightsMismatchError  # noqa: E402
 from sparse_recon.complete.latent.tensor_files import open_tensors  # noqa: E402
+from sparse_recon.complete.latent.weights import find_weights  # noqa: E402
 from sparse_recon.complete.zero123.weights import layout  # noqa: E402
 from sparse_recon.errors import ErrorCode, ModelError  # noqa: E402
 from sparse_recon.machine.safetensors_file import sha256_of  # noqa: E402
