@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize, clip_vision, unet, vae
-from sparse_recon.complete.latent.keymap import Rule, under
-from sparse_recon.complete.latent.layout import Layout, Part, old_attention
+from sparse_recon.complete.latent.keymap import Rule, into, under
+from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile, old_attention
 from sparse_recon.complete.latent.ldm import clip_rules, unet_rules, vae_rules
 
 POSE_NUMBERS = 4
@@ -34,6 +34,11 @@ class Zero123Size:
     vae: VaeSize = field(default_factory=VaeSize)
     clip: ClipSize = field(default_factory=ClipSize)
 
+    @property
+    def image_side(self) -> int:
+        """P, pixels along a side of the images."""
+        return self.unet.sample * self.vae.factor
+
     def projection(self) -> Any:
         """Return the linear layer from an image's token and a pose to the context."""
         import torch
@@ -59,17 +64,10 @@ def layout(size: Zero123Size | None = None) -> Layout:
         ),
     }
     published = [
-        *_into("unet", under(_UNET, unet_rules(size.unet))),
-        *_into("vae", under(_VAE, vae_rules(size.vae))),
-        *_into("image_encoder", under(_CLIP, clip_rules(size.clip))),
+        *into("unet", under(_UNET, unet_rules(size.unet))),
+        *into("vae", under(_VAE, vae_rules(size.vae))),
+        *into("image_encoder", under(_CLIP, clip_rules(size.clip))),
         Rule("cc_projection", "cc_projection"),
     ]
-    return Layout("zero123", parts, published, DROPPED, (_UNET, "diffusion_model."), SOURCE)
-
-
-def _into(part: str, rules: list[Rule]) -> list[Rule]:
-    renamed = []
-    for rule in rules:
-        targets = tuple(f"{part}.{target}" for target in rule.targets)
-        renamed.append(Rule(rule.source, targets if len(targets) > 1 else targets[0], rule.op))
-    return renamed
+    file = PublishedFile(published, DROPPED, (_UNET, "diffusion_model."))
+    return Layout("zero123", parts, (file,), SOURCE)
