@@ -17,7 +17,6 @@ SOURCE = (
     "zero123.cs.columbia.edu/assets (about 15 GB each), a safetensors copy of either, or a folder in the layout of "
     "diffusers (unet, vae, image_encoder, cc_projection)."
 )
-NAMES = ("105000.ckpt", "165000.ckpt", "230000.ckpt", "300000.ckpt", "zero123-xl.ckpt")
 # Left-overs of CLIP's text side, and schedules, which are computed anew.
 DROPPED = (
     r"model_ema\.(decay|num_updates)",
@@ -70,5 +69,5 @@ def layout(size: Zero123Size | None = None) -> Layout:
         *into("image_encoder", under(_CLIP, clip_rules(size.clip))),
         Rule("cc_projection", "cc_projection"),
     ]
-    file = PublishedFile(published, DROPPED, (_UNET, "diffusion_model."), NAMES)
+    file = PublishedFile(published, DROPPED, (_UNET, "diffusion_model."))
     return Layout("zero123", parts, (file,), SOURCE)
