@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sparse_recon.complete.latent.keymap import Shape
 from sparse_recon.complete.latent.pickle_scan import named_classes
 from sparse_recon.complete.latent.shards import INDEX, index_of, is_shard, open_shards
-from sparse_recon.errors import ErrorCode, MemoryBudgetError, ModelError, clipped, quoted
+from sparse_recon.errors import ErrorCode, MemoryBudgetError, ModelError, clipped, listed, quoted
 from sparse_recon.inputs.files import shown
 from sparse_recon.machine.safetensors_file import check_header, check_weights_file
 
@@ -161,12 +161,10 @@ def _is_hostile(name: str) -> bool:
 
 
 def _hostile(path: Path, names: Sequence[str]) -> ModelError:
-    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
     return ModelError(
         ErrorCode.MODEL_WEIGHTS_INVALID,
-        f"the weights at {shown(path)} are refused: the file holds {', '.join(map(clipped, names[:_NAMED_AT_MOST]))}"
-        f"{more}, a program and no weights; nothing of it was run. Do not open it with other tools; get the file from "
-        "those who published it",
+        f"the weights at {shown(path)} are refused: the file holds {listed(names, _NAMED_AT_MOST)}, a program and no "
+        "weights; nothing of it was run. Do not open it with other tools; get the file from those who published it",
     )
 
 
