@@ -59,9 +59,7 @@ def _all_names(path: Path) -> set[tuple[str, str]]:
             raise ValueError(f"its pickle has {pickles[0].file_size} bytes, accepted are {MAX_PICKLE_BYTES}")
         try:
             pickled = archive.read(pickles[0])
-        except (
-            Exception
-        ) as error:  # EOFError, RuntimeError of an encrypted entry, and whatever else a damaged one makes
+        except Exception as error:  # EOFError, RuntimeError of an encrypted entry, whatever else a damaged one makes
             raise ValueError(f"its archive is damaged ({type(error).__name__} {clipped(str(error))})") from error
         return _names(BytesIO(pickled), _Budget())
 
