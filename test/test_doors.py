@@ -43,6 +43,11 @@ NETWORKS = (
         f"sparse_recon.complete.compact.{name}"
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")
     ),
+    "sparse_recon.complete.latent.clip_pixels",
+    *(
+        f"sparse_recon.complete.syncdreamer.{name}"
+        for name in ("depth_attention", "frustum", "network", "unet3d", "volume")
+    ),
     *(f"sparse_recon.complete.zero123.{name}" for name in ("model", "sampling", "score")),
     *(f"sparse_recon.observe.segmenter.{name}" for name in ("features", "network")),
 )
