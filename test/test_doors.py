@@ -43,7 +43,7 @@ NETWORKS = (
         f"sparse_recon.complete.compact.{name}"
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")
     ),
-    "sparse_recon.complete.latent.clip_pixels",
+    *(f"sparse_recon.complete.latent.{name}" for name in ("clip_pixels", "networks", "view_sampler")),
     *(
         f"sparse_recon.complete.syncdreamer.{name}"
         for name in ("depth_attention", "frustum", "network", "unet3d", "volume")

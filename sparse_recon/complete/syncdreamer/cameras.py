@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse_recon.types import CameraIntrinsics, Float32, Float64
+from sparse_recon.complete.latent.cameras import FOCAL_PX, IMAGE_SIDE, SphericalCamera, TrainedCameras
+from sparse_recon.types import Float32, Float64
 
 # As the authors rendered their training views; distances in longest sides of the object.
 ELEVATION_RAD = np.deg2rad(30.0)
 DISTANCE = 1.5
-# Focal length of a picture that is one pixel wide: 280 at 256 pixels.
-FOCAL = 280.0 / 256.0
-# Elevations of input pictures in training.
-MIN_ELEVATION_RAD, MAX_ELEVATION_RAD = np.deg2rad(-10.0), np.deg2rad(40.0)
+# Its input pictures were taken from the same distance.
+TRAINED = TrainedCameras("syncdreamer", DISTANCE, DISTANCE, np.deg2rad(-10.0), np.deg2rad(40.0))
 
 
 def azimuths(count: int = 16) -> Float64:
@@ -37,20 +36,19 @@ def view_poses(count: int = 16) -> Float32:
     return np.stack([T_cam_obj(a)[:3] for a in azimuths(count)]).astype(np.float32)
 
 
+def view_cameras(source_azimuth_rad: float, count: int = 16) -> list[SphericalCamera]:
+    """Return the cameras of all views of an object whose input picture was taken from an azimuth."""
+    return [SphericalCamera(0.5 * np.pi - ELEVATION_RAD, source_azimuth_rad + a, DISTANCE) for a in azimuths(count)]
+
+
 def network_intrinsics(side: int) -> Float32:
     """Return (3, 3) for a picture or map of `side` pixels as the networks project with it.
 
     Its principal point is half of the side, at integer pixel centres: half a pixel off the middle of a picture, as
-    released. Pictures themselves are taken with `model_intrinsics`.
+    released. Pictures themselves are taken with `complete.latent.cameras.model_intrinsics`.
     """
-    focal = FOCAL * side
+    focal = FOCAL_PX * side / IMAGE_SIDE
     return np.array([[focal, 0, side / 2], [0, focal, side / 2], [0, 0, 1]], np.float32)
-
-
-def model_intrinsics(side: int = 256) -> CameraIntrinsics:
-    """Return the pinhole camera of a picture of `side` pixels, pixel centres at integers."""
-    focal, middle = FOCAL * side, 0.5 * side - 0.5
-    return CameraIntrinsics(side, side, np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
 
 
 def view_tokens(elevation_rad: float, count: int = 16) -> Float32:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize
 
-# Of latents that are diffused; the input picture's own latents beside them are not scaled, as released.
-LATENT_SCALE = 0.18215
 TOKEN_NUMBERS = 4
 
 
@@ -37,20 +35,17 @@ class VolumeSize:
 
 @dataclass(frozen=True)
 class SyncDreamerSize:
-    """Sizes of all networks; the defaults are the published ones.
-
-    Attributes
-    ----------
-    image : side of the pictures in pixels.
-    latent_scale : what the autoencoder's latents are multiplied by before they are diffused.
-    """
+    """Sizes of all networks; the defaults are the published ones."""
 
     unet: UNetSize = field(default_factory=UNetSize)
     vae: VaeSize = field(default_factory=VaeSize)
     clip: ClipSize = field(default_factory=ClipSize)
     volume: VolumeSize = field(default_factory=VolumeSize)
-    image: int = 256
-    latent_scale: float = LATENT_SCALE
+
+    @property
+    def image_side(self) -> int:
+        """P, pixels along a side of the images."""
+        return self.unet.sample * self.vae.factor
 
     def __post_init__(self) -> None:
         levels = len(self.volume.widths)
@@ -59,8 +54,6 @@ class SyncDreamerSize:
         for name in ("planes", "vertices"):
             if getattr(self.volume, name) % 2 ** (levels - 1):
                 raise ValueError(f"volume.{name} must be a multiple of {2 ** (levels - 1)}")
-        if self.image != self.unet.sample * 2 ** (len(self.vae.multipliers) - 1):
-            raise ValueError(f"pictures of {self.image} pixels do not become latents of {self.unet.sample}")
 
 
 def mini_size() -> SyncDreamerSize:
@@ -70,5 +63,4 @@ def mini_size() -> SyncDreamerSize:
         VaeSize(width=32, multipliers=(1, 2, 2), layers=1),
         ClipSize(width=96, layers=3, heads=4, patch=8, side=64, projection=96),
         VolumeSize(features=8, vertices=16, planes=24, widths=(32, 48, 64), time=64),
-        image=64,
     )

@@ -8,9 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers", reason="pip install .[models]")
 
+from sparse_recon.complete.latent.cameras import model_intrinsics  # noqa: E402
 from sparse_recon.complete.syncdreamer.cameras import (  # noqa: E402
     azimuths,
-    model_intrinsics,
+    view_cameras,
     view_poses,
     view_tokens,
 )
@@ -36,6 +37,12 @@ def test_cameras_stand_around_the_object_and_look_at_it():
     assert np.allclose(centres, expected, atol=1e-6)
     assert np.allclose(np.linalg.det(poses[:, :, :3]), 1, atol=1e-6)
     assert azimuths()[0] == 0 and azimuths()[8] == -np.pi
+
+
+def test_generated_views_are_taken_by_the_cameras_that_the_networks_know():
+    for camera, pose in zip(view_cameras(0.0), view_poses(), strict=True):
+        assert np.allclose(np.linalg.inv(camera.T_obj_cam())[:3], pose, atol=1e-6)
+    assert view_cameras(0.7)[3].azimuth_rad == pytest.approx(0.7 + 3 * np.pi / 8)
 
 
 def test_lens_of_a_picture():

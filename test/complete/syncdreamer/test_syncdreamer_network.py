@@ -20,7 +20,6 @@ SMALL = SyncDreamerSize(
     VaeSize(width=32, multipliers=(1, 1)),
     ClipSize(width=32, layers=1, heads=4, patch=8, side=16, projection=32),
     VolumeSize(features=8, vertices=8, planes=8, widths=(8, 16), time=16),
-    image=16,
 )
 
 
@@ -73,8 +72,7 @@ def test_sizes_that_do_not_fit_each_other_are_refused():
         replace(mini, volume=VolumeSize())
     with pytest.raises(ValueError, match="planes"):
         replace(mini, volume=replace(mini.volume, planes=22))
-    with pytest.raises(ValueError, match="64 pixels"):
-        replace(mini, unet=replace(mini.unet, sample=32))
+    assert mini.image_side == 64 and SyncDreamerSize().image_side == 256
 
 
 def test_it_learns_the_noise_of_one_view():
