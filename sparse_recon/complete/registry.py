@@ -39,6 +39,7 @@ def create(name: str) -> ViewCompleter:
 
 # Models whose weights are published elsewhere: name -> module:function that returns their layout.
 PUBLISHED: dict[str, str] = {
+    "syncdreamer": "sparse_recon.complete.syncdreamer.weights:layout",
     "zero123": "sparse_recon.complete.zero123.weights:layout",
 }
 
