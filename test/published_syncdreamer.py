@@ -20,7 +20,7 @@ from sparse_recon.complete.syncdreamer.weights import layout
 TINY = SyncDreamerSize(
     UNetSize(width=32, multipliers=(1, 1, 2, 2), layers=2, heads=4, context=48),
     VaeSize(width=32, multipliers=(1, 1, 1, 1), layers=1),
-    ClipSize(width=32, layers=2, heads=4, patch=56, side=224, projection=48),
+    ClipSize(width=32, layers=2, heads=4, patch=56, side=224, projection=768),
     VolumeSize(features=8, widths=(8, 16, 16, 24), time=32),
 )
 
