@@ -40,7 +40,7 @@ class Zero123Completer(ViewCompleter):
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights, strictly; see `ViewCompleter.load`."""
-        from sparse_recon.complete.latent.layout import find_weights, missing
+        from sparse_recon.complete.latent.weights import find_weights, missing
 
         own, known = config.of(Zero123Config), layout(self._size)
         if not own.weights:

@@ -143,7 +143,7 @@ def test_views_of_a_batch_do_not_depend_on_each_other(model, context):
 
 
 def test_half_precision_answers_the_same_within_its_rounding(model, checkpoint, context):
-    from sparse_recon.complete.latent.layout import find_weights
+    from sparse_recon.complete.latent.weights import find_weights
     from sparse_recon.complete.zero123.model import Zero123Model
     from sparse_recon.complete.zero123.weights import layout
 
