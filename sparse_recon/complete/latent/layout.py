@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sparse_recon.complete.latent.keymap import Op, Rule
-from sparse_recon.types import Float64
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,14 +40,12 @@ class PublishedFile:
     averaged : prefixes of a network's tensors in the file and in the module that averages them, with which the authors
         sample; None: there is none.
     names : patterns of its name in a folder, such as `upsrt*.pt`; empty where it is the only one and named itself.
-    presumed : values of tensors that the model presumes, such as cameras; other ones are a fault.
     """
 
     rules: Sequence[Rule]
     dropped: Sequence[str] = ()
     averaged: tuple[str, str] | None = None
     names: tuple[str, ...] = ()
-    presumed: Mapping[str, Float64] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,14 @@ class Layout:
     parts : networks by name; in our own file their tensors are `part.tensor`.
     published : the authors' files; all of them are needed.
     source : sentence that says where to get them.
+    faults : returns what is wrong with values of the tensors in our own names, a sentence each; None: nothing can be.
     """
 
     model: str
     parts: Mapping[str, Part]
     published: Sequence[PublishedFile]
     source: str
+    faults: Callable[[Mapping[str, Tensor]], list[str]] | None = None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all tensors in our own names."""

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sparse_recon.complete.latent.keymap import Reading, Rule, Shape, differing_copies, read, reading
 from sparse_recon.complete.latent.known_files import probably
 from sparse_recon.complete.latent.layout import FoundWeights, Layout, PublishedFile
@@ -20,9 +18,6 @@ from sparse_recon.inputs.json_text import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# Of values that a model presumes: float32 angles, written out.
-PRESUMED_WITHIN = 1e-4
 
 
 def read_file(file: TensorFile, layout: Layout, averaged: bool) -> FoundWeights:
@@ -46,7 +41,7 @@ def read_published(
     """Read all files that the authors publish; see `find_weights`."""
     wanted = layout.shapes()
     tensors: dict[str, Tensor] = {}
-    misshaped, unknown, differing, averages = [], [], [], False
+    misshaped, unknown, averages = [], [], False
     sources: dict[str, str] = {}
     plans: list[tuple[Reading, _Renamed]] = []
     for file, published in files:
@@ -56,14 +51,14 @@ def read_published(
         misshaped += [f"misshaped: {sentence}" for sentence in plan.misshaped]
         misshaped += [f"misshaped: {target} is both in {sources[target]} and {file.path.name}" for target in twice]
         unknown += [f"unknown: {name}" for name in plan.unknown]
-        differing += _presumed(file, published.presumed)
         sources |= dict.fromkeys(plan.pieces, file.path.name)
         plans.append((plan, view))
         averages |= bool(view.names)
     lacking = [f"missing: {name}" for name in sorted(wanted.keys() - sources.keys())]
     instead = " and ".join(dict.fromkeys(what for f, _ in files if (what := probably(f.shapes, layout.model))))
-    if faults := [*misshaped, *differing, *unknown, *lacking]:
+    if faults := [*misshaped, *unknown, *lacking]:
         raise WeightsMismatchError(path, faults, layout.model, layout.source, instead)
+    differing: list[str] = []
     for plan, view in plans:
         differing += [f"differs: {sentence}" for sentence in differing_copies(plan, view)]
         tensors |= read(plan, view)
@@ -107,11 +102,7 @@ def _known(
 ) -> tuple[dict[str, Shape], _Renamed]:
     """Return the tensors of a file that rules are to name, with the moving average in the place of what it averages."""
     drop = re.compile("|".join(f"(?:{pattern})" for pattern in published.dropped) or "$.")
-    shapes = {
-        name: shape
-        for name, shape in file.shapes.items()
-        if not drop.fullmatch(name) and name not in published.presumed
-    }
+    shapes = {name: shape for name, shape in file.shapes.items() if not drop.fullmatch(name)}
     if not published.averaged:
         return shapes, _Renamed(file, {})
     raw, inner = published.averaged
@@ -125,18 +116,3 @@ def _known(
         faults = [f"missing: the moving average of {name}" for name in lacking]
         raise WeightsMismatchError(file.path, faults, layout.model, layout.source)
     return shapes | {name: averages[average] for name, average in present.items()}, _Renamed(file, present)
-
-
-def _presumed(file: TensorFile, presumed: Mapping[str, Any]) -> list[str]:
-    """Return a fault for each tensor that is not what the model presumes."""
-    faults = []
-    for name, values in presumed.items():
-        if name not in file.shapes:
-            faults.append(f"missing: {name}")
-        elif file.shapes[name] != np.shape(values):
-            faults.append(f"misshaped: {name} has shape {file.shapes[name]}, the model has {np.shape(values)}")
-        else:
-            off = float(np.abs(file[name].double().numpy() - values).max())
-            if not off <= PRESUMED_WITHIN:
-                faults.append(f"differs: {name} by up to {off:.3g} from what this model presumes")
-    return faults

@@ -46,6 +46,8 @@ def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeig
     if broken:
         faults = [f"not a number: values of {name}" for name in broken]
         raise WeightsMismatchError(path, faults, layout.model, layout.source)
+    if layout.faults and (faults := layout.faults(found.tensors)):
+        raise WeightsMismatchError(path, faults, layout.model, layout.source)
     return found
 
 
