@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,9 @@ class Similarity:
         return float(np.arccos(np.clip((np.trace(self.T[:3, :3]) - 1) / 2, -1, 1)))
 
 
-def fitted_similarity(outlines: Outlines, points_obj: Float64, seed: int) -> Similarity:
+def fitted_similarity(
+    outlines: Outlines, points_obj: Float64, seed: int, checkpoint: Callable[[], None] = lambda: None
+) -> Similarity:
     """Fit a similarity by damped Gauss-Newton, held by a prior on how far a set can be off.
 
     The loss is that of a quantile (Koenker and Bassett 1978): nine times as much for a point outside of what all
@@ -58,6 +61,7 @@ def fitted_similarity(outlines: Outlines, points_obj: Float64, seed: int) -> Sim
     outlines : of the set, in its own space.
     points_obj : (N, 3) measured, in longest sides, from the object's middle.
     seed : of the points that are taken, if there are many.
+    checkpoint : called in each iteration; may raise.
     """
     points = points_obj[np.isfinite(points_obj).all(axis=1)]
     if len(points) < MIN_POINTS:
@@ -72,6 +76,7 @@ def fitted_similarity(outlines: Outlines, points_obj: Float64, seed: int) -> Sim
     within = within_at(x)
     before, cost = _residual(within), _cost(within, x)
     for _ in range(ITERATIONS):
+        checkpoint()
         J = np.stack([(within_at(x + step) - within) / 2e-3 for step in 2e-3 * np.eye(7)], axis=1)
         weight = INDEPENDENT / len(points) * _weight(within)
         H = (J * weight[:, None]).T @ J + np.diag(1 / PRIOR**2)
