@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_recon.complete.latent.architectures import ClipSize, VaeSize, clip_vision, vae
-
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+from sparse_recon.complete.latent.clip_pixels import clip_pixels
 
 
 class ImageNetworks:
@@ -32,20 +30,9 @@ class ImageNetworks:
 
     @torch.no_grad()
     def clip_embedding(self, images: Tensor) -> Tensor:
-        """Return (B, 1, 768), the projected embedding of images (B, 3, P, P) in [-1, 1], not normalised.
-
-        Resized as released: bicubic, corners aligned, without smoothing.
-        """
-        x = F.interpolate(
-            images.to(self._device).float(),
-            (self._side, self._side),
-            mode="bicubic",
-            align_corners=True,
-            antialias=False,
-        )
-        mean = torch.tensor(CLIP_MEAN, device=x.device).view(1, 3, 1, 1)
-        std = torch.tensor(CLIP_STD, device=x.device).view(1, 3, 1, 1)
-        return self.clip(pixel_values=self._channels_last(((x + 1) / 2 - mean) / std)).image_embeds[:, None].float()
+        """Return (B, 1, 768), the projected embedding of images (B, 3, P, P) in [-1, 1], not normalised."""
+        pixels = clip_pixels(images.to(self._device), self._side)
+        return self.clip(pixel_values=self._channels_last(pixels)).image_embeds[:, None].float()
 
     @torch.no_grad()
     def posterior(self, images: Tensor) -> Any:
