@@ -1,14 +1,14 @@
 """Is the way from generated views to geometry good? Measured with the truth in the place of the network.
 
     python benchmarks/oracle_views.py [--objects ../shared/data/objects] [--object ycb_035_power_drill ...]
-        [--views 1] [--jitter 0] [--set fit.iterations=300 ...] [--json FILE]
+        [--views 1] [--jitter 0] [--scale 1] [--set fit.iterations=300 ...] [--json FILE]
 
 `model: syncdreamer`, but what it draws are renderings of the scanned object from its sixteen cameras: turned to the
 camera that is shown, the object's longest side one unit, as the network would draw them if it were always right. All
 else is as on a robot: a simulated camera with depth, the session, placing of the set, the radiance field, evidence and
-fusion. Seconds are from the request to the result, of the clock
-and of processors; libraries are loaded before. F-scores are those of the nominal mesh, not aligned, at 2 % (1 %) of
-the diagonal of the object's box. `--jitter` makes each picture one from a camera some degrees off.
+fusion. Seconds are from the request to the result, of the clock and of processors; libraries are loaded before.
+F-scores are those of the nominal mesh, not aligned, at 2 % (1 %) of the diagonal of the object's box. `--jitter` makes
+each picture one from a camera some degrees off, `--scale` draws the object that much larger than it is.
 """
 
 from __future__ import annotations
@@ -50,14 +50,22 @@ class Oracle:
     ----------
     centre_world : (3,) of the camera whose frame is shown.
     jitter_deg : deviation of the true cameras from those that are asked for.
+    scale : of the drawn object to the true one.
     """
 
-    def __init__(self, scene: Scene, centre_world: Float64, jitter_deg: float = 0.0, side: int = IMAGE_SIDE) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        centre_world: Float64,
+        jitter_deg: float = 0.0,
+        scale: float = 1.0,
+        side: int = IMAGE_SIDE,
+    ) -> None:
         nothing = Shape("none", np.eye(3) * 1e-6, np.array([[0, 1, 2]], np.int32), np.zeros((3, 3), np.uint8))
         self._renderer = Renderer(replace(scene, objects=scene.objects[:1], table=nothing))
         vertices = scene.objects[0].vertices_world
         low, high = vertices.min(axis=0), vertices.max(axis=0)
-        self._middle, self._unit_m = 0.5 * (low + high), float((high - low).max())
+        self._middle, self._unit_m = 0.5 * (low + high), float((high - low).max()) / scale
         self._azimuth = SphericalCamera.at(centre_world - self._middle).azimuth_rad
         self._jitter, self._side = np.deg2rad(jitter_deg), side
 
@@ -102,12 +110,12 @@ class OracleCompleter(SyncDreamerCompleter):
 
 
 def completed(
-    case: Case, views: int, values: dict[str, Any], jitter_deg: float
+    case: Case, views: int, values: dict[str, Any], jitter_deg: float = 0.0, scale: float = 1.0
 ) -> tuple[CompletedObject, dict[str, float]]:
     """Return what a session makes of a case, and the seconds that it took, of the clock and of processors."""
     COMPLETERS["syncdreamer"] = f"{OracleCompleter.__module__}:{OracleCompleter.__name__}"
     case = case.seen_from(views)
-    OracleCompleter.oracle = Oracle(case.scene, case.frames[0].T_world_cam[:3, 3], jitter_deg)
+    OracleCompleter.oracle = Oracle(case.scene, case.frames[0].T_world_cam[:3, 3], jitter_deg, scale)
     session = CompletionSession(load_config({"model": "syncdreamer", **values}))
     for frame in case.frames:
         session.add_frame(frame)
@@ -132,6 +140,7 @@ def main() -> None:
     parser.add_argument("--object", nargs="*", default=["ycb_035_power_drill", "ycb_006_mustard_bottle"])
     parser.add_argument("--views", type=int, default=1, help="measured views (default 1)")
     parser.add_argument("--jitter", type=float, default=0.0, help="degrees that cameras are off (default 0)")
+    parser.add_argument("--scale", type=float, default=1.0, help="of what is drawn (default 1)")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the session")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
@@ -140,7 +149,7 @@ def main() -> None:
     for scored in folder_objects(args.objects):
         if scored.name in args.object:
             case = make_case(scored, "clean", 0, Protocol())
-            result, took = completed(case, args.views, values, args.jitter)
+            result, took = completed(case, args.views, values, args.jitter, args.scale)
             found[scored.name] = figures(result, case.truth) | took
             print(scored.name, {name: round(value, 3) for name, value in found[scored.name].items()}, flush=True)
     if args.json:

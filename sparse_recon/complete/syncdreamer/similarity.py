@@ -13,15 +13,15 @@ from sparse_recon.types import Float64
 
 # How far the set may be off: turn in radians, shift in longest sides, logarithm of scale. By construction it is placed
 # with the picture's own pose and the carved size; the rest is what the network drew otherwise.
-PRIOR = np.array([0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.1])
-LIMITS = np.array([0.35, 0.35, 0.35, 0.2, 0.2, 0.2, 0.35])
-# A solid reaches beyond its outlines' solid nowhere, and fills it hardly anywhere: under flat tops and in hollows
-# outlines allow more. It is fitted so that this share of the measured points lies outside.
+PRIOR = np.array([0.1, 0.1, 0.1, 0.03, 0.03, 0.03, 0.2])
+LIMITS = np.array([0.35, 0.35, 0.35, 0.2, 0.2, 0.2, 0.4])
+# No point lies outside of what all outlines allow, and few lie on it: under flat tops and in hollows they allow more
+# than there is. The set is placed so that this share of the measured points lies outside.
 OUTSIDE = 0.1
 # Farther outside a point is a stray, and pulls less and less; nearer to the outline than `SOFT` all pull alike less.
 STRAY, SOFT = 0.06, 0.005
 # How many points count as independent, and the deviation of one, in longest sides: two pixels of a picture.
-INDEPENDENT, SIGMA = 60.0, 0.01
+INDEPENDENT, SIGMA = 20.0, 0.01
 POINTS, MIN_POINTS = 1500, 50
 ITERATIONS = 25
 
