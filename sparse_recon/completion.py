@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sparse_recon.types import Float64, GeneratedView, SurfaceField
+from sparse_recon.types import Float32, Float64, GeneratedView, SurfaceField
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SampledField:
+    """One of several surfaces that the object may have, as a draw from what a model believes.
+
+    Attributes
+    ----------
+    sdf_m : (N, N, N) float32, as in `types.SurfaceField`.
+    weight : probability beside the others, > 0.
+    """
+
+    sdf_m: Float32
+    weight: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +35,7 @@ class Completion:
     Attributes
     ----------
     views, surface, score : one of them; `score` speaks of the object around `centre_obj`.
+    hypotheses : draws beside `surface`, weights of sum 1; empty where a model draws none.
     centre_obj : (3,) float64, middle of the object in the object frame, metres.
     warnings : sentences for people, which the result carries.
     """
@@ -30,6 +45,7 @@ class Completion:
     views: tuple[GeneratedView, ...] = ()
     surface: SurfaceField | None = None
     score: PictureScore | None = None
+    hypotheses: tuple[SampledField, ...] = ()
     centre_obj: Float64 = field(default_factory=lambda: np.zeros(3))
     warnings: tuple[str, ...] = ()
     diagnostics: Mapping[str, float | str] = field(default_factory=dict)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sparse_recon.completion import SampledField
 from sparse_recon.config.geometry_config import FusionConfig
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import MeshError
@@ -16,6 +18,7 @@ from sparse_recon.fuse.blend import BlendedField, blend, fine_grid
 from sparse_recon.fuse.colors import surface_colors
 from sparse_recon.fuse.confidence import error_quantile, mixture_quantile, probability_within
 from sparse_recon.fuse.convex import convex_parts
+from sparse_recon.fuse.hypotheses import Draw, blended_draws, draw_mesh, error_beside_draws_m, spanned
 from sparse_recon.fuse.mesh import (
     decimated,
     is_closed,
@@ -37,9 +40,12 @@ from sparse_recon.types import (
     OrientedBox,
     Provenance,
     SurfaceField,
+    SurfaceHypothesis,
     TriangleMesh,
     UInt8,
 )
+
+log = logging.getLogger(__name__)
 
 # A surface voxel violates free space when it lies deeper in it than this share of a voxel.
 VIOLATION_VOXELS = 0.5
@@ -60,6 +66,7 @@ class FusedGeometry:
     vertex_confidence: Float32
     box: OrientedBox
     convex_parts: tuple[TriangleMesh, ...]
+    hypotheses: tuple[SurfaceHypothesis, ...]
     observed_fraction: float
     free_space_violation: float
     radius90_m: float
@@ -73,12 +80,16 @@ def fuse(
     config: SessionConfig,
     generator: np.random.Generator,
     on_stage: Callable[[str], None],
+    hypotheses: Sequence[SampledField] = (),
+    pose_error_m: float = 0.0,
 ) -> FusedGeometry:
     """Fuse an imagined field with the measured views.
 
     Parameters
     ----------
     surface : imagined field on the grid of the `coarse` evidence.
+    hypotheses : draws beside it, on the same grid; the conservative mesh covers what they span.
+    pose_error_m : how far the camera poses put the object off; the conservative mesh covers that too.
     on_stage : called with the stage's name before each stage, and again between the steps of long ones; it may raise
         to cancel.
 
@@ -89,7 +100,7 @@ def fuse(
     """
     # 1. The same evidence on the fine grid, and the blend of both inside its bounds.
     on_stage("evidence_fine")
-    grid = fine_grid(surface, coarse.grid, coarse.all_points_obj(), config.evidence)
+    grid = fine_grid(surface, coarse.grid, coarse.all_points_obj(), config.evidence, hypotheses)
     evidence = Evidence.of(views, grid, config.evidence, lambda: on_stage("evidence_fine"))
     on_stage("bounds_fine")
     bounds = Bounds.of(evidence, lambda: on_stage("bounds_fine"))
@@ -102,7 +113,12 @@ def fuse(
         field.sdf_m, field, config.fusion, "nominal", lambda _: on_stage("mesh")
     )
     on_stage("conservative")
-    grown = _grown(field, surface.tail, config.fusion)
+    draws = blended_draws(field, hypotheses, coarse.grid, lambda: on_stage("conservative"))
+    base_m, error_m = field.sdf_m, field.error_m
+    if draws:
+        base_m = spanned(field, draws, lambda: on_stage("conservative"))
+        error_m = error_beside_draws_m(field)
+    grown = _grown(field, base_m, surface.tail * error_m, config.fusion) - np.float32(pose_error_m)
     on_stage("conservative")
     hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative", on_stage)
 
@@ -120,6 +136,11 @@ def fuse(
     on_stage("points")
     conservative = _mesh_world(hull_vertices, hull_faces, T)
     on_stage("points")
+    meshes = []
+    for draw in draws:
+        on_stage("hypotheses")
+        if (mesh := _hypothesis(draw, field, T, config.fusion)) is not None:
+            meshes.append(SurfaceHypothesis(mesh, draw.weight))
     parts: tuple[TriangleMesh, ...] = ()
     if config.fusion.convex_parts:
         on_stage("convex_parts")
@@ -142,6 +163,7 @@ def fuse(
         vertex_confidence=probability_within(_at(field, vertices)[0]),
         box=upright_box(vertices, T),
         convex_parts=parts,
+        hypotheses=_of_sum_one(meshes),
         observed_fraction=float(observed.mean()),
         free_space_violation=violation,
         radius90_m=mixture_quantile(surface.tail * error[~observed], 0.9),
@@ -194,17 +216,31 @@ def _closed_surface(
     return vertices, faces, min(violations)
 
 
-def _grown(field: BlendedField, tail: float, config: FusionConfig) -> Float32:
-    """Grow the solid by its error quantile, smoothly, and nowhere into known-free space."""
+def _grown(field: BlendedField, base_m: Float32, error_m: Float32, config: FusionConfig) -> Float32:
+    """Grow a solid that holds the answer by its error quantile, smoothly, and nowhere into known-free space."""
     from scipy.ndimage import gaussian_filter
 
-    growth = np.minimum(error_quantile(tail * field.error_m, config.conservative_quantile), config.conservative_max_m)
+    growth = np.minimum(error_quantile(error_m, config.conservative_quantile), config.conservative_max_m)
     nearest_m = np.minimum(field.bounds.lower_m, field.sdf_m)
-    grown = field.sdf_m - growth
+    grown = base_m - growth
     # Cut by free space the growth leaves spikes along rays; smoothed and cut again, the thin ones are gone.
     for _ in range(GROWTH_PASSES):
         grown = np.maximum(np.minimum(gaussian_filter(grown, 1.0), field.sdf_m), nearest_m)
     return grown.astype(np.float32)
+
+
+def _hypothesis(draw: Draw, field: BlendedField, T_world_obj: Float64, config: FusionConfig) -> TriangleMesh | None:
+    """Return the mesh of a draw in the world; None, and a word in the log, where it makes none."""
+    try:
+        return _mesh_world(*draw_mesh(draw, field.grid, config), T_world_obj)
+    except MeshError as error:
+        log.warning("a hypothesis is left out: %s", error)
+        return None
+
+
+def _of_sum_one(hypotheses: Sequence[SurfaceHypothesis]) -> tuple[SurfaceHypothesis, ...]:
+    total = sum(h.weight for h in hypotheses)
+    return tuple(SurfaceHypothesis(h.mesh, h.weight / total) for h in hypotheses)
 
 
 def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:
