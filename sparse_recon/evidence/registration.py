@@ -62,13 +62,13 @@ class Registered:
 
     @property
     def pose_error_m(self) -> float:
-        """Return how far the object is likely to be off after the moves, metres; 0 where none was seen to be needed.
+        """Standard deviation, in any direction, of where the object is after the moves, metres; 0 where none was made.
 
-        Views are moved to where their mean is. Of independent errors of poses the mean has the standard deviation that
-        the moves have, at two views, and less at more.
+        Views are moved to where their mean is. Of N independent errors of poses the mean has the standard deviation of
+        the moves over sqrt(N - 1), shared among three directions.
         """
         shifts_m = [m.shift_m for m in self.moves if m.shift_m > 0]
-        return float(np.sqrt(np.mean(np.square(shifts_m)) / max(len(shifts_m) - 1, 1))) if shifts_m else 0.0
+        return float(np.sqrt(np.mean(np.square(shifts_m)) / 3 / max(len(shifts_m) - 1, 1))) if shifts_m else 0.0
 
     @property
     def sentence(self) -> str:

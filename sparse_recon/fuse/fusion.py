@@ -18,7 +18,7 @@ from sparse_recon.fuse.blend import BlendedField, blend, fine_grid
 from sparse_recon.fuse.colors import surface_colors
 from sparse_recon.fuse.confidence import error_quantile, mixture_quantile, probability_within
 from sparse_recon.fuse.convex import convex_parts
-from sparse_recon.fuse.hypotheses import Draw, blended_draws, draw_mesh, error_beside_draws_m, spanned
+from sparse_recon.fuse.hypotheses import draw_mesh, error_by_draws_m
 from sparse_recon.fuse.mesh import (
     decimated,
     is_closed,
@@ -30,6 +30,7 @@ from sparse_recon.fuse.mesh import (
     without_small_components,
 )
 from sparse_recon.fuse.surface_points import sample_surface, scattered, upright_box
+from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.types import (
     Bool,
@@ -107,24 +108,26 @@ def fuse(
     on_stage("blend")
     field = blend(surface, coarse.grid, evidence, bounds, lambda: on_stage("blend"))
 
-    # 2. Closed surfaces: the best estimate, and one grown by its uncertainty but never into known-free space.
+    # 2. Closed surfaces: the best estimate, the draws beside it, and one grown by its uncertainty, which draws tell
+    # best, but never into known-free space.
+    T = views.object_frame.T_world_obj
+    drawn: tuple[SurfaceHypothesis, ...] = ()
     on_stage("mesh")
     vertices, faces, violation = _closed_surface(
         field.sdf_m, field, config.fusion, "nominal", lambda _: on_stage("mesh")
     )
     on_stage("conservative")
-    draws = blended_draws(field, hypotheses, coarse.grid, lambda: on_stage("conservative"))
-    base_m, error_m = field.sdf_m, field.error_m
-    if draws:
-        base_m = spanned(field, draws, lambda: on_stage("conservative"))
-        error_m = error_beside_draws_m(field)
-    grown = _grown(field, base_m, surface.tail * error_m, config.fusion) - np.float32(pose_error_m)
+    error_m = field.error_m
+    if hypotheses:
+        on_stage("hypotheses")
+        error_m, drawn = _hypotheses(field, hypotheses, coarse.grid, T, config.fusion, on_stage)
+    on_stage("conservative")
+    grown = _grown(field, surface.tail * error_m, config.fusion) - np.float32(pose_error_m)
     on_stage("conservative")
     hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative", on_stage)
 
     # 3. Points with confidence and provenance.
     on_stage("points")
-    T = views.object_frame.T_world_obj
     sampled, normals = sample_surface(
         vertices, faces, config.fusion.point_spacing_m, config.fusion.max_points, generator
     )
@@ -136,11 +139,6 @@ def fuse(
     on_stage("points")
     conservative = _mesh_world(hull_vertices, hull_faces, T)
     on_stage("points")
-    meshes = []
-    for draw in draws:
-        on_stage("hypotheses")
-        if (mesh := _hypothesis(draw, field, T, config.fusion)) is not None:
-            meshes.append(SurfaceHypothesis(mesh, draw.weight))
     parts: tuple[TriangleMesh, ...] = ()
     if config.fusion.convex_parts:
         on_stage("convex_parts")
@@ -163,7 +161,7 @@ def fuse(
         vertex_confidence=probability_within(_at(field, vertices)[0]),
         box=upright_box(vertices, T),
         convex_parts=parts,
-        hypotheses=_of_sum_one(meshes),
+        hypotheses=drawn,
         observed_fraction=float(observed.mean()),
         free_space_violation=violation,
         radius90_m=mixture_quantile(surface.tail * error[~observed], 0.9),
@@ -216,31 +214,43 @@ def _closed_surface(
     return vertices, faces, min(violations)
 
 
-def _grown(field: BlendedField, base_m: Float32, error_m: Float32, config: FusionConfig) -> Float32:
-    """Grow a solid that holds the answer by its error quantile, smoothly, and nowhere into known-free space."""
+def _grown(field: BlendedField, error_m: Float32, config: FusionConfig) -> Float32:
+    """Grow the solid by its error quantile, smoothly, and nowhere into known-free space."""
     from scipy.ndimage import gaussian_filter
 
     growth = np.minimum(error_quantile(error_m, config.conservative_quantile), config.conservative_max_m)
     nearest_m = np.minimum(field.bounds.lower_m, field.sdf_m)
-    grown = base_m - growth
+    grown = field.sdf_m - growth
     # Cut by free space the growth leaves spikes along rays; smoothed and cut again, the thin ones are gone.
     for _ in range(GROWTH_PASSES):
         grown = np.maximum(np.minimum(gaussian_filter(grown, 1.0), field.sdf_m), nearest_m)
     return grown.astype(np.float32)
 
 
-def _hypothesis(draw: Draw, field: BlendedField, T_world_obj: Float64, config: FusionConfig) -> TriangleMesh | None:
-    """Return the mesh of a draw in the world; None, and a word in the log, where it makes none."""
-    try:
-        return _mesh_world(*draw_mesh(draw, field.grid, config), T_world_obj)
-    except MeshError as error:
-        log.warning("a hypothesis is left out: %s", error)
-        return None
+def _hypotheses(
+    field: BlendedField,
+    draws: Sequence[SampledField],
+    coarse: VoxelGrid,
+    T_world_obj: Float64,
+    config: FusionConfig,
+    on_stage: Callable[[str], None],
+) -> tuple[Float32, tuple[SurfaceHypothesis, ...]]:
+    """Return the error of the answer as draws tell it, and the meshes of those that make one, in the world."""
+    found: list[SurfaceHypothesis] = []
 
+    def on_draw(number: int, sdf_m: Float32) -> None:
+        on_stage("hypotheses")
+        try:
+            mesh = _mesh_world(*draw_mesh(sdf_m, field.grid, config), T_world_obj)
+        except MeshError as error:
+            log.warning("hypothesis %d is left out: %s", number, error)
+        else:
+            found.append(SurfaceHypothesis(mesh, draws[number].weight))
+        on_stage("hypotheses")
 
-def _of_sum_one(hypotheses: Sequence[SurfaceHypothesis]) -> tuple[SurfaceHypothesis, ...]:
-    total = sum(h.weight for h in hypotheses)
-    return tuple(SurfaceHypothesis(h.mesh, h.weight / total) for h in hypotheses)
+    error_m = error_by_draws_m(field, draws, coarse, on_draw)
+    total = sum(hypothesis.weight for hypothesis in found)
+    return error_m, tuple(SurfaceHypothesis(h.mesh, h.weight / total) for h in found)
 
 
 def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:
