@@ -352,8 +352,8 @@ class CompletedObject:
     vertex_confidence : (V,) float32 of the nominal mesh.
     box : oriented box around the nominal mesh.
     collision_parts : convex parts that cover the conservative mesh; empty unless `fusion.convex_parts`.
-    hypotheses : what the object may look like instead, weights of sum 1; empty unless the model draws them.
     origin_world : (3,) float64, whole metres, a point near the object; zeros near the world's origin.
+    hypotheses : what the object may look like instead, weights of sum 1; empty unless the model draws them.
     """
 
     object_id: str
@@ -373,8 +373,8 @@ class CompletedObject:
     box: OrientedBox
     quality: QualityRecord
     collision_parts: tuple[TriangleMesh, ...] = ()
-    hypotheses: tuple[SurfaceHypothesis, ...] = ()
     origin_world: Float64 = field(default_factory=lambda: np.zeros(3))
+    hypotheses: tuple[SurfaceHypothesis, ...] = ()
 
 
 def check_pose(T: Float64, name: str) -> None:

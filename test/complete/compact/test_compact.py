@@ -282,6 +282,46 @@ def test_completion_through_a_session_keeps_seen_space_empty(tmp_path):
     assert any(p is not None for p in previews)
 
 
+def drawing_session(samples: int) -> CompletionSession:
+    """A session with the small network that ships, before a ball."""
+    compact = CompactConfig(weights=str(share_folder("models") / NANO_FILE), samples=samples, steps=2)
+    session = CompletionSession(SessionConfig(model="compact", compact=compact))
+    for frame in recording(views=1).frames:
+        session.add_frame(frame)
+    return session
+
+
+def test_a_session_publishes_hypotheses_of_the_shipped_model():
+    result = drawing_session(3).complete(CompletionRequest())
+    assert [h.weight for h in result.hypotheses] == pytest.approx([1 / 3] * 3)
+    assert all(h.mesh.watertight for h in result.hypotheses)
+    spans = np.array([np.ptp(h.mesh.vertices_world, axis=0) for h in result.hypotheses])
+    assert np.abs(spans - np.ptp(result.nominal.vertices_world, axis=0)).max() < 0.05
+    assert len({h.mesh.vertices_world.tobytes() for h in result.hypotheses}) == 3
+    assert result.quality.timings_s["hypotheses"] > 0 and not result.quality.warnings
+    again = drawing_session(3).complete(CompletionRequest())
+    for one, other in zip(result.hypotheses, again.hypotheses, strict=True):
+        assert np.array_equal(one.mesh.vertices_world, other.mesh.vertices_world)
+
+
+def test_without_hypotheses_nothing_is_drawn():
+    result = drawing_session(0).complete(CompletionRequest())
+    assert result.hypotheses == () and "hypotheses" not in result.quality.timings_s
+
+
+def test_a_session_stops_drawing_when_the_caller_cancels():
+    told: list[tuple[int, int]] = []
+
+    def on_progress(progress) -> None:
+        if progress.stage == "complete":
+            told.append((progress.step, progress.steps))
+
+    with pytest.raises(CancelledError) as caught:
+        drawing_session(4).complete(CompletionRequest(), on_progress, lambda: (3, 6) in told)
+    assert caught.value.code is ErrorCode.CANCELLED
+    assert told[-1] == (3, 6)
+
+
 class Scarce(Sampler):
     """A device, played by the processor, with memory for `room` samples."""
 
