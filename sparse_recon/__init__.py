@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         OrientedBox,
         Provenance,
         QualityRecord,
+        SurfaceHypothesis,
         TriangleMesh,
     )
 
@@ -54,6 +55,7 @@ __all__ = [
     "RejectionReason",
     "SessionConfig",
     "SparseReconError",
+    "SurfaceHypothesis",
     "TriangleMesh",
     "load_config",
 ]
@@ -68,7 +70,7 @@ _MODULES = {
     "session.session": ("CompletionSession",),
     "types": (
         *("CameraIntrinsics", "CompletedObject", "Frame", "OrientedBox", "Provenance", "QualityRecord"),
-        "TriangleMesh",
+        *("SurfaceHypothesis", "TriangleMesh"),
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

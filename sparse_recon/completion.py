@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from sparse_recon.types import Float64, GeneratedView, SurfaceField
+from sparse_recon.types import Float32, Float64, GeneratedView, SurfaceField
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -18,12 +18,27 @@ Difference = Literal["l1", "l2", "huber"]
 
 
 @dataclass(frozen=True, eq=False)
+class SampledField:
+    """One of several surfaces that the object may have, as a draw from what a model believes.
+
+    Attributes
+    ----------
+    sdf_m : (N, N, N) float32, as in `types.SurfaceField`.
+    weight : probability beside the others, > 0.
+    """
+
+    sdf_m: Float32
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
 class Completion:
     """What a completer hands over: imagined views, the field that they would be rendered from, or what judges views.
 
     Attributes
     ----------
     views, surface, score, target : one of them; the last two speak of the object around `centre_obj`.
+    hypotheses : draws beside `surface`, weights of sum 1; empty where a model draws none.
     centre_obj : (3,) float64, middle of the object in the object frame, metres.
     warnings : sentences for people, which the result carries.
     """
@@ -34,6 +49,7 @@ class Completion:
     surface: SurfaceField | None = None
     score: PictureScore | None = None
     target: PictureTarget | None = None
+    hypotheses: tuple[SampledField, ...] = ()
     centre_obj: Float64 = field(default_factory=lambda: np.zeros(3))
     warnings: tuple[str, ...] = ()
     diagnostics: Mapping[str, float | str] = field(default_factory=dict)

@@ -277,6 +277,20 @@ class TriangleMesh:
     watertight: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class SurfaceHypothesis:
+    """One of several closed surfaces that an object may have (mirrors `msg/SurfaceHypothesis`).
+
+    Attributes
+    ----------
+    mesh : world frame, metres.
+    weight : probability beside the others of the object, in (0, 1].
+    """
+
+    mesh: TriangleMesh
+    weight: float
+
+
 @dataclass(frozen=True)
 class QualityRecord:
     """How a completion came about and how far to trust it (mirrors `msg/CompletionQuality`).
@@ -333,11 +347,13 @@ class CompletedObject:
     confidence : (N,) float32 in [0, 1], calibrated probability that the point is within 5 mm of the true surface.
     provenance : (N,) uint8 of `Provenance`.
     observed_points_world : (M, 3) as `points_world`, the measured points of the object (smoothed, without outliers).
-    nominal : best estimate of the surface; conservative : grown by its uncertainty, for collision checking.
+    nominal : best estimate of the surface; conservative : grown by its uncertainty, or what the hypotheses span, for
+        collision checking.
     vertex_confidence : (V,) float32 of the nominal mesh.
     box : oriented box around the nominal mesh.
     collision_parts : convex parts that cover the conservative mesh; empty unless `fusion.convex_parts`.
     origin_world : (3,) float64, whole metres, a point near the object; zeros near the world's origin.
+    hypotheses : what the object may look like instead, weights of sum 1; empty unless the model draws them.
     """
 
     object_id: str
@@ -358,6 +374,7 @@ class CompletedObject:
     quality: QualityRecord
     collision_parts: tuple[TriangleMesh, ...] = ()
     origin_world: Float64 = field(default_factory=lambda: np.zeros(3))
+    hypotheses: tuple[SurfaceHypothesis, ...] = ()
 
 
 def check_pose(T: Float64, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
+from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, SurfaceHypothesis, TriangleMesh
 
 
 def make_object(points: int = 7, *, frame_id: str = "world") -> CompletedObject:
@@ -37,6 +37,7 @@ def make_object(points: int = 7, *, frame_id: str = "world") -> CompletedObject:
         box=OrientedBox(T, np.array([0.1, 0.2, 0.3])),
         quality=quality,
         collision_parts=(tetrahedron,),
+        hypotheses=(SurfaceHypothesis(tetrahedron, 0.75), SurfaceHypothesis(tetrahedron, 0.25)),
     )
 
 

@@ -155,6 +155,25 @@ class FusionConfig(Checked):
             "Largest distance by which the conservative collision mesh is grown.", unit="m", low=0.0, high=0.2
         ),
     )
+    hypothesis_faces: int = field(
+        default=3000,
+        metadata=doc(
+            "Largest triangle count of each published hypothesis. Hypotheses that cannot be told in so many are left "
+            "out, and a warning says so.",
+            low=100,
+            high=100_000,
+        ),
+    )
+    pose_error_m: float = field(
+        default=0.0,
+        metadata=doc(
+            "Distance by which wrong camera poses may put an object off, by which the conservative collision mesh is "
+            "grown on all sides, into free space too. 0 trusts the poses.",
+            unit="m",
+            low=0.0,
+            high=0.05,
+        ),
+    )
     convex_parts: bool = field(
         default=False,
         metadata=doc("Whether the conservative collision mesh is also decomposed into convex parts (CoACD)."),

@@ -53,21 +53,19 @@ class CarveConfig(Checked):
 class CompactConfig(Checked):
     """The default model."""
 
-    steps: int = field(
-        default=1,
+    samples: int = field(
+        default=0,
         metadata=doc(
-            "Number of denoising steps. 1 gives the mean answer without sampling; more make the samples differ.",
-            low=1,
-            high=32,
+            "Number of hypotheses drawn beside the answer, which stays the mean over what the object may look like. "
+            "They are published with weights, and the conservative mesh covers what they span. 0 draws none.",
+            low=0,
+            high=16,
         ),
     )
-    samples: int = field(
-        default=1,
+    steps: int = field(
+        default=4,
         metadata=doc(
-            "Number of generated volumes. The answer is the mean of all, and their standard deviation adds "
-            "to the expected error.",
-            low=1,
-            high=16,
+            "Number of denoising steps of each hypothesis. With 1 all of them are nearly the answer.", low=1, high=32
         ),
     )
     device: str = device_parameter("the model")

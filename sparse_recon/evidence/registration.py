@@ -61,6 +61,16 @@ class Registered:
     moves: tuple[Move, ...]
 
     @property
+    def pose_error_m(self) -> float:
+        """Standard deviation, in any direction, of where the object is after the moves, metres; 0 where none was made.
+
+        Views are moved to where their mean is. Of N independent errors of poses the mean has the standard deviation of
+        the moves over sqrt(N - 1), shared among three directions.
+        """
+        shifts_m = [m.shift_m for m in self.moves if m.shift_m > 0]
+        return float(np.sqrt(np.mean(np.square(shifts_m)) / 3 / max(len(shifts_m) - 1, 1))) if shifts_m else 0.0
+
+    @property
     def sentence(self) -> str:
         """Say what was moved, for people; empty where nothing was."""
         moved = [m for m in self.moves if m.shift_m > 0 or m.turn_rad > 0]

@@ -24,7 +24,8 @@ def write_results(completed: CompletedObject, folder: Path, rejected: Sequence[R
     Files: `cloud.ply` (points, normals, colours, confidence, provenance 1 observed or 2 inferred), `mesh.ply` (nominal
     mesh with colour and confidence of each vertex), `mesh.obj` (the same without confidence, for programs that read no
     PLY, such as MuJoCo), `mesh.glb` (the same, +y up as glTF wants it), `collision/conservative.stl` and
-    `collision/part_NNN.stl`, `quality.json`. All but glTF are in metres in the world frame. Where the world's origin is
+    `collision/part_NNN.stl`, `hypotheses/mesh_NNN.ply` where the model drew any (their weights are in `quality.json`),
+    `quality.json`. All but glTF are in metres in the world frame. Where the world's origin is
     far (`CompletedObject.origin_world`), PLY files have double coordinates, the matrix of the glTF file moves the mesh
     to its place, and OBJ and STL files, which are read in float32, count from `origin_world` of `quality.json`.
 
@@ -54,6 +55,10 @@ def write_results(completed: CompletedObject, folder: Path, rejected: Sequence[R
         (new / "collision" / "conservative.stl").write_bytes(mesh_stl(completed.conservative, completed.origin_world))
         for k, part in enumerate(completed.collision_parts):
             (new / "collision" / f"part_{k:03d}.stl").write_bytes(mesh_stl(part, completed.origin_world))
+        for k, hypothesis in enumerate(completed.hypotheses):
+            path = new / _hypothesis_file(k)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(plain_ply(hypothesis.mesh))
         text = json.dumps(quality_record(completed, rejected), indent=1, sort_keys=True)
         (new / "quality.json").write_text(text + "\n", encoding="utf-8")
     return target
@@ -72,6 +77,10 @@ def quality_record(completed: CompletedObject, rejected: Sequence[RejectedCandid
         "points": len(completed.points_world),
         "observed_points": len(completed.observed_points_world),
         "faces": len(completed.nominal.faces),
+        "hypotheses": [
+            {"file": _hypothesis_file(k), "weight": float(h.weight), "faces": len(h.mesh.faces)}
+            for k, h in enumerate(completed.hypotheses)
+        ],
         "box": _box_record(completed.box),
         "score": float(q.score),
         "cut_by_image": bool(q.cut_by_image),
@@ -88,6 +97,10 @@ def quality_record(completed: CompletedObject, rejected: Sequence[RejectedCandid
         "warnings": list(q.warnings),
         "run": {"timings_s": dict(q.timings_s), "peak_memory_bytes": q.peak_memory_bytes},
     }
+
+
+def _hypothesis_file(k: int) -> str:
+    return f"hypotheses/mesh_{k:03d}.ply"
 
 
 def rejected_record(item: RejectedCandidate) -> dict[str, Any]:
@@ -121,6 +134,11 @@ def mesh_ply(completed: CompletedObject, colors: UInt8) -> bytes:
     names = [*"xyz", "red", "green", "blue", "confidence"]
     columns = [*completed.nominal.vertices_world.T, *colors.T, completed.vertex_confidence]
     return _ply(names, columns, completed.nominal.faces)
+
+
+def plain_ply(mesh: TriangleMesh) -> bytes:
+    """Return a mesh as a binary PLY file of positions and triangles."""
+    return _ply(list("xyz"), list(mesh.vertices_world.T), mesh.faces)
 
 
 def mesh_obj(mesh: TriangleMesh, colors: UInt8, origin_world: Float64 | None = None) -> bytes:

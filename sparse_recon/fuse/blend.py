@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from sparse_recon.completion import SampledField
 from sparse_recon.config.geometry_config import EvidenceConfig
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.volume import UNIT_SIGMA_M
@@ -26,24 +27,39 @@ class BlendedField:
     Attributes
     ----------
     sdf_m : (X, Y, Z) float32, metres, negative inside, within `bounds`.
+    measured_m : (X, Y, Z) float32, metres, the measured signed distance, pinholes closed.
     observed : (X, Y, Z) float32 in [0, 1], share of the measurement in each value.
     error_m : (X, Y, Z) float32, expected absolute error of surface at that voxel.
     """
 
     grid: VoxelGrid
     sdf_m: Float32
+    measured_m: Float32
     observed: Float32
     error_m: Float32
     evidence: Evidence
     bounds: Bounds
 
+    def of(self, sdf_m: Float32, coarse: VoxelGrid) -> Float32:
+        """Return another imagined field of the `coarse` grid, with the same measurements over it and in the bounds."""
+        return _over(coarse.resample(sdf_m, self.grid), self.measured_m, self.observed, self.bounds)
 
-def fine_grid(surface: SurfaceField, coarse: VoxelGrid, points_obj: Float32, config: EvidenceConfig) -> VoxelGrid:
-    """Return the final grid: the block that holds the imagined solid and all that was measured, with a rim.
+
+def fine_grid(
+    surface: SurfaceField,
+    coarse: VoxelGrid,
+    points_obj: Float32,
+    config: EvidenceConfig,
+    hypotheses: Sequence[SampledField] = (),
+) -> VoxelGrid:
+    """Return the final grid: the block that holds the imagined solids and all that was measured, with a rim.
 
     Voxels have the target size; larger ones where `fine_grid` of them would not span the block.
     """
-    index = np.argwhere(surface.sdf_m < 0).astype(np.float64)
+    inside = surface.sdf_m < 0
+    for draw in hypotheses:
+        inside = inside | (draw.sdf_m < 0)
+    index = np.argwhere(inside).astype(np.float64)
     corners = coarse.points(index) if len(index) else np.zeros((0, 3))
     held = np.concatenate([corners, points_obj.astype(np.float64)])
     rim = 2.5 * coarse.voxel_m
@@ -73,14 +89,18 @@ def blend(
     checkpoint()
     measured, observed = _measured(evidence)
     checkpoint()
-    sdf = observed * measured + (1.0 - observed) * generated
-    sdf = bounds.project(sdf.astype(np.float32))
+    sdf = _over(generated, measured, observed, bounds)
     checkpoint()
     generated_error = gaussian_filter(coarse.resample(surface.sigma_m, evidence.grid), 1.0)
     slow = _slow_error(evidence)
     measured_error = np.maximum(_measurement_error(evidence), slow)
     error = observed * measured_error + (1.0 - observed) * np.hypot(generated_error, slow)
-    return BlendedField(evidence.grid, sdf, observed, error.astype(np.float32), evidence, bounds)
+    return BlendedField(evidence.grid, sdf, measured, observed, error.astype(np.float32), evidence, bounds)
+
+
+def _over(generated: Float32, measured: Float32, observed: Float32, bounds: Bounds) -> Float32:
+    sdf = observed * measured + (1.0 - observed) * generated
+    return bounds.project(sdf.astype(np.float32))
 
 
 def _measured(evidence: Evidence) -> tuple[Float32, Float32]:

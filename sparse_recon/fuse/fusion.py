@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sparse_recon.completion import SampledField
 from sparse_recon.config.geometry_config import FusionConfig
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import MeshError
@@ -16,6 +18,7 @@ from sparse_recon.fuse.blend import BlendedField, blend, fine_grid
 from sparse_recon.fuse.colors import surface_colors
 from sparse_recon.fuse.confidence import error_quantile, mixture_quantile, probability_within
 from sparse_recon.fuse.convex import convex_parts
+from sparse_recon.fuse.hypotheses import draw_mesh, error_by_draws_m
 from sparse_recon.fuse.mesh import (
     decimated,
     is_closed,
@@ -27,6 +30,7 @@ from sparse_recon.fuse.mesh import (
     without_small_components,
 )
 from sparse_recon.fuse.surface_points import sample_surface, scattered, upright_box
+from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.types import (
     Bool,
@@ -37,9 +41,12 @@ from sparse_recon.types import (
     OrientedBox,
     Provenance,
     SurfaceField,
+    SurfaceHypothesis,
     TriangleMesh,
     UInt8,
 )
+
+log = logging.getLogger(__name__)
 
 # A surface voxel violates free space when it lies deeper in it than this share of a voxel.
 VIOLATION_VOXELS = 0.5
@@ -60,6 +67,7 @@ class FusedGeometry:
     vertex_confidence: Float32
     box: OrientedBox
     convex_parts: tuple[TriangleMesh, ...]
+    hypotheses: tuple[SurfaceHypothesis, ...]
     observed_fraction: float
     free_space_violation: float
     radius90_m: float
@@ -73,12 +81,16 @@ def fuse(
     config: SessionConfig,
     generator: np.random.Generator,
     on_stage: Callable[[str], None],
+    hypotheses: Sequence[SampledField] = (),
+    pose_error_m: float = 0.0,
 ) -> FusedGeometry:
     """Fuse an imagined field with the measured views.
 
     Parameters
     ----------
     surface : imagined field on the grid of the `coarse` evidence.
+    hypotheses : draws beside it, on the same grid; the conservative mesh covers what they span.
+    pose_error_m : how far the camera poses put the object off; the conservative mesh covers that too.
     on_stage : called with the stage's name before each stage, and again between the steps of long ones; it may raise
         to cancel.
 
@@ -89,26 +101,33 @@ def fuse(
     """
     # 1. The same evidence on the fine grid, and the blend of both inside its bounds.
     on_stage("evidence_fine")
-    grid = fine_grid(surface, coarse.grid, coarse.all_points_obj(), config.evidence)
+    grid = fine_grid(surface, coarse.grid, coarse.all_points_obj(), config.evidence, hypotheses)
     evidence = Evidence.of(views, grid, config.evidence, lambda: on_stage("evidence_fine"))
     on_stage("bounds_fine")
     bounds = Bounds.of(evidence, lambda: on_stage("bounds_fine"))
     on_stage("blend")
     field = blend(surface, coarse.grid, evidence, bounds, lambda: on_stage("blend"))
 
-    # 2. Closed surfaces: the best estimate, and one grown by its uncertainty but never into known-free space.
+    # 2. Closed surfaces: the best estimate, the draws beside it, and one grown by its uncertainty, which draws tell
+    # best, but never into known-free space.
+    T = views.object_frame.T_world_obj
+    drawn: tuple[SurfaceHypothesis, ...] = ()
     on_stage("mesh")
     vertices, faces, violation = _closed_surface(
         field.sdf_m, field, config.fusion, "nominal", lambda _: on_stage("mesh")
     )
     on_stage("conservative")
-    grown = _grown(field, surface.tail, config.fusion)
+    error_m = field.error_m
+    if hypotheses:
+        on_stage("hypotheses")
+        error_m, drawn = _hypotheses(field, hypotheses, coarse.grid, T, config.fusion, on_stage)
+    on_stage("conservative")
+    grown = _grown(field, surface.tail * error_m, config.fusion) - np.float32(pose_error_m)
     on_stage("conservative")
     hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative", on_stage)
 
     # 3. Points with confidence and provenance.
     on_stage("points")
-    T = views.object_frame.T_world_obj
     sampled, normals = sample_surface(
         vertices, faces, config.fusion.point_spacing_m, config.fusion.max_points, generator
     )
@@ -142,6 +161,7 @@ def fuse(
         vertex_confidence=probability_within(_at(field, vertices)[0]),
         box=upright_box(vertices, T),
         convex_parts=parts,
+        hypotheses=drawn,
         observed_fraction=float(observed.mean()),
         free_space_violation=violation,
         radius90_m=mixture_quantile(surface.tail * error[~observed], 0.9),
@@ -194,17 +214,43 @@ def _closed_surface(
     return vertices, faces, min(violations)
 
 
-def _grown(field: BlendedField, tail: float, config: FusionConfig) -> Float32:
+def _grown(field: BlendedField, error_m: Float32, config: FusionConfig) -> Float32:
     """Grow the solid by its error quantile, smoothly, and nowhere into known-free space."""
     from scipy.ndimage import gaussian_filter
 
-    growth = np.minimum(error_quantile(tail * field.error_m, config.conservative_quantile), config.conservative_max_m)
+    growth = np.minimum(error_quantile(error_m, config.conservative_quantile), config.conservative_max_m)
     nearest_m = np.minimum(field.bounds.lower_m, field.sdf_m)
     grown = field.sdf_m - growth
     # Cut by free space the growth leaves spikes along rays; smoothed and cut again, the thin ones are gone.
     for _ in range(GROWTH_PASSES):
         grown = np.maximum(np.minimum(gaussian_filter(grown, 1.0), field.sdf_m), nearest_m)
     return grown.astype(np.float32)
+
+
+def _hypotheses(
+    field: BlendedField,
+    draws: Sequence[SampledField],
+    coarse: VoxelGrid,
+    T_world_obj: Float64,
+    config: FusionConfig,
+    on_stage: Callable[[str], None],
+) -> tuple[Float32, tuple[SurfaceHypothesis, ...]]:
+    """Return the error of the answer as draws tell it, and the meshes of those that make one, in the world."""
+    found: list[SurfaceHypothesis] = []
+
+    def on_draw(number: int, sdf_m: Float32) -> None:
+        on_stage("hypotheses")
+        try:
+            mesh = _mesh_world(*draw_mesh(sdf_m, field.grid, config), T_world_obj)
+        except MeshError as error:
+            log.warning("hypothesis %d is left out: %s", number, error)
+        else:
+            found.append(SurfaceHypothesis(mesh, draws[number].weight))
+        on_stage("hypotheses")
+
+    error_m = error_by_draws_m(field, draws, coarse, on_draw)
+    total = sum(hypothesis.weight for hypothesis in found)
+    return error_m, tuple(SurfaceHypothesis(h.mesh, h.weight / total) for h in found)
 
 
 def _at(field: BlendedField, points_obj: Float32) -> tuple[Float32, Bool]:

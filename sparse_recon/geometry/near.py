@@ -60,6 +60,7 @@ def _moved_object(completed: CompletedObject, by_m: Float64) -> CompletedObject:
         nominal=moved_mesh(completed.nominal, by_m),
         conservative=moved_mesh(completed.conservative, by_m),
         collision_parts=tuple(moved_mesh(part, by_m) for part in completed.collision_parts),
+        hypotheses=tuple(replace(h, mesh=moved_mesh(h.mesh, by_m)) for h in completed.hypotheses),
         box=moved_box(completed.box, by_m),
     )
 

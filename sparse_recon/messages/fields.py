@@ -49,7 +49,7 @@ def definition_files() -> dict[str, Path]:
 def completed_object_fields(obj: CompletedObject, with_geometry: bool = True) -> Fields:
     """Turn a completed object into the fields of `msg/CompletedObject`.
 
-    Without geometry its clouds have no points, its meshes no triangles, and there are no parts.
+    Without geometry its clouds have no points, its meshes no triangles, and there are neither parts nor hypotheses.
     """
     if not with_geometry:
         obj = _without_geometry(obj)
@@ -66,6 +66,7 @@ def completed_object_fields(obj: CompletedObject, with_geometry: bool = True) ->
         "nominal_mesh": mesh_fields(obj.nominal),
         "conservative_mesh": mesh_fields(obj.conservative),
         "collision_parts": [mesh_fields(part) for part in obj.collision_parts],
+        "hypotheses": [{"weight": float(h.weight), "mesh": mesh_fields(h.mesh)} for h in obj.hypotheses],
         "vertex_confidence": np.ascontiguousarray(obj.vertex_confidence, dtype=np.float32),
         **box_fields(obj.box),
         "quality": quality_fields(obj.quality),
@@ -86,6 +87,7 @@ def _without_geometry(obj: CompletedObject) -> CompletedObject:
         conservative=no_mesh,
         vertex_confidence=obj.vertex_confidence[:0],
         collision_parts=(),
+        hypotheses=(),
     )
 
 

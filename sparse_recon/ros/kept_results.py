@@ -61,7 +61,7 @@ class KeptResults:
 
 def geometry_bytes(obj: Any) -> int:
     """Return about how many bytes clouds and meshes of a sparse_recon/CompletedObject take in memory."""
-    meshes = (obj.nominal_mesh, obj.conservative_mesh, *obj.collision_parts)
+    meshes = (obj.nominal_mesh, obj.conservative_mesh, *obj.collision_parts, *(h.mesh for h in obj.hypotheses))
     return (
         len(obj.cloud.data)
         + len(obj.observed_cloud.data)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, ViewCompleter
 from sparse_recon.complete.carve import CarveCompleter, carve
-from sparse_recon.completion import Completion
+from sparse_recon.completion import Completion, SampledField
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError, SparseReconError
 from sparse_recon.evidence import Bounds, Evidence
@@ -45,11 +45,20 @@ STAGES = {
     "bounds_fine": 0.65,
     "blend": 0.7,
     "mesh": 0.75,
+    "hypotheses": 0.82,
     "conservative": 0.85,
     "points": 0.95,
     "convex_parts": 0.97,
     "done": 1.0,
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Imagined:
+    """What a model says of an object: its answer, and draws beside it, on the grid of the evidence."""
+
+    surface: SurfaceField
+    hypotheses: tuple[SampledField, ...] = ()
 
 
 class CompletionRun:
@@ -91,7 +100,7 @@ class CompletionRun:
         self.checkpoint()
         self._tell(Progress(stage, 0, 1, STAGES[stage]))
 
-    def imagine(self, completer: ViewCompleter, views: ObjectViews, evidence: Evidence, bounds: Bounds) -> SurfaceField:
+    def imagine(self, completer: ViewCompleter, views: ObjectViews, evidence: Evidence, bounds: Bounds) -> Imagined:
         """Carve the prior and let the completer work; past the deadline the best field so far is the answer.
 
         Raises
@@ -120,7 +129,11 @@ class CompletionRun:
             completion = completer.complete(task)
             if completion.surface is not None:
                 completion = replace(completion, surface=_resampled(completion.surface, grid, evidence.grid))
-            return self._field(completion, views, evidence)
+            drawn = tuple(
+                draw if grid == evidence.grid else replace(draw, sdf_m=grid.resample(draw.sdf_m, evidence.grid))
+                for draw in completion.hypotheses
+            )
+            return Imagined(self._field(completion, views, evidence), drawn)
         except _DeadlinePassed:
             if self._best is None:
                 raise self._too_late(completer) from None
@@ -128,7 +141,7 @@ class CompletionRun:
                 f"the deadline of {self.request.deadline_s:g} s passed: the result is the best so far of "
                 f"{completer.name}"
             )
-            return self._best
+            return Imagined(self._best)
         except SparseReconError:
             raise
         except Exception as error:
@@ -158,8 +171,14 @@ class CompletionRun:
         # Steps of the prior are told only where it is the answer.
         report = on_step if isinstance(completer, CarveCompleter) else lambda step, steps, field: self.checkpoint()
         prior = carve(evidence, bounds, self.config.carve, self.generator, report, self.checkpoint)
+
+        def goes_on(step: int, steps: int) -> bool:
+            self._tell(self._step_progress(step, steps, None, views, evidence))
+            self.checkpoint()
+            return not self.deadline_passed()
+
         return CompletionTask(
-            views, evidence, bounds, prior, self.seed, self.generator, self.config, on_step, self.checkpoint
+            views, evidence, bounds, prior, self.seed, self.generator, self.config, on_step, self.checkpoint, goes_on
         )
 
     def _field(self, completion: Completion, views: ObjectViews, evidence: Evidence) -> SurfaceField:
@@ -188,8 +207,12 @@ class CompletionRun:
         bounds: Bounds,
         fused: FusedGeometry,
         model: str,
+        hypotheses: Sequence[SampledField] = (),
     ) -> CompletedObject:
-        """Put the result together, in the frame of the views, with a warning for what should not be trusted blindly."""
+        """Put the result together, in the frame of the views, with a warning for what should not be trusted blindly.
+
+        `hypotheses` are those that `fused` was made with.
+        """
         observed = transform_points(views.object_frame.T_world_obj, evidence.all_points_obj())
         soft = fused.evidence_soft or bounds.soft
         if soft:
@@ -199,6 +222,11 @@ class CompletionRun:
             )
         if fused.free_space_violation > 0:
             self.warnings.append(f"{100 * fused.free_space_violation:.2f} % of the surface lies in observed free space")
+        if lost := len(hypotheses) - len(fused.hypotheses):
+            self.warnings.append(
+                f"{lost} of {len(hypotheses)} hypotheses make no closed mesh of at most fusion.hypothesis_faces "
+                f"({self.config.fusion.hypothesis_faces}) triangles and are left out"
+            )
         if self.candidate is not None and self.candidate.cut_by_image:
             self.warnings.append(
                 "the border of the image cuts the object in every frame that shows it: its size is a lower bound; look "
@@ -240,6 +268,7 @@ class CompletionRun:
             box=fused.box,
             quality=quality,
             collision_parts=fused.convex_parts,
+            hypotheses=fused.hypotheses,
         )
 
     def _step_progress(

@@ -50,6 +50,7 @@ class Observation:
     ----------
     views, evidence, bounds : in the frame whose origin in the world is `origin_world` (3,), metres.
     outliers : share of measured points that were inconsistent with other views and dropped.
+    pose_error_m : how far camera poses are likely to put the object off still, as their corrections tell.
     """
 
     views: ObjectViews
@@ -57,6 +58,7 @@ class Observation:
     bounds: Bounds
     outliers: float
     origin_world: Float64
+    pose_error_m: float = 0.0
 
 
 # Where more of the measured points contradict other views, no surface is right.
@@ -348,11 +350,11 @@ class CompletionSession:
         model = request.model or config.model
         self.load(model, lambda fraction, text: run.checkpoint())
         completer = self._completers[model]
-        surface = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
-        if is_cut(surface, seen.views.object_frame) and not run.deadline_passed():
+        imagined = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
+        if is_cut(imagined.surface, seen.views.object_frame) and not run.deadline_passed():
             seen = self._observe(request, run, LARGER_CUBE)
-            surface = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
-            if is_cut(surface, seen.views.object_frame):
+            imagined = run.imagine(completer, seen.views, seen.evidence, seen.bounds)
+            if is_cut(imagined.surface, seen.views.object_frame):
                 run.warnings.append(
                     "the object reaches the border of its completion cube of "
                     f"{2e3 * seen.views.object_frame.half_side_m:.0f} mm "
@@ -360,10 +362,20 @@ class CompletionSession:
                 )
 
         # 3. One surface from both, inside what the evidence allows.
-        fused = fuse(seen.views, surface, seen.evidence, config, run.generator, run.enter)
+        fused = fuse(
+            seen.views,
+            imagined.surface,
+            seen.evidence,
+            config,
+            run.generator,
+            run.enter,
+            imagined.hypotheses,
+            max(config.fusion.pose_error_m, seen.pose_error_m if imagined.hypotheses else 0.0),
+        )
         run.enter("done")
         result = put_into_world(
-            run.completed(seen.views, seen.evidence, seen.bounds, fused, completer.name), seen.origin_world
+            run.completed(seen.views, seen.evidence, seen.bounds, fused, completer.name, imagined.hypotheses),
+            seen.origin_world,
         )
         q = result.quality
         log.info(
@@ -447,7 +459,7 @@ class CompletionSession:
                 f"{len(views.views)} frames saw empty space, accepted are {100 * MAX_CONFLICT:.0f} %; check camera "
                 "poses and the clocks of cameras and transforms, or reset the session if the camera was moved",
             )
-        return Observation(views, evidence, bounds, outliers, run.origin_world)
+        return Observation(views, evidence, bounds, outliers, run.origin_world, registered.pose_error_m)
 
     @property
     def views_verdict(self) -> ViewsVerdict:

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from sparse_recon.config.geometry_config import RegistrationConfig
 from sparse_recon.evidence import brought_together
+from sparse_recon.evidence.registration import Move, Registered
 from sparse_recon.geometry.poses import inverse, pose, rotation_angle
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
@@ -89,6 +90,22 @@ def test_what_was_moved_is_said_with_millimetres_and_degrees():
     assert all(0.002 < move.shift_m < 0.007 and move.turn_rad < np.deg2rad(1.0) for move in found.moves)
     largest_mm = 1e3 * max(move.shift_m for move in found.moves)
     assert found.sentence.startswith(f"3 of 3 views were brought together by up to {largest_mm:.1f} mm and 0.")
+
+
+def test_moves_tell_how_far_the_object_is_likely_to_be_off_still():
+    """Of two errors of deviation s the mean has s / sqrt(2), and so has each move; along an axis less by sqrt(3)."""
+    views = block_views(2)
+    two = Registered(views, (Move(0.003, 0.0), Move(0.003, 0.01)))
+    assert two.pose_error_m == pytest.approx(0.003 / 3**0.5)
+    four = Registered(views, (Move(0.003, 0.0),) * 4)
+    assert four.pose_error_m == pytest.approx(0.003 / 3)
+    assert Registered(views, (Move(0.0, 0.0),) * 2).pose_error_m == 0.0
+    rng = np.random.default_rng(0)
+    errors = rng.normal(0, 0.004, (5000, 2, 3))
+    mean = errors.mean(axis=1)
+    moves = np.linalg.norm(errors - mean[:, None], axis=-1)
+    claimed = [Registered(views, tuple(Move(m, 0.0) for m in row)).pose_error_m for row in moves]
+    assert np.sqrt(np.mean(np.square(claimed))) == pytest.approx(mean.std(), rel=0.02)
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -19,7 +19,7 @@ from sparse_recon.files.gltf import mesh_glb
 from sparse_recon.files.results import mesh_obj, write_results
 from sparse_recon.geometry.near import put_into_world
 from sparse_recon.messages.fields import vertex_colors
-from sparse_recon.types import CompletedObject, TriangleMesh
+from sparse_recon.types import CompletedObject, SurfaceHypothesis, TriangleMesh
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -64,6 +64,25 @@ def test_meshes_are_read_by_trimesh(completed_box: CompletedObject, tmp_path: Pa
     conservative = trimesh.load(folder / "collision" / "conservative.stl")
     assert conservative.is_watertight and conservative.extents == pytest.approx([0.088, 0.066, 0.11])
     assert trimesh.load(folder / "collision" / "part_000.stl").volume == pytest.approx(0.08 * 0.06 * 0.1)
+
+
+@pytest.mark.parametrize("origin_m", [(0.0, 0.0, 0.0), (99_000.0, -60_000.0, 412.0)])
+def test_hypotheses_are_read_with_their_weights(completed_box: CompletedObject, tmp_path: Path, origin_m):
+    mesh = completed_box.conservative
+    two = replace(completed_box, hypotheses=(SurfaceHypothesis(mesh, 0.75), SurfaceHypothesis(mesh, 0.25)))
+    folder = write_results(put_into_world(two, np.array(origin_m)), tmp_path)
+    told = json.loads((folder / "quality.json").read_text())["hypotheses"]
+    assert [t["weight"] for t in told] == [0.75, 0.25] and [t["faces"] for t in told] == [12, 12]
+    for record in told:
+        read = trimesh.load(folder / record["file"], process=False)
+        np.testing.assert_allclose(read.vertices - origin_m, mesh.vertices_world, atol=1e-7)
+        np.testing.assert_array_equal(read.faces, mesh.faces)
+
+
+def test_without_hypotheses_there_is_no_folder_of_them(completed_box: CompletedObject, tmp_path: Path):
+    folder = write_results(completed_box, tmp_path)
+    assert not (folder / "hypotheses").exists()
+    assert json.loads((folder / "quality.json").read_text())["hypotheses"] == []
 
 
 def test_obj_is_the_mesh_with_its_colours(completed_box: CompletedObject, tmp_path: Path):

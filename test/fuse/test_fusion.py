@@ -12,7 +12,7 @@ from scipy.spatial import Delaunay, cKDTree
 from scipy.spatial.transform import Rotation
 from solids import turn
 
-from sparse_recon.completion import Completion
+from sparse_recon.completion import Completion, SampledField
 from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import ModelError
@@ -195,6 +195,93 @@ def test_conservative_mesh_does_not_enter_known_free_space():
     vertices = transform_points(inverse(OBJECT_FRAME.T_world_obj), result.conservative.vertices_world)
     assert free_space_violation(vertices.astype(np.float32), result.conservative.faces, bounds) == 0.0
     assert np.linalg.norm(vertices, axis=1).max() > RADIUS_M + 0.005  # and it grew elsewhere
+
+
+# Draws beside the answer
+
+
+def draws(*radii_m: float) -> tuple[SampledField, ...]:
+    """Balls that stand on the table as the true one does, of equal weight."""
+    return tuple(
+        SampledField((np.linalg.norm(COARSE.centres() - CENTRE_OBJ, axis=-1) - r).astype(np.float32), 1 / len(radii_m))
+        for r in radii_m
+    )
+
+
+def fused_with(hypotheses, config: SessionConfig = CONFIG, pose_error_m: float = 0.0, error_m: float = 0.006):
+    stages: list[str] = []
+    result = fuse(
+        views(1),
+        sphere_field(error_m=error_m),
+        evidence_of(views(1)),
+        config,
+        np.random.default_rng(0),
+        stages.append,
+        hypotheses,
+        pose_error_m,
+    )
+    return result, stages
+
+
+def volume_m3(mesh) -> float:
+    corner = mesh.vertices_world[mesh.faces].astype(np.float64)
+    return float(np.einsum("fi,fi->", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])) / 6)
+
+
+def test_draws_are_published_as_closed_meshes_with_weights():
+    result, stages = fused_with(draws(0.034, 0.046))
+    assert "hypotheses" in stages and [h.weight for h in result.hypotheses] == [0.5, 0.5]
+    small, large = (volume_m3(h.mesh) for h in result.hypotheses)
+    assert small < volume_m3(result.nominal) < large
+    assert all(h.mesh.watertight for h in result.hypotheses)
+    assert all(len(h.mesh.faces) <= CONFIG.fusion.hypothesis_faces for h in result.hypotheses)
+
+
+def test_draws_have_what_was_measured_and_keep_out_of_free_space():
+    (large,) = fused_with(draws(0.06))[0].hypotheses
+    eye = views(1).views[0].frame.T_world_cam[:3, 3]
+    towards = (eye - CENTRE_WORLD) / np.linalg.norm(eye - CENTRE_WORLD)
+    off = large.mesh.vertices_world - CENTRE_WORLD
+    ahead = off @ towards > 0.8 * np.linalg.norm(off, axis=1)
+    assert np.linalg.norm(off[ahead], axis=1).max() < RADIUS_M + 0.003
+    assert np.linalg.norm(off, axis=1).max() > RADIUS_M + 0.01  # behind it is as large as drawn
+
+
+def test_the_collision_mesh_grows_by_the_spread_of_draws_and_not_by_the_claim():
+    alone = volume_m3(fused_with(())[0].conservative)
+    alike = volume_m3(fused_with(draws(0.04, 0.04, 0.04))[0].conservative)
+    apart = volume_m3(fused_with(draws(0.03, 0.04, 0.05))[0].conservative)
+    solid = volume_m3(fused_with(())[0].nominal)
+    assert solid < alike < 0.9 * alone
+    assert apart > 1.2 * alike
+
+
+def test_a_single_draw_tells_no_spread_and_the_claim_stays():
+    (alone, _), (one, _) = fused_with(()), fused_with(draws(0.04))
+    assert volume_m3(one.conservative) == pytest.approx(volume_m3(alone.conservative), rel=0.02)
+
+
+def test_the_answer_is_the_same_with_draws_that_stay_in_its_block():
+    (alone, _), (beside, _) = fused_with(()), fused_with(draws(0.038, 0.039))
+    for name in ("points_world", "normals_world", "confidence", "provenance"):
+        assert np.array_equal(getattr(alone, name), getattr(beside, name)), name
+    assert np.array_equal(alone.nominal.vertices_world, beside.nominal.vertices_world)
+
+
+def test_wrong_poses_grow_the_collision_mesh_on_all_sides():
+    (exact, _), (off, _) = fused_with((), error_m=0.001), fused_with((), pose_error_m=0.004, error_m=0.001)
+    reach = [np.ptp(r.conservative.vertices_world, axis=0) for r in (exact, off)]
+    assert reach[1] - reach[0] == pytest.approx([0.008] * 3, abs=0.003)
+    assert np.array_equal(exact.nominal.vertices_world, off.nominal.vertices_world)
+
+
+def test_hypotheses_that_take_too_many_faces_are_left_out_and_told(caplog):
+    rough = np.random.default_rng(0).normal(0.0, 0.01, COARSE.shape).astype(np.float32)
+    spiky = SampledField(np.where(sphere_field().sdf_m < 0.01, rough, np.float32(0.02)), 0.5)
+    config = load_config({"fusion.hypothesis_faces": 300, "fusion.min_component": 0.0}, CONFIG)
+    result, _ = fused_with((spiky, *draws(0.04)), config)
+    assert [h.weight for h in result.hypotheses] == [1.0]
+    assert "hypothesis 0 is left out" in caplog.text
 
 
 def test_faces_stay_below_the_limit():

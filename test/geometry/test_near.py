@@ -1,10 +1,13 @@
 """Frames near to what is looked at."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from completed import completed_box
 
 from sparse_recon.geometry.near import is_within_reach, moved_mesh, near_origin, put_into_world, put_near
+from sparse_recon.types import SurfaceHypothesis
 
 FAR = np.array([99_000.0, -60_000.0, 412.0])
 
@@ -21,7 +24,7 @@ def test_a_kilometre_along_any_axis_is_within_reach(x_m: float, reached: bool):
 
 
 def test_an_object_goes_into_the_world_and_comes_back_without_loss():
-    obj = completed_box()
+    obj = replace(completed_box(), hypotheses=(SurfaceHypothesis(completed_box().nominal, 1.0),))
     far = put_into_world(obj, FAR)
     assert far.points_world.dtype == far.nominal.vertices_world.dtype == np.float64
     np.testing.assert_allclose(far.points_world - obj.points_world, np.broadcast_to(FAR, obj.points_world.shape))
@@ -33,6 +36,7 @@ def test_an_object_goes_into_the_world_and_comes_back_without_loss():
         (back.nominal.vertices_world, obj.nominal.vertices_world),
         (back.conservative.vertices_world, obj.conservative.vertices_world),
         (back.collision_parts[0].vertices_world, obj.collision_parts[0].vertices_world),
+        (back.hypotheses[0].mesh.vertices_world, obj.hypotheses[0].mesh.vertices_world),
     ):
         np.testing.assert_array_equal(a.astype(np.float32), b)
     assert far.origin_world.tolist() == FAR.tolist() and not back.origin_world.any()

@@ -12,7 +12,7 @@ from sparse_recon.bags.writer import type_store
 from sparse_recon.messages.cdr import serialised
 from sparse_recon.messages.fields import POINT, completed_object_array_fields, header_fields, pose_fields, records
 from sparse_recon.messages.markers import marker_array_fields
-from sparse_recon.types import CompletedObject
+from sparse_recon.types import CompletedObject, SurfaceHypothesis
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 
@@ -50,7 +50,8 @@ def test_records_are_the_same_as_dicts(count: int):
 
 def test_whole_objects_are_the_same(completed_box: CompletedObject):
     store = type_store()
-    objects = [completed_box, replace(completed_box, object_id="mug", collision_parts=())]
+    drawn = (SurfaceHypothesis(completed_box.conservative, 0.75), SurfaceHypothesis(completed_box.nominal, 0.25))
+    objects = [completed_box, replace(completed_box, object_id="mug", collision_parts=(), hypotheses=drawn)]
     fields = completed_object_array_fields(objects, "world", 5)
     assert same_as_rosbags(store, "sparse_recon/msg/CompletedObjectArray", fields)
     assert same_as_rosbags(store, "visualization_msgs/msg/MarkerArray", marker_array_fields(objects, "world", 5))

@@ -32,6 +32,14 @@ def test_quality_has_the_fields_of_its_definition(obj):
     assert list(messages.quality_fields(obj.quality)) == definition_fields("sparse_recon/msg/CompletionQuality")
 
 
+def test_hypotheses_have_the_fields_of_their_definition_and_go_without_geometry(obj):
+    first, second = messages.completed_object_fields(obj)["hypotheses"]
+    assert list(first) == definition_fields("sparse_recon/msg/SurfaceHypothesis")
+    assert [first["weight"], second["weight"]] == [0.75, 0.25]
+    np.testing.assert_array_equal(first["mesh"]["triangles"]["vertex_indices"], obj.hypotheses[0].mesh.faces)
+    assert messages.completed_object_fields(obj, with_geometry=False)["hypotheses"] == []
+
+
 def test_array_has_the_fields_of_its_definition(obj):
     fields = messages.completed_object_array_fields([obj, obj], "world", 5)
     assert list(fields) == definition_fields("sparse_recon/msg/CompletedObjectArray")

@@ -12,7 +12,7 @@ import pytest
 
 from sparse_recon.errors import ErrorCode, InputError
 from sparse_recon.messages import fields as messages
-from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
+from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, SurfaceHypothesis, TriangleMesh
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
 interfaces = pytest.importorskip(
@@ -83,6 +83,7 @@ def big_object() -> CompletedObject:
         box=OrientedBox(np.eye(4), np.array([1, 2, 3])),
         quality=quality,
         collision_parts=(mesh,),
+        hypotheses=(SurfaceHypothesis(mesh, 0.75), SurfaceHypothesis(mesh, 0.25)),
     )
 
 

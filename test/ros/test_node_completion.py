@@ -15,7 +15,9 @@ from sparse_recon.action import CompleteObject
 from sparse_recon.srv import GetObjects, Reset, SaveObjects, SetRegion
 from visualization_msgs.msg import Marker
 
+from sparse_recon.complete.compact.shipped import NANO_FILE
 from sparse_recon.errors import ErrorCode
+from sparse_recon.machine.share import share_folder
 from sparse_recon.messages.fields import unpack_cloud
 from sparse_recon.messages.markers import MESH
 from sparse_recon.ros.convert import from_message
@@ -107,6 +109,19 @@ def test_who_comes_later_receives_the_last_objects(robot, recording):
     with Robot(robot.domain) as late:
         late.spin_until(lambda: list(late.known_objects) == ["object_0"] and late.clouds and late.footprints)
         late.spin_until(lambda: {namespace for namespace, _ in late.known_markers} == {"object_0"})
+
+
+def test_hypotheses_go_out_with_objects_and_with_results_that_ask_for_geometry(started, recording):
+    weights = str(share_folder("models") / NANO_FILE)
+    robot = started(model="compact", compact__weights=weights, compact__samples=2, compact__steps=2)
+    robot.wait_for_node()
+    robot.send_until_kept(recording.frames[:1])
+    result = robot.start(select_by=Goal.SELECT_BY_ID, object_id="object_0", with_geometry=True).result()
+    assert result.code == ErrorCode.OK
+    assert [h.weight for h in result.object.hypotheses] == [0.5, 0.5]
+    assert all(0 < len(h.mesh.triangles) <= 3000 for h in result.object.hypotheses)
+    robot.spin_until(lambda: "object_0" in robot.known_objects)
+    assert robot.known_objects["object_0"].hypotheses == result.object.hypotheses
 
 
 def test_of_three_objects_only_the_one_completed_again_is_sent_again(robot, recording):

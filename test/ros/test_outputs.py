@@ -22,7 +22,7 @@ from sparse_recon.messages import fields as messages
 from sparse_recon.messages.footprints import footprint_grid_fields
 from sparse_recon.messages.markers import marker_array_fields, preview_fields
 from sparse_recon.requests import Progress
-from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, TriangleMesh
+from sparse_recon.types import CompletedObject, OrientedBox, QualityRecord, SurfaceHypothesis, TriangleMesh
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: make setup")
 pytest.importorskip(
@@ -41,6 +41,7 @@ from sparse_recon.msg import CompletedObjectArray
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sparse_recon.ros.convert import to_message
+from sparse_recon.ros.kept_results import geometry_bytes
 from sparse_recon.ros.object_topics import SPARE_DEPTH
 from sparse_recon.ros.outputs import Outputs, completed_object_message, without_geometry
 
@@ -529,6 +530,7 @@ def test_object_of_an_action_result_has_the_fields_of_the_topic():
 
 def test_object_without_geometry_says_all_but_that():
     (ball,) = balls(1)
+    ball = replace(ball, hypotheses=(SurfaceHypothesis(ball.nominal, 1.0),))
     whole, light = (completed_object_message(ball, with_geometry) for with_geometry in (True, False))
     kept = ("header", "object_id", "model", "seed", "pose", "size_m", "quality")
     assert [getattr(light, name) for name in kept] == [getattr(whole, name) for name in kept]
@@ -536,5 +538,7 @@ def test_object_without_geometry_says_all_but_that():
     assert not light.observed_cloud.data and not light.vertex_confidence and not light.collision_parts
     for mesh in (light.nominal_mesh, light.conservative_mesh):
         assert not mesh.vertices and not mesh.triangles
+    assert len(whole.hypotheses[0].mesh.triangles) == len(ball.nominal.faces) and not light.hypotheses
+    assert geometry_bytes(whole) - geometry_bytes(completed_object_message(balls(1)[0], True)) > 90_000
     assert len(serialize_message(light)) < 2000
     assert without_geometry(whole) == light

@@ -13,8 +13,8 @@ import numpy as np
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
 from sparse_recon.complete.compact.calibration import Calibration
 from sparse_recon.complete.compact.shipped import WEIGHTS_FILE, WEIGHTS_SHA256
-from sparse_recon.complete.compact.volumes import GRID, evidence_volumes
-from sparse_recon.completion import Completion
+from sparse_recon.complete.compact.volumes import GRID, EvidenceVolumes, evidence_volumes
+from sparse_recon.completion import Completion, SampledField
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
 from sparse_recon.evidence import Evidence
@@ -66,41 +66,73 @@ class CompactCompleter(ViewCompleter):
             )
         # 1. The carved prior is the first preview.
         prior = task.prior
-        config, steps = task.config.compact, task.config.compact.steps + 1
-
+        samples = task.config.compact.samples
+        steps = 2 + samples
         task.on_step(1, steps, prior)
 
-        # 2. The flow, K samples at once; the first step is the regression answer.
+        # 2. One step from noise alone: the mean over what the object may look like, which is the answer.
         inputs = evidence_volumes(task.evidence, task.bounds, prior)
         task.checkpoint()
-
-        def on_step(step: int, answer: Denoised) -> None:
-            if step < config.steps:
-                field = with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task)
-                task.on_step(1 + step, steps, field)
-
-        seeds = [task.seed * 1_000_003 + k for k in range(config.samples)]
-        answer = self._sampler(inputs, seeds, config.steps, on_step)
+        answer = self._sampler(inputs, [_sample_seed(task, 0)], 1, lambda step, so_far: None)
         task.checkpoint()
         field = with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task)
-        task.on_step(steps, steps, field)
-        diagnostics: dict[str, float | str] = {"device": self._sampler.device, "samples": config.samples}
-        return Completion(self.name, task.seed, surface=field, diagnostics=diagnostics)
+        task.on_step(2, steps, field)
+
+        # 3. Several steps: draws of what it may look like.
+        drawn = self._drawn(inputs, task)
+        said = (
+            f"the deadline passed after {len(drawn)} of {samples} hypotheses were drawn" if len(drawn) < samples else ""
+        )
+        weight = 1.0 / max(len(drawn), 1)  # draws are equally likely
+        return Completion(
+            self.name,
+            task.seed,
+            surface=field,
+            hypotheses=tuple(SampledField(sdf_m, weight) for sdf_m in drawn),
+            warnings=(said,) if said else (),
+            diagnostics={"device": self._sampler.device, "samples": samples},
+        )
+
+    def _drawn(self, inputs: EvidenceVolumes, task: CompletionTask) -> list[Float32]:
+        """Return the signed distances of up to `compact.samples` draws, fewer where the deadline passes."""
+        config, drawn = task.config.compact, list[Float32]()
+
+        def on_step(step: int, so_far: Denoised) -> None:
+            if not task.goes_on(2 + len(drawn), 2 + config.samples):
+                raise _DeadlinePassed
+
+        seeds = [_sample_seed(task, 1 + k) for k in range(config.samples)]
+        try:
+            while len(drawn) < len(seeds):
+                batch = seeds[len(drawn) : len(drawn) + self._sampler.batch_size]
+                found = self._sampler(inputs, batch, config.steps, on_step, prior_share=0.0)
+                for k in range(len(batch)):
+                    field = surface_of(found, task.evidence, self._calibration, k)
+                    drawn.append(with_thin_parts(field, task.prior, task).sdf_m)
+        except _DeadlinePassed:
+            log.debug("%d of %d hypotheses were drawn before the deadline", len(drawn), len(seeds))
+        return drawn
 
 
-def surface_of(answer: Denoised, evidence: Evidence, calibration: Calibration) -> SurfaceField:
-    """Return the mean of the samples as a signed distance field; its error is what they claim, and their spread."""
-    import torch
+class _DeadlinePassed(Exception):
+    """Ends the drawing of hypotheses from within a step."""
 
+
+def _sample_seed(task: CompletionTask, number: int) -> int:
+    """Return the seed of a draw: with it a draw does not depend on how many there are."""
+    return task.seed * 1_000_003 + number
+
+
+def surface_of(answer: Denoised, evidence: Evidence, calibration: Calibration, number: int = 0) -> SurfaceField:
+    """Return one sample of an answer, in whole volumes, as a signed distance field; its error is what it claims."""
     from sparse_recon.complete.compact.conditioning import TRUNCATION_VOXELS
 
     grid = evidence.grid
     unit_m = TRUNCATION_VOXELS * grid.voxel_m
-    x0 = answer.x0.mean(dim=0)
-    claimed = answer.log_error.exp().mean(dim=0)
-    spread = answer.x0.std(dim=0) if len(answer.x0) > 1 else torch.zeros_like(x0)
-    sigma_m = unit_m * torch.hypot(claimed, spread).numpy() * calibration.factors(evidence.state)
-    return SurfaceField(with_far_distances(x0.numpy(), grid, unit_m), sigma_m.astype(np.float32), calibration.tail)
+    sigma_m = unit_m * answer.log_error[number].exp().numpy() * calibration.factors(evidence.state)
+    return SurfaceField(
+        with_far_distances(answer.x0[number].numpy(), grid, unit_m), sigma_m.astype(np.float32), calibration.tail
+    )
 
 
 def with_thin_parts(field: SurfaceField, prior: SurfaceField, task: CompletionTask) -> SurfaceField:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_recon.complete.compact.conditioning import conditioning
-from sparse_recon.complete.compact.flow import Denoised, multiscale_noise, sample
+from sparse_recon.complete.compact.flow import PRIOR_SHARE, Denoised, multiscale_noise, sample
 from sparse_recon.complete.compact.network import CompactNet
 from sparse_recon.complete.compact.patches import patchify, unpatchify
 from sparse_recon.complete.compact.volumes import GRID, EvidenceVolumes
@@ -17,6 +17,9 @@ from sparse_recon.config.model_config import CompactConfig
 from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
 log = logging.getLogger(__name__)
+
+# Samples that a GPU makes at once while its memory suffices.
+GPU_BATCH = 16
 
 # Called with the steps done and the answer so far, volumes (K, N, N, N) on the CPU; may raise.
 OnStep = Callable[[int, Denoised], None]
@@ -31,27 +34,41 @@ class Sampler:
 
     def __init__(self, net: CompactNet, config: CompactConfig) -> None:
         self._original, self._config = net, config
-        self._batch_size = config.samples
+        self._batch_size = GPU_BATCH
         self._move(chosen_device(config.device))
 
     def _move(self, device: str) -> None:
         self.device, self.dtype = device, chosen_dtype(self._config.precision, device)
         self._net = self._original.to(device=device, dtype=self.dtype)
 
-    def __call__(self, evidence: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep) -> Denoised:
+    @property
+    def batch_size(self) -> int:
+        """How many samples are made at once; one on a processor, which gains nothing by more and asks more often."""
+        return 1 if self.device == "cpu" else self._batch_size
+
+    def __call__(
+        self,
+        evidence: EvidenceVolumes,
+        seeds: Sequence[int],
+        steps: int,
+        on_step: OnStep,
+        prior_share: float = PRIOR_SHARE,
+    ) -> Denoised:
         """Return the answers of one sample a seed, volumes (K, N, N, N) float32 on the CPU.
+
+        `prior_share` is that of `flow.sample`.
 
         Raises
         ------
         MemoryError, torch.OutOfMemoryError
             If the processor's memory does not suffice either.
         """
-        self._batch_size = max(self._batch_size, len(seeds)) if self.device == "cpu" else self._batch_size
         while True:
             try:
+                size = self.batch_size
                 parts = [
-                    self._sample_batch(evidence, seeds[first : first + self._batch_size], steps, on_step)
-                    for first in range(0, len(seeds), self._batch_size)
+                    self._sample_batch(evidence, seeds[first : first + size], steps, on_step, prior_share)
+                    for first in range(0, len(seeds), size)
                 ]
                 return Denoised(*(torch.cat(volumes) for volumes in zip(*parts, strict=True)))
             except torch.OutOfMemoryError:
@@ -69,7 +86,7 @@ class Sampler:
             self._move("cpu")
 
     def _sample_batch(
-        self, evidence: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep
+        self, evidence: EvidenceVolumes, seeds: Sequence[int], steps: int, on_step: OnStep, prior_share: float
     ) -> tuple[Tensor, ...]:
         count, device = len(seeds), next(self._net.parameters()).device
         condition = conditioning(
@@ -81,7 +98,12 @@ class Sampler:
         shape = (1, GRID, GRID, GRID)
         noise = torch.cat([multiscale_noise(shape, torch.Generator().manual_seed(seed)) for seed in seeds])
         answer = sample(
-            self._net, condition, patchify(noise).to(device), steps, lambda step, so_far: on_step(step, _on_cpu(so_far))
+            self._net,
+            condition,
+            patchify(noise).to(device),
+            steps,
+            lambda step, so_far: on_step(step, _on_cpu(so_far)),
+            prior_share,
         )
         out = _on_cpu(answer)
         return out.x0, out.log_error, out.occupancy

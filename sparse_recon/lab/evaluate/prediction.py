@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sparse_recon.types import Bool, CompletedObject, Float32, Provenance, TriangleMesh, UInt8
+from sparse_recon.types import Bool, CompletedObject, Float32, Provenance, SurfaceHypothesis, TriangleMesh, UInt8
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,7 @@ class Prediction:
     radius90_m : 90 % of the inferred surface is claimed to lie within this distance.
     conservative : surface claimed to cover the object, for collision checking.
     colors : (N, 3) uint8 sRGB of the points.
+    hypotheses : what the object may look like instead of `surface`.
     timings_s : seconds by stage.
     """
 
@@ -35,6 +36,7 @@ class Prediction:
     radius90_m: float | None = None
     conservative: TriangleMesh | None = None
     colors: UInt8 | None = None
+    hypotheses: tuple[SurfaceHypothesis, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -49,5 +51,6 @@ class Prediction:
             radius90_m=completed.quality.radius90_m,
             conservative=completed.conservative,
             colors=completed.colors,
+            hypotheses=completed.hypotheses,
             timings_s=completed.quality.timings_s,
         )

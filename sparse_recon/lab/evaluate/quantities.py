@@ -83,6 +83,7 @@ _SURFACE = (
     Quantity("f_5mm", "F(5 mm)", "%", "higher", 1, "F-score of points within 5 mm"),
     Quantity("normal_consistency", "normals", "", "higher", 3, "mean |cosine| between true and given normals"),
 )
+_HIDDEN = "true volume nearest to surface that no camera saw"
 _EMPTY = "in space truly seen to be empty"
 _SAFE = "the conservative mesh (without one, the answer)"
 _WHOLE = (
@@ -99,6 +100,17 @@ _WHOLE = (
     Quantity("spearman", "Spearman", "", "higher", 2, "rank correlation of doubt with error"),
     Quantity("missed_pct", "missed", "%", meaning=f"true volume outside {_SAFE}", statistic="mean"),
     Quantity("wasted_pct", "wasted", "%", "lower", 1, f"free volume inside {_SAFE}, over the true volume"),
+    Quantity(
+        *("walls_pct", "walls", "%", "higher", 1),
+        meaning="of shells: thin walls both of whose sides lie within 2 % of the diameter and face the right way",
+    ),
+    Quantity("best_f_2pct", "best F(2 %)", "%", "higher", 1, "of the hypotheses, the one nearest to the truth"),
+    Quantity("hypothesis_f_2pct", "mean F(2 %)", "%", "higher", 1, "mean over the hypotheses"),
+    Quantity("hidden_missed_pct", "hidden missed", "%", "lower", 1, f"{_HIDDEN} outside the answer"),
+    Quantity("hidden_outside_pct", "hidden outside all", "%", "lower", 1, f"{_HIDDEN} outside every hypothesis"),
+    Quantity("pairwise_mm", "apart", "mm", "unknown", meaning="mean Chamfer distance of two hypotheses"),
+    Quantity("energy_mm", "energy score", "mm", meaning="of the hypotheses' signed distances, 0 for the truth"),
+    Quantity("energy_answer_mm", "of the answer", "mm", meaning="energy score of the answer alone"),
     Quantity("psnr_db", "PSNR", "dB", "higher", 1),
     Quantity("ssim", "SSIM", "", "higher", 3),
     Quantity("seconds", "time", "s"),

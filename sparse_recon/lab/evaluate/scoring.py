@@ -20,10 +20,20 @@ from sparse_recon.lab.evaluate.metrics.calibration import (
 )
 from sparse_recon.lab.evaluate.metrics.checks import check_unit
 from sparse_recon.lab.evaluate.metrics.free_space import dense, in_seen_empty
+from sparse_recon.lab.evaluate.metrics.hypotheses import (
+    energy_score_m,
+    hidden_solid,
+    mean_pairwise_chamfer_m,
+    outside_all,
+    reference_points,
+    signed_distances_m,
+)
 from sparse_recon.lab.evaluate.metrics.images import psnr, ssim
+from sparse_recon.lab.evaluate.metrics.mesh_query import MeshQuery
 from sparse_recon.lab.evaluate.metrics.surface import Surface, SurfaceDistances, surface_distances
 from sparse_recon.lab.evaluate.metrics.visibility import seen_by
 from sparse_recon.lab.evaluate.metrics.volume import Solid, overlap
+from sparse_recon.lab.evaluate.metrics.walls import both_sides
 from sparse_recon.lab.evaluate.prediction import Prediction
 from sparse_recon.lab.evaluate.protocol import Protocol
 from sparse_recon.lab.evaluate.results import Score
@@ -33,6 +43,7 @@ from sparse_recon.lab.simulate.shapes import Shape
 from sparse_recon.types import Bool, Float32, Float64, TriangleMesh
 
 PREDICTED_SEED, TRUE_SEED = 1, 2
+_FEWER = 5  # times fewer samples where pairs of hypotheses, or fields, are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +84,7 @@ class Examiner:
         )
         metrics = self._surface_metrics(case, surface) | self._volume_metrics(prediction, surface)
         metrics |= self._empty_metrics(case, prediction) | self._colour_metrics(case, prediction)
+        metrics |= self._wall_metrics(case, surface) | self._hypothesis_metrics(case, prediction, surface)
         claims, bins = self._claims(prediction)
         seconds = sum(prediction.timings_s.values()) if prediction.timings_s else float("nan")
         return Score(
@@ -122,6 +134,39 @@ class Examiner:
         if prediction.conservative is not None:
             found["in_empty_conservative_pct"] = share_pct(dense(prediction.conservative, voxel_m, PREDICTED_SEED))
         return found
+
+    def _wall_metrics(self, case: Case, surface: Surface) -> dict[str, float]:
+        """Say of shells, whose volume says little, how much of their walls has both its sides."""
+        true, within_m = self.true_surface, 0.02 * case.diameter_m
+        if surface.mesh is None or true.query is None:
+            return {}
+        share = both_sides(surface, true, true.query, case.diameter_m, within_m)
+        return {} if np.isnan(share) else {"walls_pct": 100 * share}
+
+    def _hypothesis_metrics(self, case: Case, prediction: Prediction, surface: Surface) -> dict[str, float]:
+        """Hold what an object was said to look like instead against what it does look like."""
+        true, drawn, query = self.true_surface, prediction.hypotheses, surface.query
+        if not drawn or query is None or true.query is None:
+            return {}
+        surfaces = [Surface.of_mesh(h.mesh, self.protocol.samples, PREDICTED_SEED) for h in drawn]
+        queries = [MeshQuery(h.mesh) for h in drawn]
+        f = [100 * surface_distances(s, true).f_score(0.02 * case.diameter_m) for s in surfaces]
+        few = [Surface.of_mesh(h.mesh, self.protocol.samples // _FEWER, PREDICTED_SEED) for h in drawn]
+        hidden = hidden_solid(true, true.query, self.seen(case), self.protocol.volume_samples, TRUE_SEED)
+        points = reference_points(self.case.truth, self.protocol.volume_samples // _FEWER, TRUE_SEED)
+        answer_m, true_m, *drawn_m = (
+            signed_distances_m(q, points, 0.1 * case.diameter_m) for q in (query, true.query, *queries)
+        )
+        weights, one = np.array([h.weight for h in drawn]), np.ones(1)
+        return {
+            "best_f_2pct": max(f),
+            "hypothesis_f_2pct": float(weights @ f),
+            "hidden_missed_pct": 100 * outside_all(hidden, [query]),
+            "hidden_outside_pct": 100 * outside_all(hidden, queries),
+            "pairwise_mm": 1e3 * mean_pairwise_chamfer_m(few),
+            "energy_mm": 1e3 * energy_score_m(np.stack(drawn_m), weights, true_m),
+            "energy_answer_mm": 1e3 * energy_score_m(answer_m[None], one, true_m),
+        }
 
     def _claims(self, prediction: Prediction) -> tuple[dict[str, float], tuple[tuple[float, ...], ...] | None]:
         """Hold what was claimed of inferred points against their true errors."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class GivenGeometry:
     centre_of_mass : (3,) of a body of even density; of the points where the surface is not closed.
     closed : the surface has an inside, so that each of its sides is known or claimed.
     confidence : (N,) float32, claimed probability that a point is right; None where the source claims nothing.
+    hypotheses : what the object may be like instead, each with its `weight` beside the others.
     """
 
     points: Float32
@@ -39,6 +40,8 @@ class GivenGeometry:
     centre_of_mass: Float64
     closed: bool
     confidence: Float32 | None = None
+    hypotheses: tuple[GivenGeometry, ...] = ()
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         count = len(self.points)
@@ -98,6 +101,8 @@ def given_prediction(prediction: Prediction, *, count: int = SURFACE_POINTS, see
     """
     if prediction.surface is not None and len(prediction.surface.faces):
         given = given_mesh(prediction.surface, prediction.conservative, count=count, seed=seed)
+        drawn = [(given_mesh(h.mesh, count=count, seed=seed), h.weight) for h in prediction.hypotheses]
+        given = replace(given, hypotheses=tuple(replace(one, weight=weight) for one, weight in drawn))
     elif prediction.normals_world is not None:
         given = given_points(prediction.points_world, prediction.normals_world, count=count, seed=seed)
     else:
@@ -108,9 +113,7 @@ def given_prediction(prediction: Prediction, *, count: int = SURFACE_POINTS, see
 
     distance_m, nearest = cKDTree(prediction.points_world).query(given.points)
     confidence = np.where(distance_m < _CONFIDENCE_WITHIN_M, prediction.confidence[nearest], 0.0).astype(np.float32)
-    return GivenGeometry(
-        given.points, given.normals, given.obstacles, given.centre_of_mass, given.closed, confidence=confidence
-    )
+    return replace(given, confidence=confidence)
 
 
 def _check_finite(*arrays: Float32) -> None:

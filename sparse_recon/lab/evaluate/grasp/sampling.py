@@ -6,8 +6,8 @@ Meshes and bare points are treated alike: both are points with normals.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,22 @@ from sparse_recon.lab.evaluate.grasp.clearance import backed_off, reachable
 from sparse_recon.lab.evaluate.grasp.closing import ONE_SIDED_MIN_WIDTH_M, Closing, close
 from sparse_recon.lab.evaluate.grasp.geometry import GivenGeometry
 from sparse_recon.lab.evaluate.grasp.gripper import MAX_OPENING_M
-from sparse_recon.lab.evaluate.grasp.seeds import SIDE_ROOM_M, com_factor, cone_cosine, joined, pair_seeds, point_seeds
+from sparse_recon.lab.evaluate.grasp.seeds import (
+    SIDE_ROOM_M,
+    Seeds,
+    com_factor,
+    cone_cosine,
+    joined,
+    pair_seeds,
+    point_seeds,
+)
 from sparse_recon.types import Bool, Float32, Float64
 
 FRICTION = 0.5  # of the cones in which the planner wants the line between the contacts
 APPROACHES = 12
 WANTED = 20
 _BLOCK, _MAX_CHECKED = 256, 12_800
+_RERANKED = 512  # hands that hypotheses are asked about
 _ONE_SIDED = 0.5  # factor for a contact that nobody saw
 _EASY_ROOM_M = 0.008
 _PAD_RADIUS_M = 0.005  # root mean square, of a patch that fills the pad along one edge
@@ -63,6 +72,10 @@ class _Candidates:
     score: Float32
     confidence: Float32
 
+    def taken(self, chosen: npt.NDArray[np.intp] | slice) -> _Candidates:
+        """Return some of them."""
+        return _Candidates(*(getattr(self, f.name)[chosen] for f in fields(self)))
+
     def grasp(self, k: int) -> Grasp:
         T_world_grasp = np.eye(4)
         U, _, Vt = np.linalg.svd(self.rotation[k].astype(np.float64))
@@ -84,11 +97,15 @@ def sample_grasps(
 
     Parameters
     ----------
-    given : what is known of the object, world frame, z up.
+    given : what is known of the object, world frame, z up. With hypotheses the best grasps are ranked by what holds in
+        all of them, see `_held_by_hypotheses`.
     table_z_m : height of the table.
     seed : of the order in which seeds of equal rank are tried.
     """
-    return tuple(_free(given, _candidates(given, table_z_m, friction, seed), wanted))
+    candidates = _candidates(given, table_z_m, friction, seed)
+    if given.hypotheses:
+        candidates = _held_by_hypotheses(given.hypotheses, candidates, friction)
+    return tuple(_free(given, candidates, wanted))
 
 
 def approaches(axis: Float32) -> Float32:
@@ -125,6 +142,37 @@ def _candidates(given: GivenGeometry, table_z_m: float, friction: float, seed: i
     origin = middle - back[:, None] * rotation[:, :, 2]
     columns = (rotation, origin, middle, closing.width_m, opening, score, closing.confidence)
     return _Candidates(*(np.asarray(a[order], np.float32) for a in columns))
+
+
+def _held_by_hypotheses(hypotheses: Sequence[GivenGeometry], candidates: _Candidates, friction: float) -> _Candidates:
+    """Rank the best hands by their lower confidence bound: mean less one standard deviation of their scores.
+
+    Each hand closes on each hypothesis; one that does not hold it scores 0 there. The other hands follow as they were.
+    """
+    best, rest = candidates.taken(slice(0, _RERANKED)), candidates.taken(slice(_RERANKED, None))
+    if not len(best.score):
+        return candidates
+    half: Float32 = np.asarray(best.opening_m / 2, np.float32)
+    seeds = Seeds(best.origin, best.rotation[:, :, 1], -half, half, best.opening_m)
+    scores = np.stack([_score_of(one, seeds, best.rotation, friction) for one in hypotheses])  # (K, G)
+    weights = np.array([one.weight for one in hypotheses], np.float64)
+    weights /= weights.sum()
+    mean = weights @ scores
+    bound = (mean - np.sqrt(weights @ (scores - mean) ** 2)).astype(np.float32)
+    order = np.argsort(-bound, kind="stable")
+    best = replace(best.taken(order), score=bound[order])
+    rest = replace(rest, score=np.minimum(rest.score, bound.min()))
+    return _Candidates(*(np.concatenate([getattr(best, f.name), getattr(rest, f.name)]) for f in fields(_Candidates)))
+
+
+def _score_of(given: GivenGeometry, seeds: Seeds, rotation: Float32, friction: float) -> npt.NDArray[np.floating]:
+    """Return the scores (G,) of given hands on one geometry; 0 where they do not hold it."""
+    closing = close(given, seeds, rotation, 1).taken((np.arange(len(seeds)), np.zeros(len(seeds), np.intp)))
+    held = (closing.width_m > 0) & (closing.width_m <= seeds.opening_m)
+    held &= np.minimum(closing.first, closing.second) >= cone_cosine(friction)
+    middle = seeds.origin + closing.shift_m[:, None] * seeds.axis
+    score = _scores(given, middle, seeds.axis, closing, np.zeros(len(seeds), bool), friction)
+    return np.where(held, score, 0.0)
 
 
 def _scores(

@@ -84,7 +84,7 @@ class MeshQuery:
     def first_hit(self, start_world: Float64, direction_world: Float64) -> Float64:
         """Return how far, (N,) metres, a ray from each of (N, 3) points meets the surface first; inf where it does not.
 
-        `direction_world` (3,) is the unit direction of all rays.
+        `direction_world` is the unit direction of all rays, (3,), or of each, (N, 3).
         """
         if self._empty or len(start_world) == 0:
             return np.full(len(start_world), np.inf)

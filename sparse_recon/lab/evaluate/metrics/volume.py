@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +96,7 @@ def overlap(predicted: Solid, true: Solid, count: int, seed: int) -> Overlap:
     if len(predicted.mesh.faces) == 0 or len(true.mesh.faces) == 0:
         empty = predicted if len(predicted.mesh.faces) == 0 else true
         return Overlap(0, 0.0, 0, 0, 0, f"{empty.what} is empty and has no volume")
-    points, point_m3 = _spread(predicted.mesh, true.mesh, count, seed)
+    points, point_m3 = spread_points((predicted.mesh, true.mesh), count, seed)
     inside, contested = zip(*(solid.query.inside(points) for solid in (predicted, true)), strict=True)
     refusals = [
         f"{solid.what} is not closed ({open_edges(solid.mesh)} open edges): for {100 * share:.0f} % of its volume rays "
@@ -107,9 +108,12 @@ def overlap(predicted: Solid, true: Solid, count: int, seed: int) -> Overlap:
     return Overlap(len(points), point_m3, *counts, refusal="; ".join(refusals))
 
 
-def _spread(a: TriangleMesh, b: TriangleMesh, count: int, seed: int) -> tuple[Float32, float]:
-    """Return (N, 3) seeded points, one anywhere in each cell of a lattice, and the volume of a cell."""
-    corners: Float64 = np.concatenate([m.vertices_world[np.unique(m.faces)] for m in (a, b)]).astype(np.float64)
+def spread_points(meshes: Sequence[TriangleMesh], count: int, seed: int) -> tuple[Float32, float]:
+    """Return about `count` seeded points (N, 3), one anywhere in each cell of a lattice, and the volume of a cell.
+
+    The lattice fills the box around meshes.
+    """
+    corners: Float64 = np.concatenate([m.vertices_world[np.unique(m.faces)] for m in meshes]).astype(np.float64)
     low, size = corners.min(axis=0), np.ptp(corners, axis=0)
     size = np.maximum(size, max(0.01 * float(size.max()), 1e-9))  # also sheets are in a box with a volume
     shape = np.maximum(np.rint(size * (count / size.prod()) ** (1 / 3)), 1).astype(int)

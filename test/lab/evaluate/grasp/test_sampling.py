@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import solids
@@ -15,6 +17,7 @@ from sparse_recon.lab.evaluate.grasp.sampling import approaches, sample_grasps
 from sparse_recon.lab.evaluate.grasp.seeds import antipodal_pairs
 from sparse_recon.lab.evaluate.prediction import Prediction
 from sparse_recon.lab.simulate.scene import samples_with_faces
+from sparse_recon.types import SurfaceHypothesis
 
 FRICTION = 0.5
 CONE_RAD = np.arctan(FRICTION)
@@ -58,6 +61,47 @@ def test_a_box_is_grasped_across_its_narrow_side():
     assert best.width_m == pytest.approx(0.05, abs=0.003)
     assert np.abs(best.contacts_world[:, 0]) == pytest.approx([0.025, 0.025], abs=0.002)
     assert best.T_world_grasp[:3, :3].T @ best.T_world_grasp[:3, :3] == pytest.approx(np.eye(3), abs=1e-12)
+
+
+def test_grasps_that_hold_in_all_hypotheses_come_first():
+    """Two bars in one: the end that all hypotheses have alike is gripped, not the one that may be elsewhere."""
+    long, size = 0.12, (0.12, 0.03, 0.05)
+    centre = (0.0, 0.0, size[2] / 2)
+    answer = solids.box(size, centre)
+    bent = [_sheared(answer, by) for by in (-0.6, -0.3, 0.3, 0.6)]
+    plain = given_mesh(answer, count=1500)
+    drawn = tuple(replace(given_mesh(mesh, count=1500), weight=0.25) for mesh in bent)
+    first = sample_grasps(plain, 0.0, wanted=200)
+    ranked = sample_grasps(replace(plain, hypotheses=drawn), 0.0, wanted=200)
+    straight = [g.contacts_world.mean(axis=0)[0] for g in ranked[:20]]
+    assert np.mean(straight) < -0.1 * long  # bars are alike at negative x
+    assert np.mean([g.contacts_world.mean(axis=0)[0] for g in first[:20]]) > np.mean(straight)
+    assert [g.score for g in ranked] == sorted((g.score for g in ranked), reverse=True)
+    assert ranked[0].score <= first[0].score
+
+
+def _sheared(mesh, by: float):
+    """Return a bar whose part at positive x is bent sideways."""
+    vertices = mesh.vertices_world.copy()
+    vertices[:, 1] += by * np.maximum(vertices[:, 0], 0.0)
+    return replace(mesh, vertices_world=vertices)
+
+
+def test_hypotheses_of_one_kind_leave_the_best_grasp_in_place():
+    given = given_mesh(rig.box(), count=1000)
+    same = replace(given, hypotheses=(replace(given, weight=0.5), replace(given, weight=0.5)))
+    before, after = (sample_grasps(g, 0.0, wanted=1)[0] for g in (given, same))
+    assert abs(after.T_world_grasp[0, 1]) > 0.99 and after.score == pytest.approx(before.score, abs=0.1)
+
+
+def test_a_prediction_hands_its_hypotheses_over_with_their_weights():
+    mesh = rig.box()
+    drawn = (SurfaceHypothesis(mesh, 0.75), SurfaceHypothesis(rig.box((0.06, 0.1, 0.08)), 0.25))
+    given = given_prediction(
+        Prediction(mesh, np.zeros((0, 3), np.float32), np.zeros(0, bool), hypotheses=drawn), count=500
+    )
+    assert [one.weight for one in given.hypotheses] == [0.75, 0.25]
+    assert np.ptp(given.hypotheses[1].points[:, 0]) == pytest.approx(0.06, abs=1e-4)
 
 
 def test_a_box_wider_than_the_jaw_has_no_grasp():
