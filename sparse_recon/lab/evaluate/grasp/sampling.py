@@ -47,7 +47,7 @@ class Grasp:
     T_world_grasp : (4, 4), the frame of `gripper`: origin between the pads, z approach, y from pad to pad.
     width_m : between the contacts, as planned.
     opening_m : of the jaw on the way there.
-    score : in [0, 1], of the ranking.
+    score : in [0, 1], of the ranking; with hypotheses its lower bound over them, in [-1, 1].
     contact_confidence : claimed probability that the less certain contact is right; NaN where nothing is claimed.
     contacts_world : (2, 3) the planned contacts.
     """
