@@ -43,6 +43,7 @@ NETWORKS = (
         f"sparse_recon.complete.compact.{name}"
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")
     ),
+    *(f"sparse_recon.complete.latent.{name}" for name in ("networks", "view_sampler")),
     *(f"sparse_recon.complete.zero123.{name}" for name in ("model", "sampling", "score")),
     *(f"sparse_recon.observe.segmenter.{name}" for name in ("features", "network")),
 )

@@ -40,12 +40,24 @@ class UNetSize:
 
 @dataclass(frozen=True)
 class VaeSize:
-    """Sizes of an autoencoder of images; a level halves the side."""
+    """Sizes of an autoencoder of images.
+
+    Attributes
+    ----------
+    multipliers : channels of each level, in widths; each but the last halves the side.
+    latent_scale : factor from its latents to those that are diffused.
+    """
 
     width: int = 128
     multipliers: tuple[int, ...] = (1, 2, 4, 4)
     layers: int = 2
     latent_channels: int = 4
+    latent_scale: float = 0.18215
+
+    @property
+    def factor(self) -> int:
+        """Pixels along a side of one latent."""
+        return int(2 ** (len(self.multipliers) - 1))
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,22 @@ import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
 from sparse_recon.complete.latent.architectures import INSTALL
-from sparse_recon.complete.zero123.conditioning_image import ConditioningImage, conditioning_image, object_mask
-from sparse_recon.complete.zero123.pose import SphericalCamera, camera_ring, model_intrinsics
+from sparse_recon.complete.latent.conditioning_image import (
+    ConditioningImage,
+    best_conditioning_view,
+    conditioning_image,
+    object_extent,
+)
+from sparse_recon.complete.latent.generated_views import generated_view
+from sparse_recon.complete.zero123.cameras import TRAINED, camera_ring
 from sparse_recon.complete.zero123.weights import Zero123Size, layout
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
 from sparse_recon.inputs.files import expanded
-from sparse_recon.types import Float32, Float64, Frame, GeneratedView, ObjectView, SurfaceField, UInt8
 
 if TYPE_CHECKING:
     from sparse_recon.complete.zero123.sampling import ViewSampler
-
-# Its pictures are on white: what is darker is the object.
-WHITE = 243
-# How far a drawn picture is believed before views are compared with each other.
-CONFIDENCE = 0.5
-# Far from the world's other stamps: imagined frames are no camera's.
-STAMP_NS = 0
 
 
 class Zero123Completer(ViewCompleter):
@@ -72,13 +70,13 @@ class Zero123Completer(ViewCompleter):
         # 1. Where the object's middle is and how large it is, by the carved prior: also the first preview.
         prior = task.prior
         task.on_step(0, 1, prior)
-        middle_obj, unit_m = extent(prior, task)
+        middle_obj, unit_m = object_extent(prior, task.evidence)
         T_world_centre = task.views.object_frame.T_world_obj.copy()
         T_world_centre[:3, 3] += T_world_centre[:3, :3] @ middle_obj
 
         # 2. The picture that it is shown.
         view = best_conditioning_view(task.views.views)
-        picture = conditioning_image(view, T_world_centre, unit_m)
+        picture = conditioning_image(view, T_world_centre, unit_m, TRAINED, self._size.image_side)
         task.checkpoint()
         warnings = picture.warnings
         if len(task.views.views) > 1:
@@ -98,7 +96,7 @@ class Zero123Completer(ViewCompleter):
             picture, cameras, seeds, task.config.zero123, lambda step, steps, clean: task.on_step(step, steps, prior)
         )
         views = tuple(
-            generated_view(rgb, camera, T_world_centre, unit_m, seed)
+            generated_view(rgb, camera, T_world_centre, unit_m, self.name, seed)
             for rgb, camera, seed in zip(pictures, cameras, seeds, strict=True)
         )
         drawn = tuple(view for view in views if view.mask.any())
@@ -111,37 +109,6 @@ class Zero123Completer(ViewCompleter):
         return Completion(
             self.name, task.seed, views=drawn, warnings=warnings, diagnostics=_diagnostics(picture, unit_m, self._model)
         )
-
-
-def extent(prior: SurfaceField, task: CompletionTask) -> tuple[Float64, float]:
-    """Return the middle (3,) of a solid's bounding box in the object frame, and its longest side in metres."""
-    grid = task.evidence.grid
-    inside = np.argwhere(prior.sdf_m < 0).astype(np.float64)
-    corners = grid.points(inside) if len(inside) else task.evidence.all_points_obj().astype(np.float64)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    return 0.5 * (low + high), float((high - low).max()) + grid.voxel_m
-
-
-def best_conditioning_view(views: tuple[ObjectView, ...]) -> ObjectView:
-    """Return the view in which most pixels are the object's, less those that something else may hide."""
-
-    def worth(view: ObjectView) -> float:
-        border = view.mask.copy()
-        border[1:-1, 1:-1] = False
-        return float(view.mask.sum()) - 20.0 * float(border.sum())
-
-    return max(views, key=worth)
-
-
-def generated_view(
-    rgb: UInt8, camera: SphericalCamera, T_world_centre: Float64, unit_m: float, seed: int
-) -> GeneratedView:
-    """Return a drawn picture (P, P, 3) as a frame of the world."""
-    mask = object_mask(rgb, WHITE)
-    T_world_cam = T_world_centre @ camera.T_obj_cam(unit_m)
-    frame = Frame(np.ascontiguousarray(rgb), None, model_intrinsics(len(rgb)), T_world_cam, STAMP_NS, camera="zero123")
-    confidence: Float32 = np.full(mask.shape, CONFIDENCE, np.float32)
-    return GeneratedView(frame, mask, confidence, Zero123Completer.name, seed)
 
 
 def _diagnostics(picture: ConditioningImage, unit_m: float, model: Any) -> dict[str, float | str]:

@@ -6,17 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics, pose_vectors
+from sparse_recon.complete.latent.conditioning_image import ConditioningImage
 from sparse_recon.complete.latent.schedules import alpha_bars
-from sparse_recon.complete.zero123.conditioning_image import ConditioningImage
+from sparse_recon.complete.latent.view_sampler import as_tensor
+from sparse_recon.complete.zero123.cameras import TRAINED
 from sparse_recon.complete.zero123.model import Zero123Model
-from sparse_recon.complete.zero123.pose import IMAGE_SIDE, MAX_RADIUS, SphericalCamera, model_intrinsics, pose_vector
-from sparse_recon.complete.zero123.sampling import as_tensor
 from sparse_recon.types import Float64
 
 # Of the 3D stage as released: noisiest and cleanest levels that are left out, guidance, cameras of the sampled views.
 SKIP_NOISIEST, SKIP_CLEANEST = 30, 10
 GUIDANCE = 100.0
-RADII, HEIGHTS = (1.8, MAX_RADIUS), (-0.5, MAX_RADIUS)
+RADII, HEIGHTS = (1.8, TRAINED.max_radius), (-0.5, TRAINED.max_radius)
 
 
 class Zero123Score:
@@ -31,7 +32,8 @@ class Zero123Score:
         self.T_obj_input = image.camera.T_obj_cam()
         self.conditioning_image = as_tensor(image)[0].to(model.device)
         self._context = model.context(as_tensor(image) * 2 - 1)
-        self.background = model.encode_images(torch.ones(1, 3, IMAGE_SIDE, IMAGE_SIDE))[0]
+        side = model.size.image_side
+        self.background = model.images.encode_images(torch.ones(1, 3, side, side))[0]
         alpha = alpha_bars()
         self._noise_levels = np.sqrt((1 - alpha) / alpha)
         self.sigmas: Float64 = self._noise_levels[::-1][SKIP_NOISIEST:-SKIP_CLEANEST].copy()
@@ -39,7 +41,7 @@ class Zero123Score:
     @torch.no_grad()
     def denoised(self, noisy: Tensor, sigma: Tensor, T_obj_cam: Float64) -> Tensor:
         """See `PictureScore`: D = z - sigma * eps(z / sqrt(1 + sigma^2), t)."""
-        poses = np.stack([pose_vector(self._source, SphericalCamera.at(T[:3, 3])) for T in T_obj_cam])
+        poses = pose_vectors(self._source, [SphericalCamera.at(T[:3, 3]) for T in T_obj_cam])
         out = []
         for z, level, pose in zip(noisy, sigma, torch.from_numpy(poses).to(noisy), strict=True):
             t = int(np.abs(self._noise_levels - float(level)).argmin())
@@ -48,5 +50,5 @@ class Zero123Score:
         return torch.cat(out)
 
     def decoded(self, images: Tensor) -> Tensor:
-        """Return the colours (B, 3, 256, 256) in [0, 1] of latents (B, 4, S, S); differentiable."""
+        """Return the colours (B, 3, P, P) in [0, 1] of latents (B, 4, S, S); differentiable."""
         return self._model.decode_latents(images)

@@ -34,6 +34,11 @@ class Zero123Size:
     vae: VaeSize = field(default_factory=VaeSize)
     clip: ClipSize = field(default_factory=ClipSize)
 
+    @property
+    def image_side(self) -> int:
+        """P, pixels along a side of the images."""
+        return self.unet.sample * self.vae.factor
+
     def projection(self) -> Any:
         """Return the linear layer from an image's token and a pose to the context."""
         import torch

@@ -7,7 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sparse_recon.complete.latent.schedules import SAMPLERS, alpha_bars, ddim_steps, sample, seeded_noise  # noqa: E402
+from sparse_recon.complete.latent.samplers import SAMPLERS, sample, seeded_noise  # noqa: E402
+from sparse_recon.complete.latent.schedules import alpha_bars, ddim_steps  # noqa: E402
 
 
 def test_shares_of_signal():
@@ -15,6 +16,38 @@ def test_shares_of_signal():
 
     known = {0: 0.999150000, 1: 0.998296028, 21: 0.980380748, 500: 0.276332684, 961: 0.007281727, 999: 0.004660099}
     assert np.allclose([alpha[t] for t in known], list(known.values()), rtol=0, atol=1e-9)
+
+
+def test_table_in_single_precision_differs_by_its_rounding_alone():
+    single, double = alpha_bars(single=True), alpha_bars()
+
+    assert np.array_equal(single, single.astype(np.float32))
+    assert 0 < np.abs(single - double).max() < 2e-6
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
+    assert np.abs(torch.cumprod(1 - betas, 0).numpy() - single).max() < 2e-7  # as PyTorch adds up
+
+
+def test_an_end_without_noise_keeps_the_share_of_noise_out_of_the_picture():
+    noisy, clean = ddim_steps(50, 1.0, released=False), ddim_steps(50, 1.0, released=False, noisy_end=False)
+
+    assert [s.adds_noise for s in noisy] == [True] * 50
+    assert [s.adds_noise for s in clean] == [True] * 49 + [False]
+    assert clean[-1].sigma == noisy[-1].sigma == pytest.approx(0.02064832, abs=1e-8)
+
+    def last_two_of(noisy_end: bool):
+        draws = iter([torch.zeros(1, 1, 2, 2)] + [torch.ones(1, 1, 2, 2)] * 50)
+        count = [0]
+
+        def noise():
+            count[0] += 1
+            return next(draws)
+
+        return sample(lambda x, t: x * 0 + 0.5, noise, "ddim", 50, noisy_end=noisy_end), count[0]
+
+    with_noise, drawn = last_two_of(True)
+    without, fewer = last_two_of(False)
+    assert (drawn, fewer) == (51, 50)
+    assert float((with_noise - without).abs().max()) == pytest.approx(0.02064832, abs=1e-6)
 
 
 def test_released_loop_leaves_out_its_noisiest_step():

@@ -14,11 +14,11 @@ from published_zero123 import TINY, TinyZero123  # noqa: E402
 from scenes import recording  # noqa: E402
 from sessions import digest, session_of  # noqa: E402
 
+from sparse_recon.complete.latent.cameras import SphericalCamera  # noqa: E402
+from sparse_recon.complete.latent.conditioning_image import ConditioningImage, best_conditioning_view  # noqa: E402
 from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
 from sparse_recon.complete.zero123 import sampling  # noqa: E402
-from sparse_recon.complete.zero123.completer import best_conditioning_view  # noqa: E402
-from sparse_recon.complete.zero123.conditioning_image import ConditioningImage  # noqa: E402
-from sparse_recon.complete.zero123.pose import SphericalCamera, camera_ring  # noqa: E402
+from sparse_recon.complete.zero123.cameras import camera_ring  # noqa: E402
 from sparse_recon.complete.zero123.sampling import ViewSampler  # noqa: E402
 from sparse_recon.complete.zero123.score import Zero123Score  # noqa: E402
 from sparse_recon.config.model_config import Zero123Config  # noqa: E402

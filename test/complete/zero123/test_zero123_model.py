@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from published_zero123 import TINY  # noqa: E402
 
-from sparse_recon.complete.latent.schedules import sample  # noqa: E402
+from sparse_recon.complete.latent.samplers import sample  # noqa: E402
 from sparse_recon.complete.zero123.model import ImageContext  # noqa: E402
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
@@ -70,10 +70,10 @@ def test_fifty_released_steps_from_the_same_noise(model, context):
 
 def test_picture_is_shown_to_clip_without_smoothing_and_with_corners_kept(model, monkeypatch):
     shown = []
-    monkeypatch.setattr(model, "clip", lambda pixel_values: shown.append(pixel_values) or _Embedded())
+    monkeypatch.setattr(model.images, "clip", lambda pixel_values: shown.append(pixel_values) or _Embedded())
     ramp = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256).contiguous()
 
-    model.clip_embedding(ramp)
+    model.images.clip_embedding(ramp)
 
     std = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]

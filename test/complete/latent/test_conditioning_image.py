@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from scenes import block
 
-from sparse_recon.complete.zero123.conditioning_image import conditioning_image, object_mask
-from sparse_recon.complete.zero123.pose import SphericalCamera, camera_ring, model_intrinsics, pose_vector
+from sparse_recon.complete.latent import conditioning_image as module
+from sparse_recon.complete.latent.cameras import SphericalCamera, TrainedCameras, model_intrinsics, pose_vector
+from sparse_recon.complete.latent.conditioning_image import ConditioningImage
+from sparse_recon.complete.latent.generated_views import generated_view, object_mask
+from sparse_recon.complete.zero123.cameras import TRAINED, camera_ring
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.lab.simulate.render import Renderer
@@ -20,6 +23,10 @@ from sparse_recon.types import Frame, ObjectView
 # A block of 10 x 6 x 8 cm, alone on its table, and its middle.
 UNIT_M, MIDDLE = 0.1, np.array([0.0, 0.0, 0.04])
 T_WORLD_CENTRE = pose(np.eye(3), MIDDLE)
+
+
+def conditioning_image(view: ObjectView, T_world_centre, unit_m, trained=TRAINED, side=256) -> ConditioningImage:
+    return module.conditioning_image(view, T_world_centre, unit_m, trained, side)
 
 
 def seen_from(eye, target=MIDDLE, camera=None, up=(0.0, 0.0, 1.0), lift_m=0.0) -> ObjectView:
@@ -166,3 +173,37 @@ def test_mask_of_a_picture_on_white():
     expected[10:40, 10:40] = True
     assert (found == expected).mean() > 0.99 and not found[60, 60] and found[22, 22]
     assert not object_mask(np.full((8, 8, 3), 255, np.uint8), 243).any()
+
+
+def test_picture_of_another_size_is_the_same_picture_smaller():
+    view = seen_from(MIDDLE + UNIT_M * SphericalCamera(1.0, 0.7, 2.0).centre())
+
+    large = conditioning_image(view, T_WORLD_CENTRE, UNIT_M)
+    small = conditioning_image(view, T_WORLD_CENTRE, UNIT_M, side=64)
+
+    assert small.rgb.shape == (64, 64, 3) and small.camera == large.camera
+    averaged = large.rgb.reshape(64, 4, 64, 4, 3).mean((1, 3))
+    assert np.abs(small.rgb - averaged).mean() < 0.01
+
+
+def test_a_model_of_one_distance_sees_every_object_from_there():
+    fixed = TrainedCameras("sync", 1.5, 1.5, np.deg2rad(-10), np.deg2rad(40))
+    view = seen_from(MIDDLE + UNIT_M * SphericalCamera(np.deg2rad(30), 0.7, 4.0).centre())
+
+    picture = conditioning_image(view, T_WORLD_CENTRE, UNIT_M, fixed)
+
+    assert picture.camera.radius == 1.5 and picture.camera.polar_rad == pytest.approx(np.deg2rad(30))
+    assert any("elevation of 60 degrees; sync was hardly trained above 40" in w for w in picture.warnings)
+
+
+def test_a_drawn_picture_becomes_a_frame_of_the_world():
+    camera = SphericalCamera(1.0, 0.7, 2.0)
+    rgb = np.full((64, 64, 3), 255, np.uint8)
+    rgb[20:44, 20:44] = 90
+
+    view = generated_view(rgb, camera, T_WORLD_CENTRE, UNIT_M, "sync", 3, np.float32(0.7))
+
+    assert (view.model, view.seed, view.frame.camera) == ("sync", 3, "sync")
+    assert np.allclose(view.frame.T_world_cam[:3, 3], MIDDLE + UNIT_M * camera.centre())
+    assert view.mask.sum() == 24 * 24 and np.allclose(view.confidence, 0.7)
+    assert view.frame.depth_m is None and view.frame.intrinsics.fx == 70.0

@@ -1,4 +1,4 @@
-"""Cameras as Zero-1-to-3 knows them: on spheres around an object of size one, looking at its centre, z up."""
+"""Cameras as models of one object know them: on spheres around an object of size one, looking at its centre, z up."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from sparse_recon.types import CameraIntrinsics, Float32, Float64
 # Lens of 35 mm on a sensor of 32 mm; pixel centres at integers, so that the middle of 256 pixels is at 127.5.
 IMAGE_SIDE = 256
 FOCAL_PX = IMAGE_SIDE * 35.0 / 32.0
-# Cameras it was trained with stand this far from the centre, in longest sides of the object (paper, section 3.1).
-MIN_RADIUS, MAX_RADIUS = 1.5, 2.2
-MIN_ELEVATION_RAD = np.deg2rad(-15.0)
 
 
 @dataclass(frozen=True)
@@ -56,38 +53,40 @@ class SphericalCamera:
         return look_at(unit_m * self.centre(), (0.0, 0.0, 0.0))
 
 
+@dataclass(frozen=True)
+class TrainedCameras:
+    """The cameras of the pictures that a model was trained on.
+
+    Attributes
+    ----------
+    model : its name, for sentences to people.
+    min_radius, max_radius : distances from the centre, in longest sides of the object.
+    min_elevation_rad, max_elevation_rad : heights over the horizon of the object's centre.
+    """
+
+    model: str
+    min_radius: float
+    max_radius: float
+    min_elevation_rad: float = -0.5 * np.pi
+    max_elevation_rad: float = 0.5 * np.pi
+
+
 def pose_vector(source: SphericalCamera, target: SphericalCamera) -> Float32:
     """Return (4,): difference of polar angle, sine and cosine of that of azimuth, difference of radius.
 
-    Plain differences, as released; no rotations are composed.
+    Plain differences, as Zero-1-to-3 released them; no rotations are composed.
     """
     turn = (target.azimuth_rad - source.azimuth_rad) % (2 * np.pi)
     polar = target.polar_rad - source.polar_rad
     return np.array([polar, np.sin(turn), np.cos(turn), target.radius - source.radius], np.float32)
 
 
+def pose_vectors(source: SphericalCamera, targets: Sequence[SphericalCamera]) -> Float32:
+    """Return (B, 4), the `pose_vector` of each target."""
+    return np.stack([pose_vector(source, target) for target in targets])
+
+
 def model_intrinsics(side: int = IMAGE_SIDE) -> CameraIntrinsics:
-    """Return the pinhole camera that all its images are taken with, for an image of `side` pixels."""
+    """Return the pinhole camera that all images of these models are taken with, for an image of `side` pixels."""
     focal, middle = FOCAL_PX * side / IMAGE_SIDE, 0.5 * side - 0.5
     return CameraIntrinsics(side, side, np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
-
-
-def camera_ring(source: SphericalCamera, count: int) -> list[SphericalCamera]:
-    """Return `count` cameras around the object: evenly turned away from `source`, by turns lower and higher, one above.
-
-    Each keeps the radius of `source`, which the model is surest of. The last looks down from 75 degrees onto the far
-    side if there are more than three.
-    """
-    above = 1 if count > 3 else 0
-    around = count - above
-    cameras = [
-        SphericalCamera(
-            0.5 * np.pi - np.deg2rad((35.0, 5.0)[k % 2]),
-            source.azimuth_rad + 2 * np.pi * (k + 1) / (around + 1),
-            source.radius,
-        )
-        for k in range(around)
-    ]
-    if above:
-        cameras.append(SphericalCamera(np.deg2rad(15.0), source.azimuth_rad + np.pi, source.radius))
-    return cameras

@@ -1,0 +1,56 @@
+"""From pictures that a model drew on white to frames of the world."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
+from sparse_recon.types import Float32, Float64, Frame, GeneratedView, UInt8
+
+# Pictures are on white: what is darker is the object.
+WHITE = 243
+# How far a drawn picture is believed before views are compared with each other.
+CONFIDENCE = 0.5
+# Far from the world's other stamps: imagined frames are no camera's.
+STAMP_NS = 0
+
+
+def generated_view(
+    rgb: UInt8,
+    camera: SphericalCamera,
+    T_world_centre: Float64,
+    unit_m: float,
+    model: str,
+    seed: int,
+    confidence: float | Float32 = CONFIDENCE,
+) -> GeneratedView:
+    """Return a drawn picture as a frame of the world, without depth.
+
+    Parameters
+    ----------
+    rgb : (P, P, 3) uint8 on white, taken with `model_intrinsics(P)`.
+    T_world_centre : (4, 4), frame in the object's centre, z up, to which `camera` is relative.
+    unit_m : longest side of the object in metres.
+    model, seed : what drew it.
+    confidence : of each pixel, or (P, P).
+    """
+    mask = object_mask(rgb, WHITE)
+    T_world_cam = T_world_centre @ camera.T_obj_cam(unit_m)
+    frame = Frame(np.ascontiguousarray(rgb), None, model_intrinsics(len(rgb)), T_world_cam, STAMP_NS, camera=model)
+    pixels: Float32 = np.broadcast_to(np.asarray(confidence, np.float32), mask.shape).copy()
+    return GeneratedView(frame, mask, pixels, model, seed)
+
+
+def object_mask(rgb: UInt8, white: int) -> np.ndarray:
+    """Return (H, W) bool, the object in an image on white: what differs from white, holes closed, largest part."""
+    from scipy.ndimage import binary_fill_holes, binary_opening, label
+
+    differs = binary_opening(rgb.min(axis=-1) < white, np.ones((2, 2), bool))
+    parts, count = label(differs)
+    if count == 0:
+        return np.zeros(differs.shape, bool)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept = sizes >= 0.1 * sizes.max()
+    kept[0] = False
+    return np.asarray(binary_fill_holes(kept[parts]))

@@ -1,0 +1,93 @@
+"""Networks with their weights on a device, and those that look at images: autoencoder and CLIP tower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sparse_recon.complete.latent.architectures import ClipSize, VaeSize, clip_vision, vae
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+class ImageNetworks:
+    """Autoencoder and CLIP tower on one device, in one precision.
+
+    Parameters
+    ----------
+    tensors : of all parts of a model as `find_weights` returns them; those of `vae` and `image_encoder` are taken.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], vae_size: VaeSize, clip_size: ClipSize, device: str, dtype: torch.dtype
+    ) -> None:
+        self._side, self._scale = clip_size.side, vae_size.latent_scale
+        self._device, self._dtype = device, dtype
+        self.vae = load_network(lambda: vae(vae_size), "vae", tensors, device, dtype, of_images=True)
+        self.clip = load_network(lambda: clip_vision(clip_size), "image_encoder", tensors, device, dtype)
+
+    @torch.no_grad()
+    def clip_embedding(self, images: Tensor) -> Tensor:
+        """Return (B, 1, 768), the projected embedding of images (B, 3, P, P) in [-1, 1], not normalised.
+
+        Resized as released: bicubic, corners aligned, without smoothing.
+        """
+        x = F.interpolate(
+            images.to(self._device).float(),
+            (self._side, self._side),
+            mode="bicubic",
+            align_corners=True,
+            antialias=False,
+        )
+        mean = torch.tensor(CLIP_MEAN, device=x.device).view(1, 3, 1, 1)
+        std = torch.tensor(CLIP_STD, device=x.device).view(1, 3, 1, 1)
+        return self.clip(pixel_values=self._channels_last(((x + 1) / 2 - mean) / std)).image_embeds[:, None].float()
+
+    @torch.no_grad()
+    def posterior(self, images: Tensor) -> Any:
+        """Return the posterior of the unscaled latents of images (B, 3, P, P) in [-1, 1], a diagonal Gaussian."""
+        return self.vae.encode(self._channels_last(images.to(self._device))).latent_dist
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Return the scaled latents (B, 4, S, S) of images (B, 3, P, P) in [0, 1]: the mode of the posterior."""
+        return self.posterior(images * 2 - 1).mode().float() * self._scale
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Return images (B, 3, P, P) in [0, 1] of scaled latents (B, 4, S, S); differentiable."""
+        images = self.vae.decode(self._channels_last(latents / self._scale)).sample.float()
+        return ((images + 1) / 2).clamp(0, 1)
+
+    def _channels_last(self, images: Tensor) -> Tensor:
+        return images.to(self._dtype).contiguous(memory_format=torch.channels_last)
+
+
+def load_network(
+    build: Callable[[], Any],
+    part: str,
+    tensors: Mapping[str, Tensor],
+    device: str,
+    dtype: torch.dtype,
+    of_images: bool = False,
+) -> Any:
+    """Return a network whose weights are the tensors of a part, for inference; memory is taken once.
+
+    Parameters
+    ----------
+    part : as in the model's layout; its tensors are `part.tensor`.
+    of_images : whether it is convolutional throughout, and faster with channels last.
+    """
+    prefix = f"{part}."
+    with torch.device("meta"):
+        net = build()
+    own = {name[len(prefix) :]: t.to(device, dtype) for name, t in tensors.items() if name.startswith(prefix)}
+    net.load_state_dict(own, assign=True)
+    for name, buffer in list(net.named_buffers()):
+        if buffer.is_meta:  # position numbers of CLIP, which are in no file
+            owner = net.get_submodule(name.rpartition(".")[0])
+            owner.register_buffer(name.rpartition(".")[2], torch.arange(buffer.shape[-1], device=device)[None], False)
+    net = net.eval().requires_grad_(False)
+    return net.to(memory_format=torch.channels_last) if of_images else net
