@@ -32,20 +32,9 @@ class ImageNetworks:
 
     @torch.no_grad()
     def clip_embedding(self, images: Tensor) -> Tensor:
-        """Return (B, 1, 768), the projected embedding of images (B, 3, P, P) in [-1, 1], not normalised.
-
-        Resized as released: bicubic, corners aligned, without smoothing.
-        """
-        x = F.interpolate(
-            images.to(self._device).float(),
-            (self._side, self._side),
-            mode="bicubic",
-            align_corners=True,
-            antialias=False,
-        )
-        mean = torch.tensor(CLIP_MEAN, device=x.device).view(1, 3, 1, 1)
-        std = torch.tensor(CLIP_STD, device=x.device).view(1, 3, 1, 1)
-        return self.clip(pixel_values=self._channels_last(((x + 1) / 2 - mean) / std)).image_embeds[:, None].float()
+        """Return (B, 1, 768), the projected embedding of images (B, 3, P, P) in [-1, 1], not normalised."""
+        x = clip_input(images.to(self._device), self._side)
+        return self.clip(pixel_values=self._channels_last(x)).image_embeds[:, None].float()
 
     @torch.no_grad()
     def posterior(self, images: Tensor) -> Any:
@@ -91,3 +80,14 @@ def load_network(
             owner.register_buffer(name.rpartition(".")[2], torch.arange(buffer.shape[-1], device=device)[None], False)
     net = net.eval().requires_grad_(False)
     return net.to(memory_format=torch.channels_last) if of_images else net
+
+
+def clip_input(images: Tensor, side: int) -> Tensor:
+    """Return what a CLIP tower of `side` pixels takes (B, 3, side, side), of images (B, 3, P, P) in [-1, 1].
+
+    Resized as released: bicubic, corners aligned, without smoothing.
+    """
+    x = F.interpolate(images.float(), (side, side), mode="bicubic", align_corners=True, antialias=False)
+    mean = torch.tensor(CLIP_MEAN, device=x.device).view(1, 3, 1, 1)
+    std = torch.tensor(CLIP_STD, device=x.device).view(1, 3, 1, 1)
+    return ((x + 1) / 2 - mean) / std

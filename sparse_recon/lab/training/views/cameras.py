@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.complete.zero123.pose import SphericalCamera
+from sparse_recon.complete.latent.cameras import SphericalCamera
 
 # Lens and distance as published for Zero-1-to-3 and SyncDreamer: longest side of the object 1, distance 1.5 units.
 DISTANCE = 1.5

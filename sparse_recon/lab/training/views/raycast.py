@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.complete.zero123.pose import SphericalCamera, model_intrinsics
+from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
 from sparse_recon.errors import DependencyError
 from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.lab.training.views.bodies import Body

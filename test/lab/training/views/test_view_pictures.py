@@ -8,7 +8,7 @@ from cubes import CUBE, CUBE_FACES
 
 pytest.importorskip("open3d")
 
-from sparse_recon.complete.zero123.pose import SphericalCamera, model_intrinsics
+from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
 from sparse_recon.errors import ConfigError, ErrorCode, FileError
 from sparse_recon.geometry.cameras import project_points
 from sparse_recon.geometry.poses import inverse, transform_points

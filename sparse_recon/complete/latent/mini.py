@@ -1,0 +1,92 @@
+"""Mini weights: the networks of a published system in small, trained by this package and shipped with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize
+from sparse_recon.complete.latent.tensor_files import open_tensors
+from sparse_recon.errors import ErrorCode, ModelError, clipped
+from sparse_recon.inputs.files import shown
+from sparse_recon.inputs.json_text import parse_json
+from sparse_recon.machine.share import share_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# What `zero123.weights` and the like name instead of a path.
+MINI = "mini"
+AUTOENCODER_FILE = "mini-autoencoder.safetensors"
+SIZES: dict[str, type] = {"unet": UNetSize, "vae": VaeSize, "clip": ClipSize}
+# Far beyond what is shipped: a file cannot make a network fill memory.
+_MOST = 4096
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class MiniFile:
+    """Tensors of a file in our own names, the sizes of their networks, and what else it says of itself."""
+
+    tensors: Mapping[str, Tensor]
+    sizes: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+
+def mini_path(name: str) -> Path:
+    """Return where a file of mini weights lies.
+
+    Raises
+    ------
+    FileError
+        INPUT_MISSING if the installation has no `models` folder.
+    """
+    return share_folder("models") / name
+
+
+def read_mini(path: Path, sizes: Mapping[str, type] = SIZES) -> MiniFile:
+    """Read a file of mini weights as single-precision tensors.
+
+    Parameters
+    ----------
+    sizes : dataclasses of the sizes that it may tell, by name.
+
+    Raises
+    ------
+    ModelError
+        MODEL_WEIGHTS_MISSING if there is no such file; MODEL_WEIGHTS_INVALID if it is damaged, or does not tell sizes
+        that can be.
+    """
+    file = open_tensors(path)
+    try:
+        about = dict(parse_json(file.about["about"]))
+        told: dict[str, Any] = {name: size_of(sizes[name], values) for name, values in about["sizes"].items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            ErrorCode.MODEL_WEIGHTS_INVALID,
+            f"the weights at {shown(path)} do not tell the sizes of their networks ({clipped(str(error))}); install "
+            "the file again",
+        ) from error
+    return MiniFile({name: file[name].float() for name in file.shapes}, told, about)
+
+
+def size_of(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Return sizes from what JSON holds of them.
+
+    Raises
+    ------
+    ValueError
+        For a number that no network of ours has.
+    TypeError
+        If names differ.
+    """
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    if missing := {f.name for f in fields(kind)} - plain.keys():  # type: ignore[arg-type]
+        raise TypeError(f"missing {', '.join(sorted(missing))}")
+    for name, value in plain.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, (int, float)) or not 0 < number <= _MOST:
+                raise ValueError(f"{name} is {value}, accepted are numbers above 0 and up to {_MOST}")
+    return kind(**plain)
