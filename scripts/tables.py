@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sparse_recon.bags.writer import NODE
+from sparse_recon.config.models import MODELS, named
 from sparse_recon.config.parameters import Parameter, parameters
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.messages.fields import definition_files
@@ -99,6 +100,17 @@ def number(value: float | None) -> str:
     return "" if value is None else str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
+def model_table() -> str:
+    """Every completion model; its links are those of a page in docs/."""
+    rows = []
+    for record in MODELS:
+        sentence = (named(record.parameters).__doc__ or "").partition("\n")[0].rstrip(".")
+        page = record.card.removeprefix("docs/")
+        weights = f"published elsewhere: `{record.name}.weights`" if record.layout else "with the package, or none"
+        rows.append((f"[`{record.name}`]({page})", sentence, weights))
+    return table(("Model", "What it is", "Weights"), rows)
+
+
 def code_table() -> str:
     """Every error code with the sentence of the action definition."""
     text = definition_files()["sparse_recon/action/CompleteObject"].read_text()
@@ -119,6 +131,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "node_parameters": node_parameter_table,
     "topics": topic_table,
     "codes": code_table,
+    "models": model_table,
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sparse_recon.bags.frames_bag import write_frames
+from sparse_recon.config.models import MODELS
 from sparse_recon.lab.simulate.recording import tabletop_recording
 
 if sys.version_info >= (3, 11):
@@ -43,7 +44,11 @@ NETWORKS = (
         f"sparse_recon.complete.compact.{name}"
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")
     ),
-    *(f"sparse_recon.complete.latent.{name}" for name in ("networks", "view_sampler")),
+    *(f"sparse_recon.complete.latent.{name}" for name in ("clip_pixels", "networks", "view_sampler")),
+    *(
+        f"sparse_recon.complete.syncdreamer.{name}"
+        for name in ("depth_attention", "frustum", "network", "unet3d", "volume")
+    ),
     *(f"sparse_recon.complete.zero123.{name}" for name in ("model", "sampling", "score")),
     *(f"sparse_recon.observe.segmenter.{name}" for name in ("features", "network")),
 )
@@ -108,6 +113,12 @@ def test_doors_are_the_same_words_in_contracts_and_documentation(page):
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     block = (ROOT / page).read_text().split("<!-- doors -->")[1].split("<!-- end -->")[0]
     assert [line.removeprefix("- ") for line in block.strip().splitlines()] == [c["name"] for c in contracts]
+
+
+def test_the_contract_between_models_names_every_model():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    named = next(c["modules"] for c in contracts if c["name"] == "No model imports another.")
+    assert sorted(named) == sorted(record.completer.partition(":")[0].rsplit(".completer")[0] for record in MODELS)
 
 
 def test_every_room_stands_in_the_plan():

@@ -1,19 +1,17 @@
-"""Completers by name, imported when they are first asked for."""
+"""Completers by name, imported when they are first asked for; `config.models` has their records."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from sparse_recon.complete.base import ViewCompleter
+from sparse_recon.config.models import MODELS, named
 from sparse_recon.errors import ErrorCode, ModelError, quoted
 
-# A new model is one folder beside this file and one line here: name -> module:class.
-COMPLETERS: dict[str, str] = {
-    "carve": "sparse_recon.complete.carve:CarveCompleter",
-    "compact": "sparse_recon.complete.compact:CompactCompleter",
-    "zero123": "sparse_recon.complete.zero123:Zero123Completer",
-}
+# Name -> module:class.
+COMPLETERS: dict[str, str] = {record.name: record.completer for record in MODELS}
+# Models whose weights are published elsewhere: name -> module:function that returns their layout.
+PUBLISHED: dict[str, str] = {record.name: record.layout for record in MODELS if record.layout}
 
 
 def check_known(name: str) -> None:
@@ -33,14 +31,8 @@ def create(name: str) -> ViewCompleter:
         If no completer has that name.
     """
     check_known(name)
-    module, _, cls = COMPLETERS[name].partition(":")
-    return getattr(importlib.import_module(module), cls)()
-
-
-# Models whose weights are published elsewhere: name -> module:function that returns their layout.
-PUBLISHED: dict[str, str] = {
-    "zero123": "sparse_recon.complete.zero123.weights:layout",
-}
+    completer: ViewCompleter = named(COMPLETERS[name])()
+    return completer
 
 
 def published_layout(name: str) -> Any:
@@ -56,5 +48,4 @@ def published_layout(name: str) -> Any:
             ErrorCode.MODEL_UNKNOWN,
             f"there are no published weights for {quoted(name)}; accepted are {', '.join(PUBLISHED)}",
         )
-    module, _, function = PUBLISHED[name].partition(":")
-    return getattr(importlib.import_module(module), function)()
+    return named(PUBLISHED[name])()

@@ -1,4 +1,4 @@
-"""Parameters of models, and of the fields that are made of their images; `config` has all others."""
+"""Parameters of our own models, and of the fields that are made of images; published models bring theirs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 from sparse_recon.config.parameters import Checked, doc
 
 
-def _device(what: str) -> Any:
+def device_parameter(what: str) -> Any:
+    """Return the field of a parameter that chooses a device."""
     text = f"Device on which {what} runs: cpu, cuda, or auto, which takes a GPU if there is one."
     return field(default="auto", metadata=doc(text, choices=("auto", "cpu", "cuda"), live=False))
 
 
-def _precision(*choices: str) -> Any:
+def precision_parameter(*choices: str) -> Any:
+    """Return the field of a parameter that chooses a network's type."""
     text = "Floating-point type of the network. auto takes bf16 where the device computes it natively, else fp32."
     return field(default="auto", metadata=doc(text, choices=choices, live=False))
 
@@ -68,82 +70,12 @@ class CompactConfig(Checked):
             high=16,
         ),
     )
-    device: str = _device("the model")
-    precision: str = _precision("auto", "fp32", "bf16")
+    device: str = device_parameter("the model")
+    precision: str = precision_parameter("auto", "fp32", "bf16")
     weights: str = field(
         default="",
         metadata=doc(
             "Path of a weights file (safetensors). Empty takes the weights that ship with the package.", live=False
-        ),
-    )
-
-
-@dataclass(frozen=True)
-class Zero123Config(Checked):
-    """Zero-1-to-3, one image and a camera move to the moved image."""
-
-    weights: str = field(
-        default="",
-        metadata=doc(
-            "Path of the weights: the authors' checkpoint, a folder in the layout of diffusers, or the file "
-            "that `sparse_recon weights convert` made of either.",
-            live=False,
-        ),
-    )
-    averaged: bool = field(
-        default=True,
-        metadata=doc(
-            "Whether the moving average (EMA) of the weights is used, as the authors do, instead of the last weights.",
-            live=False,
-        ),
-    )
-    views: int = field(default=8, metadata=doc("Number of views that the model generates.", low=1, high=64))
-    sampler: str = field(
-        default="ddim_released",
-        metadata=doc(
-            "Sampler of the diffusion model. ddim_released leaves out the noisiest step, as the authors' code does.",
-            choices=("ddim_released", "ddim", "dpm++", "unipc", "euler"),
-        ),
-    )
-    steps: int = field(default=50, metadata=doc("Number of denoising steps per generated view.", low=1, high=1000))
-    guidance: float = field(
-        default=3.0,
-        metadata=doc(
-            "Classifier-free guidance scale. 1 turns guidance off; larger values follow the conditioning "
-            "image more closely.",
-            low=1.0,
-            high=50.0,
-        ),
-    )
-    eta: float = field(
-        default=1.0,
-        metadata=doc(
-            "Share of fresh noise in each step of the ddim samplers: 0 is deterministic, 1 is the authors' "
-            "setting. Other samplers ignore it.",
-            low=0.0,
-            high=1.0,
-        ),
-    )
-    geometry: str = field(
-        default="fit",
-        metadata=doc(
-            "How geometry is made. fit: a radiance field is fitted to generated views. distill: score "
-            "distillation as published, which takes minutes on a GPU.",
-            choices=("fit", "distill"),
-        ),
-    )
-    at_once: int = field(
-        default=8,
-        metadata=doc("Number of views in one batch. Halved automatically where memory runs out.", low=1, high=64),
-    )
-    device: str = _device("the model")
-    precision: str = _precision("auto", "fp32", "bf16", "fp16")
-    compile: bool = field(
-        default=False,
-        metadata=doc(
-            "Whether PyTorch compiles the denoiser, with CUDA graphs on a GPU. The first view then takes a "
-            "minute longer.",
-            live=False,
         ),
     )
 
@@ -187,7 +119,7 @@ class FitConfig(Checked):
             high=128,
         ),
     )
-    device: str = _device("the fit of the radiance field")
+    device: str = device_parameter("the fit of the radiance field")
 
 
 @dataclass(frozen=True)

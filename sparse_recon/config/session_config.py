@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from sparse_recon.config.geometry_config import EvidenceConfig, FusionConfig, RegistrationConfig
 from sparse_recon.config.input_config import AssemblyConfig, DepthConfig, RobotConfig
-from sparse_recon.config.model_config import CarveConfig, CompactConfig, DistillConfig, FitConfig, Zero123Config
+from sparse_recon.config.model_config import CarveConfig, CompactConfig, DistillConfig, FitConfig
+from sparse_recon.config.models import MODELS, named
 from sparse_recon.config.observation_config import KeyframeConfig, SegmentConfig
 from sparse_recon.config.parameters import Checked, doc, nested, replaced
 from sparse_recon.errors import ConfigError
 
+T = TypeVar("T")
+Group = TypeVar("Group", bound=Checked)
+
+
+def _with_models(cls: type[T]) -> type[T]:
+    """Add a group of parameters for each model that has none yet."""
+    for record in MODELS:
+        if record.name not in cls.__annotations__:
+            parameters = named(record.parameters)
+            cls.__annotations__[record.name] = parameters
+            setattr(cls, record.name, field(default_factory=parameters))
+    return cls
+
 
 @dataclass(frozen=True)
+@_with_models
 class SessionConfig(Checked):
-    """All parameters of a completion session."""
+    """All parameters of a completion session; `config.models` adds a group for each published model."""
 
     world_frame: str = field(
         default="",
@@ -52,7 +67,6 @@ class SessionConfig(Checked):
     compact: CompactConfig = field(default_factory=CompactConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
-    zero123: Zero123Config = field(default_factory=Zero123Config)
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
     def __post_init__(self) -> None:
@@ -72,6 +86,19 @@ class SessionConfig(Checked):
                 f"segment.min_size_m ({self.segment.min_size_m:g} m) must be smaller than "
                 f"segment.max_size_m ({self.segment.max_size_m:g} m); lower the one or raise the other"
             )
+
+    def of(self, kind: type[Group]) -> Group:
+        """Return the group of parameters of a class, such as a model's.
+
+        Raises
+        ------
+        TypeError
+            If no group is of that class.
+        """
+        for f in fields(self):
+            if isinstance(group := getattr(self, f.name), kind):
+                return group
+        raise TypeError(f"a session has no parameters of type {kind.__name__}")
 
 
 def load_config(values: Mapping[str, Any], base: SessionConfig | None = None) -> SessionConfig:

@@ -18,10 +18,15 @@ class Op(Enum):
 
     SAME = "same"
     TRANSPOSED = "transposed"
-    # A 1 x 1 convolution is a linear layer.
+    # A 1 x 1 convolution is a linear layer, and so is one of 1 x 1 x 1.
     SQUEEZED = "squeezed"
+    SQUEEZED_3D = "squeezed 3d"
     # One tensor that holds several, stacked along its first axis.
     SPLIT = "split"
+
+
+# Axes of size 1 behind those of a linear layer.
+_POINTWISE = {Op.SQUEEZED: (None, None), Op.SQUEEZED_3D: (None, None, None)}
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,8 @@ def written(rules: Sequence[Rule], tensors: Mapping[str, Tensor]) -> dict[str, T
             out[rule.source + rest] = torch.cat([tensors[target + rest] for target in rule.targets])
         elif rule.op is Op.TRANSPOSED:
             out[rule.source + rest] = tensor.t()
-        elif rule.op is Op.SQUEEZED and tensor.ndim == 2:
-            out[rule.source + rest] = tensor[..., None, None]
+        elif rule.op in _POINTWISE and tensor.ndim == 2:
+            out[rule.source + rest] = tensor[(...,) + _POINTWISE[rule.op]]
         else:
             out[rule.source + rest] = tensor
     return out
@@ -145,6 +150,15 @@ def written(rules: Sequence[Rule], tensors: Mapping[str, Tensor]) -> dict[str, T
 def under(prefix: str, rules: Iterable[Rule]) -> list[Rule]:
     """Return rules whose sources lie under a prefix of the file."""
     return [Rule(prefix + rule.source, rule.target, rule.op) for rule in rules]
+
+
+def into(part: str, rules: Iterable[Rule]) -> list[Rule]:
+    """Return rules whose targets lie in a part of a model."""
+    moved = []
+    for rule in rules:
+        targets = tuple(f"{part}.{target}" for target in rule.targets)
+        moved.append(Rule(rule.source, targets if len(targets) > 1 else targets[0], rule.op))
+    return moved
 
 
 def _longest(name: str, by_source: Mapping[str, Rule]) -> Rule | None:
@@ -164,7 +178,7 @@ def _longest_prefix(name: str, prefixes: Mapping[str, Rule]) -> str | None:
 def _shape(shape: Shape, piece: Piece) -> Shape:
     if piece.op is Op.TRANSPOSED:
         return shape[::-1]
-    if piece.op is Op.SQUEEZED and len(shape) == 4 and shape[2:] == (1, 1):
+    if piece.op in _POINTWISE and shape[2:] == (1,) * len(_POINTWISE[piece.op]):
         return shape[:2]
     if piece.op is Op.SPLIT and shape and shape[0] % piece.parts == 0:
         return (shape[0] // piece.parts, *shape[1:])
@@ -174,8 +188,8 @@ def _shape(shape: Shape, piece: Piece) -> Shape:
 def _taken(tensor: Tensor, piece: Piece) -> Tensor:
     if piece.op is Op.TRANSPOSED:
         return tensor.t()
-    if piece.op is Op.SQUEEZED:
-        return tensor.flatten(1) if tensor.ndim == 4 else tensor
+    if piece.op in _POINTWISE:
+        return tensor.flatten(1) if tensor.ndim > 2 else tensor
     if piece.op is Op.SPLIT:
         return tensor.chunk(piece.parts)[piece.part]
     return tensor

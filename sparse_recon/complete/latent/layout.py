@@ -53,6 +53,7 @@ class Layout:
     averaged : part whose moving average the authors sample with, and the prefixes of its tensors in the file and in
         the averaging module; None: there is none.
     source : sentence that says where to get the file.
+    faults : returns what is wrong with values of the tensors in our own names, a sentence each; None: nothing can be.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Layout:
     dropped: Sequence[str]
     averaged: tuple[str, str] | None
     source: str
+    faults: Callable[[Mapping[str, Tensor]], list[str]] | None = None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all tensors in our own names."""
@@ -121,6 +123,8 @@ def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeig
     broken = [name for name, tensor in found.tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
         raise WeightsMismatchError(path, [f"not a number: values of {name}" for name in broken], layout)
+    if layout.faults and (faults := layout.faults(found.tensors)):
+        raise WeightsMismatchError(path, faults, layout)
     return found
 
 

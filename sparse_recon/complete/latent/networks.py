@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sparse_recon.complete.latent.architectures import ClipSize, VaeSize, clip_vision, vae
-
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+from sparse_recon.complete.latent.clip_pixels import clip_pixels
 
 
 class ImageNetworks:
@@ -33,8 +31,8 @@ class ImageNetworks:
     @torch.no_grad()
     def clip_embedding(self, images: Tensor) -> Tensor:
         """Return (B, 1, 768), the projected embedding of images (B, 3, P, P) in [-1, 1], not normalised."""
-        x = clip_input(images.to(self._device), self._side)
-        return self.clip(pixel_values=self._channels_last(x)).image_embeds[:, None].float()
+        pixels = clip_pixels(images.to(self._device), self._side)
+        return self.clip(pixel_values=self._channels_last(pixels)).image_embeds[:, None].float()
 
     @torch.no_grad()
     def posterior(self, images: Tensor) -> Any:
@@ -80,14 +78,3 @@ def load_network(
             owner.register_buffer(name.rpartition(".")[2], torch.arange(buffer.shape[-1], device=device)[None], False)
     net = net.eval().requires_grad_(False)
     return net.to(memory_format=torch.channels_last) if of_images else net
-
-
-def clip_input(images: Tensor, side: int) -> Tensor:
-    """Return what a CLIP tower of `side` pixels takes (B, 3, side, side), of images (B, 3, P, P) in [-1, 1].
-
-    Resized as released: bicubic, corners aligned, without smoothing.
-    """
-    x = F.interpolate(images.float(), (side, side), mode="bicubic", align_corners=True, antialias=False)
-    mean = torch.tensor(CLIP_MEAN, device=x.device).view(1, 3, 1, 1)
-    std = torch.tensor(CLIP_STD, device=x.device).view(1, 3, 1, 1)
-    return ((x + 1) / 2 - mean) / std

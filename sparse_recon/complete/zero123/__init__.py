@@ -1,5 +1,1 @@
 """Zero-1-to-3 (Liu et al., ICCV 2023, arXiv 2303.11328): one image and a camera move give the moved image."""
-
-from sparse_recon.complete.zero123.completer import Zero123Completer
-
-__all__ = ["Zero123Completer"]

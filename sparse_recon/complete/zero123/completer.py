@@ -17,6 +17,7 @@ from sparse_recon.complete.latent.conditioning_image import (
 )
 from sparse_recon.complete.latent.generated_views import generated_view
 from sparse_recon.complete.zero123.cameras import TRAINED, camera_ring
+from sparse_recon.complete.zero123.parameters import Zero123Config
 from sparse_recon.complete.zero123.weights import Zero123Size, layout
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
@@ -41,7 +42,7 @@ class Zero123Completer(ViewCompleter):
         """Read the weights, strictly; see `ViewCompleter.load`."""
         from sparse_recon.complete.latent.layout import find_weights, missing
 
-        own, known = config.zero123, layout(self._size)
+        own, known = config.of(Zero123Config), layout(self._size)
         if not own.weights:
             raise missing("", known)
         for library in ("diffusers", "transformers", "torch"):
@@ -67,6 +68,7 @@ class Zero123Completer(ViewCompleter):
             raise ModelError(
                 ErrorCode.MODEL_FAILED, "zero123 cannot complete before its weights are loaded; call load first"
             )
+        own = task.config.of(Zero123Config)
         # 1. Where the object's middle is and how large it is, by the carved prior: also the first preview.
         prior = task.prior
         task.on_step(0, 1, prior)
@@ -83,17 +85,17 @@ class Zero123Completer(ViewCompleter):
             warnings += (
                 f"zero123 is conditioned on 1 of {len(task.views.views)} views; the others only bound the result",
             )
-        if task.config.zero123.geometry == "distill":
+        if own.geometry == "distill":
             from sparse_recon.complete.zero123.score import Zero123Score
 
             score = Zero123Score(self._model, picture, unit_m)
             return Completion(self.name, task.seed, score=score, warnings=warnings, centre_obj=middle_obj)
 
         # 3. The views around it.
-        cameras = camera_ring(picture.camera, task.config.zero123.views)
+        cameras = camera_ring(picture.camera, own.views)
         seeds = [task.seed * 1_000_003 + k for k in range(len(cameras))]
         pictures = self._sampler.generate(
-            picture, cameras, seeds, task.config.zero123, lambda step, steps, clean: task.on_step(step, steps, prior)
+            picture, cameras, seeds, own, lambda step, steps, clean: task.on_step(step, steps, prior)
         )
         views = tuple(
             generated_view(rgb, camera, T_world_centre, unit_m, self.name, seed)

@@ -11,7 +11,7 @@ from sparse_recon.complete.latent.cameras import SphericalCamera, pose_vectors
 from sparse_recon.complete.latent.conditioning_image import ConditioningImage
 from sparse_recon.complete.latent.view_sampler import BatchSize, OnStep, as_tensor, decoded_bytes, sample_in_batches
 from sparse_recon.complete.zero123.model import ImageContext, Zero123Model
-from sparse_recon.config.model_config import Zero123Config
+from sparse_recon.complete.zero123.parameters import Zero123Config
 from sparse_recon.types import UInt8
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize, clip_vision, unet, vae
-from sparse_recon.complete.latent.keymap import Rule, under
+from sparse_recon.complete.latent.keymap import Rule, into, under
 from sparse_recon.complete.latent.layout import Layout, Part, old_attention
 from sparse_recon.complete.latent.ldm import clip_rules, unet_rules, vae_rules
 
@@ -64,17 +64,9 @@ def layout(size: Zero123Size | None = None) -> Layout:
         ),
     }
     published = [
-        *_into("unet", under(_UNET, unet_rules(size.unet))),
-        *_into("vae", under(_VAE, vae_rules(size.vae))),
-        *_into("image_encoder", under(_CLIP, clip_rules(size.clip))),
+        *into("unet", under(_UNET, unet_rules(size.unet))),
+        *into("vae", under(_VAE, vae_rules(size.vae))),
+        *into("image_encoder", under(_CLIP, clip_rules(size.clip))),
         Rule("cc_projection", "cc_projection"),
     ]
     return Layout("zero123", parts, published, DROPPED, (_UNET, "diffusion_model."), SOURCE)
-
-
-def _into(part: str, rules: list[Rule]) -> list[Rule]:
-    renamed = []
-    for rule in rules:
-        targets = tuple(f"{part}.{target}" for target in rule.targets)
-        renamed.append(Rule(rule.source, targets if len(targets) > 1 else targets[0], rule.op))
-    return renamed

@@ -19,9 +19,9 @@ from sparse_recon.complete.latent.conditioning_image import ConditioningImage, b
 from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
 from sparse_recon.complete.zero123 import sampling  # noqa: E402
 from sparse_recon.complete.zero123.cameras import camera_ring  # noqa: E402
+from sparse_recon.complete.zero123.parameters import Zero123Config  # noqa: E402
 from sparse_recon.complete.zero123.sampling import ViewSampler  # noqa: E402
 from sparse_recon.complete.zero123.score import Zero123Score  # noqa: E402
-from sparse_recon.config.model_config import Zero123Config  # noqa: E402
 from sparse_recon.config.session_config import load_config  # noqa: E402
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError  # noqa: E402
 from sparse_recon.requests import CompletionRequest  # noqa: E402

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, clip_vision, unet
 from sparse_recon.complete.latent.attention import attend_to_one_token
-from sparse_recon.complete.latent.networks import clip_input
+from sparse_recon.complete.latent.clip_pixels import clip_pixels
 from sparse_recon.complete.latent.samplers import sample, seeded_noise
 from sparse_recon.complete.latent.schedules import TRAIN_STEPS, alpha_bars
 from sparse_recon.complete.zero123.weights import Zero123Size
@@ -123,7 +123,7 @@ class _Inputs:
 def predicted_noise(net: Any, noisy: Tensor, times: Tensor, inputs: _Inputs) -> Tensor:
     """Return the noise (B, 4, S, S) that the networks see in scaled latents (B, 4, S, S) at times (B,)."""
     tower = net["image_encoder"]
-    pixels = clip_input(inputs.image, tower.config.image_size).to(noisy.dtype)
+    pixels = clip_pixels(inputs.image, tower.config.image_size).to(noisy.dtype)
     token = torch.cat([tower(pixel_values=pixels).image_embeds, inputs.poses], dim=-1)
     context = net["cc_projection"](token)[:, None] * inputs.shown.view(-1, 1, 1)
     beside = inputs.latents * inputs.shown.view(-1, 1, 1, 1)
