@@ -7,7 +7,6 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ class TrainingRun(ABC):
         self.bf16 = self.dtype is torch.bfloat16
         torch.manual_seed(config.seed)  # initial weights alone are drawn from the global generator
         self.net: nn.Module = self.begin().to(self.device)
-        self.compute_net = deepcopy(self.net).to(self.dtype) if self.bf16 else self.net
+        self.compute_net = self.begin().to(self.device).to(self.dtype) if self.bf16 else self.net
         self.ema_weights = {name: w.detach().clone().float() for name, w in self.net.state_dict().items()}
         self.optimizer = MuonAdamW(self.net, config.learning_rate, config.weight_decay, self.dtype, config.muon)
         self.step, self.seconds = 0, 0.0
@@ -189,7 +188,7 @@ class TrainingRun(ABC):
 
     def ema_net(self) -> nn.Module:
         """Return a network with the averaged weights."""
-        net = deepcopy(self.net)
+        net = self.begin().to(self.device)  # not a copy: what networks hook into each other would stay with the first
         net.load_state_dict(self.ema_weights)
         return net.eval().requires_grad_(False)
 

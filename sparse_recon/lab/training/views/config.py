@@ -107,3 +107,20 @@ class LatentRunConfig(ViewRunConfig):
     measure_guidance: float = field(
         default=1.5, metadata=doc("Guidance scale of views drawn for validation.", low=1.0, high=50.0)
     )
+
+
+@dataclass(frozen=True)
+class SyncDreamerConfig(LatentRunConfig):
+    """A training run of a model that draws all views of an object together."""
+
+    targets: int = field(default=16, metadata=doc("Number of views that are drawn together.", low=2, high=64))
+    views_per_object: int = field(
+        default=4, metadata=doc("Number of views that are denoised of each object and step; 1 as published.", low=1)
+    )
+    features: int = field(default=8, metadata=doc("Channels that a view adds to the volume.", low=1, high=64))
+    vertices: int = field(default=16, metadata=doc("Vertices along an edge of the volume.", low=4, high=128))
+    planes: int = field(default=24, metadata=doc("Depths of a view's frustum volume.", low=4, high=256))
+    volume_widths: tuple[int, ...] = field(
+        default=(16, 24, 32), metadata=doc("Channels of the volumes' levels, as many as the denoiser has.")
+    )
+    volume_time: int = field(default=64, metadata=doc("Width of the volumes' embedding of time.", low=8, high=1024))
