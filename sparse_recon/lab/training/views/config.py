@@ -115,7 +115,7 @@ class SyncDreamerConfig(LatentRunConfig):
 
     targets: int = field(default=16, metadata=doc("Number of views that are drawn together.", low=2, high=64))
     views_per_object: int = field(
-        default=4, metadata=doc("Number of views that are denoised of each object and step; 1 as published.", low=1)
+        default=4, metadata=doc("Number of views that are denoised of each object and step; 1 as published.", low=1, high=64)
     )
     features: int = field(default=8, metadata=doc("Channels that a view adds to the volume.", low=1, high=64))
     vertices: int = field(default=16, metadata=doc("Vertices along an edge of the volume.", low=4, high=128))

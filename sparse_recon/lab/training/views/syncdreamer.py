@@ -42,8 +42,9 @@ class SyncDreamerRun(LatentRun):
                 time=self.config.volume_time,
             ),
         )
-        net: Any = SyncDreamerNetwork(self.size)
-        return cast(nn.Module, net.to(memory_format=torch.channels_last))
+        net = SyncDreamerNetwork(self.size)
+        cast(Any, net.unet).to(memory_format=torch.channels_last)  # volumes have a dimension more
+        return net
 
     def losses(self, net: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
         """See `TrainingRun.losses`: squared error of the noise in random views of all that are drawn together."""
