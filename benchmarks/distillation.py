@@ -75,6 +75,7 @@ RIDGE = 1e-3  # of the calibration: few scans must not make a reason decisive
 # weaker, and so must be what stands against it. Adamax at twice the published rate, for 400 instead of 10000 steps.
 WEIGHTS: dict[str, float] = {
     "learning_rate": 0.1,
+    "view_weight": 2500.0,
     "near_view_weight": 10.0,
     "smooth_weight": 10.0,
     "emptiness_weight": 300.0,
@@ -82,6 +83,7 @@ WEIGHTS: dict[str, float] = {
     "solidity_weight": 600.0,
 }
 PUBLISHED: dict[str, float] = {
+    "view_weight": 1e4,
     "near_view_weight": 1e4,
     "smooth_weight": 1e4,
     "emptiness_weight": 0.0,

@@ -78,4 +78,7 @@ class PictureScore(Protocol):
         """
 
     def decoded(self, pictures: Tensor) -> Tensor:
-        """Return the colours (B, 3, P, P) in [0, 1] of pictures (B, C, S, S), differentiable."""
+        """Return the colours (B, 3, P, P) of pictures (B, C, S, S), differentiable.
+
+        Black is 0, white is 1; what a decoder makes darker or brighter stays so.
+        """

@@ -34,7 +34,7 @@ def published(size: SyncDreamerSize = TINY, rest: bool = True) -> dict[str, Tens
     """
     found = layout(size)
     shapes = {name: torch.empty(shape, device="meta") for name, shape in found.shapes().items()}
-    tensors = {name: value_of(name, tuple(t.shape)) for name, t in written(found.published, shapes).items()}
+    tensors = {name: value_of(name, tuple(t.shape)) for name, t in written(found.published[0].rules, shapes).items()}
     views = size.volume.views
     tensors["poses"] = torch.from_numpy(view_poses(views))
     tensors["Ks"] = torch.from_numpy(np.repeat(network_intrinsics(size.image_side)[None], views, 0))

@@ -41,7 +41,7 @@ def published(size: Zero123Size = TINY, averages: bool = True, rest: bool = True
     """
     found = layout(size)
     shapes = {name: torch.empty(shape, device="meta") for name, shape in found.shapes().items()}
-    tensors = {name: value_of(name, tuple(t.shape)) for name, t in written(found.published, shapes).items()}
+    tensors = {name: value_of(name, tuple(t.shape)) for name, t in written(found.published[0].rules, shapes).items()}
     if averages:
         raw = [name[len(RAW) :] for name in tensors if name.startswith(RAW)]
         for name, average in averaged_names("diffusion_model.", raw).items():

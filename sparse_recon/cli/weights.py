@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from sparse_recon.complete.latent.converted import convert, summary
-    from sparse_recon.complete.latent.layout import WeightsMismatchError
+    from sparse_recon.complete.latent.mismatch import WeightsMismatchError
     from sparse_recon.complete.registry import published_layout
 
     layout = published_layout(args.model)
@@ -58,9 +58,11 @@ def run(args: argparse.Namespace) -> int:
         else:
             outcome = summary(args.checkpoint, layout, not args.raw)
     except WeightsMismatchError as error:
-        print("\n".join(error.faults), file=sys.stderr)
+        told = [*error.listed, f"{args.checkpoint}: {len(error.faults)} faults, not the weights of {args.model}."]
+        print("\n".join(told + [error.probably] * bool(error.probably)), file=sys.stderr)
         if args.json:
-            print(json.dumps({"code": error.code.name, "faults": list(error.faults)}))
+            answer = {"code": error.code.name, "faults": list(error.faults), "probably": error.probably}
+            print(json.dumps(answer))
         return EXIT_FAILED
     _tell(outcome)
     if args.json:

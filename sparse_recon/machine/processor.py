@@ -26,14 +26,26 @@ def chosen_device(name: str) -> str:
     return "cuda" if available and name != "cpu" else "cpu"
 
 
-def chosen_dtype(precision: str, device: str) -> torch.dtype:
+def chosen_dtype(precision: str, device: str, amplified: bool = False) -> torch.dtype:
     """Return the type of the network's products for auto, fp32, bf16 or fp16; where auto falls to fp32 says so once.
+
+    Parameters
+    ----------
+    amplified : whether small differences of answers are multiplied, as guidance of 100 does. bf16 keeps too few digits
+        for that: auto takes fp16 on a GPU, and fp32 on a processor.
 
     Raises
     ------
     ConfigError
-        If fp16 is asked for on a processor, which does not multiply it.
+        If fp16 is asked for on a processor, which does not multiply it, or bf16 where differences are amplified.
     """
+    if amplified and precision == "bf16":
+        raise ConfigError(
+            "precision is bf16, whose rounding becomes most of the answer where guidance of 100 multiplies it; set it "
+            "to auto, fp32 or on a GPU fp16"
+        )
+    if amplified and precision == "auto":
+        return torch.float16 if device == "cuda" else torch.float32
     if precision == "fp16":
         if device == "cpu":
             raise ConfigError("precision is fp16, which the CPU does not compute; set it to auto, bf16 or fp32")

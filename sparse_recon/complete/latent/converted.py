@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparse_recon.complete.latent.layout import FoundWeights, Layout, find_weights
+from sparse_recon.complete.latent.layout import FoundWeights, Layout
+from sparse_recon.complete.latent.weights import find_weights
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.machine.safetensors_file import sha256_of
 

@@ -23,6 +23,8 @@ class Op(Enum):
     SQUEEZED_3D = "squeezed 3d"
     # One tensor that holds several, stacked along its first axis.
     SPLIT = "split"
+    # A second copy of a tensor that another rule brings: compared with it, and not kept. A file may lack it.
+    SAME_AS = "same as"
 
 
 # Axes of size 1 behind those of a linear layer.
@@ -59,23 +61,25 @@ class Reading:
     Attributes
     ----------
     pieces : source of each tensor of the module.
+    copies : tensors of the file that must equal tensors of the module.
     unknown : tensors of the file that no rule names.
     missing : tensors of the module that the file lacks.
     misshaped : sentences, one a tensor.
     """
 
     pieces: Mapping[str, Piece]
+    copies: tuple[tuple[str, str], ...]
     unknown: tuple[str, ...]
     missing: tuple[str, ...]
     misshaped: tuple[str, ...]
 
     @property
     def faults(self) -> list[str]:
-        """Every fault, one a line; empty: exact."""
+        """Every fault, one a line, the most telling first; empty: exact."""
         return [
+            *(f"misshaped: {sentence}" for sentence in self.misshaped),
             *(f"unknown: {name}" for name in self.unknown),
             *(f"missing: {name}" for name in self.missing),
-            *(f"misshaped: {sentence}" for sentence in self.misshaped),
         ]
 
 
@@ -90,7 +94,7 @@ def reading(found: Mapping[str, Shape], rules: Sequence[Rule], wanted: Mapping[s
     """
     by_source = {rule.source: rule for rule in rules}
     pieces: dict[str, Piece] = {}
-    unknown, misshaped = [], []
+    copies, unknown, misshaped = [], [], []
     for name, shape in found.items():
         rule = _longest(name, by_source)
         rest = name[len(rule.source) :] if rule else ""
@@ -102,21 +106,36 @@ def reading(found: Mapping[str, Shape], rules: Sequence[Rule], wanted: Mapping[s
             piece = Piece(name, rule.op, part, len(targets))
             if target not in wanted:
                 unknown.append(f"{name} (would be {target})")
+            elif rule.op is Op.SAME_AS:
+                if shape != wanted[target]:
+                    misshaped.append(f"{name} has shape {shape}, {target} needs {wanted[target]}")
+                copies.append((name, target))
             elif target in pieces:
                 misshaped.append(f"{name} and {pieces[target].source} would both be {target}")
-            elif (becomes := _shape(shape, piece)) != wanted[target]:
+            elif _shape(shape, piece) != wanted[target]:
                 misshaped.append(f"{name} has shape {shape}, {target} needs {wanted[target]}")
                 pieces[target] = piece
             else:
-                assert becomes == wanted[target]
                 pieces[target] = piece
     missing = tuple(sorted(wanted.keys() - pieces.keys()))
-    return Reading(pieces, tuple(unknown), missing, tuple(misshaped))
+    return Reading(pieces, tuple(copies), tuple(unknown), missing, tuple(misshaped))
 
 
 def read(plan: Reading, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a module's tensors from those of a file."""
     return {target: _taken(tensors[piece.source], piece) for target, piece in plan.pieces.items()}
+
+
+def differing_copies(plan: Reading, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return a sentence for each tensor of a file that is no copy of what it should be one of."""
+    import torch
+
+    return [
+        f"{name} is not the same as {plan.pieces[target].source}"
+        for name, target in plan.copies
+        if target in plan.pieces
+        and not torch.equal(tensors[name], _taken(tensors[plan.pieces[target].source], plan.pieces[target]))
+    ]
 
 
 def written(rules: Sequence[Rule], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -129,7 +148,8 @@ def written(rules: Sequence[Rule], tensors: Mapping[str, Tensor]) -> dict[str, T
     """
     import torch
 
-    by_target = {target: rule for rule in rules for target in rule.targets}
+    by_target = {target: rule for rule in rules if rule.op is not Op.SAME_AS for target in rule.targets}
+    copied = {target: rule for rule in rules if rule.op is Op.SAME_AS for target in rule.targets}
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         prefix = _longest_prefix(name, by_target)
@@ -144,6 +164,8 @@ def written(rules: Sequence[Rule], tensors: Mapping[str, Tensor]) -> dict[str, T
             out[rule.source + rest] = tensor[(...,) + _POINTWISE[rule.op]]
         else:
             out[rule.source + rest] = tensor
+        if (copy := _longest_prefix(name, copied)) is not None:
+            out[copied[copy].source + name[len(copy) :]] = tensor
     return out
 
 

@@ -44,9 +44,13 @@ class ImageNetworks:
         return self.posterior(images * 2 - 1).mode().float() * self._scale
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """Return images (B, 3, P, P) in [0, 1] of scaled latents (B, 4, S, S); differentiable."""
+        """Return images (B, 3, P, P) in [0, 1] of scaled latents (B, 4, S, S)."""
+        return self.decode_unclamped(latents).clamp(0, 1)
+
+    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        """Return images (B, 3, P, P) of scaled latents (B, 4, S, S): black 0, white 1, and beyond; differentiable."""
         images = self.vae.decode(self._channels_last(latents / self._scale)).sample.float()
-        return ((images + 1) / 2).clamp(0, 1)
+        return (images + 1) / 2
 
     def _channels_last(self, images: Tensor) -> Tensor:
         return images.to(self._dtype).contiguous(memory_format=torch.channels_last)

@@ -19,9 +19,11 @@ MAX_OPCODES = 1_000_000
 MAX_ENTRIES = 100_000
 MAX_CLASSES = 1_000
 _MAX_TUPLE = 10_000  # values in a tuple and the tuples in it
+_LONGEST_NAME = 200
 _LEGACY_PICKLES = 5  # magic number, version, system, object, names of the storages
 
 _MARK = pickletools.markobject
+_TEXTS = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", "BINSTRING", "SHORT_BINSTRING")
 
 
 def named_classes(path: Path) -> set[tuple[str, str]]:
@@ -34,8 +36,7 @@ def named_classes(path: Path) -> set[tuple[str, str]]:
     """
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
-            budget, legacy = _Budget(), _ShortReads(file)
-            return set().union(*(_names(legacy, budget) for _ in range(_LEGACY_PICKLES)))
+            return _legacy_names(file)
     with zipfile.ZipFile(path) as archive:
         _check_archive(archive.infolist(), path.stat().st_size)
         pickles = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
@@ -50,6 +51,20 @@ def named_classes(path: Path) -> set[tuple[str, str]]:
         ) as error:  # EOFError, RuntimeError of an encrypted entry, and whatever else a damaged one makes
             raise ValueError(f"its archive is damaged ({type(error).__name__} {clipped(str(error))})") from error
         return _names(BytesIO(pickled), _Budget())
+
+
+def _legacy_names(file: IO[bytes]) -> set[tuple[str, str]]:
+    """Return what the pickles of the older form name, or those before the first that is damaged."""
+    budget, legacy = _Budget(), _ShortReads(file)
+    found: set[tuple[str, str]] = set()
+    for _ in range(_LEGACY_PICKLES):
+        try:
+            found |= _names(legacy, budget)
+        except ValueError:
+            if not found:
+                raise
+            break
+    return found
 
 
 def _check_archive(entries: list[zipfile.ZipInfo], file_bytes: int) -> None:
@@ -72,6 +87,17 @@ class _ShortReads:
         if count > MAX_PICKLE_BYTES:
             raise ValueError(f"its pickle has a value of {count} bytes, accepted are {MAX_PICKLE_BYTES}")
         return self._file.read(count)
+
+
+class _Text(int):
+    """One value on the stack, of which the text is kept: names of classes are made of two of them."""
+
+    text: str
+
+    def __new__(cls, text: object) -> _Text:
+        made = super().__new__(cls, 1)
+        made.text = str(text)[:_LONGEST_NAME]
+        return made
 
 
 class _Budget:
@@ -98,9 +124,13 @@ def _names(file: Any, budget: _Budget) -> set[tuple[str, str]]:
             if name == "GLOBAL":
                 module, _, attribute = str(argument).partition(" ")
                 found.add((module, attribute))
-                if len(found) > MAX_CLASSES:
-                    raise ValueError(f"its pickle names more than {MAX_CLASSES} classes")
                 stack.append(1)
+            elif name == "STACK_GLOBAL":
+                attribute, module = stack.pop(), stack.pop()
+                found.add((getattr(module, "text", "?"), getattr(attribute, "text", "?")))
+                stack.append(1)
+            elif name in _TEXTS:
+                stack.append(_Text(argument))
             elif name in ("BINGET", "LONG_BINGET", "GET"):
                 stack.append(memo.get(argument or 0, 1))
             elif name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
@@ -115,6 +145,8 @@ def _names(file: Any, budget: _Budget) -> set[tuple[str, str]]:
                 if size > _MAX_TUPLE:
                     raise ValueError(f"its pickle has a tuple of more than {_MAX_TUPLE} values")
                 stack += [size] * len(code.stack_after)
+            if len(found) > MAX_CLASSES:
+                raise ValueError(f"its pickle names more than {MAX_CLASSES} classes")
     except IndexError:
         raise ValueError("its pickle takes more than it holds") from None
     return found

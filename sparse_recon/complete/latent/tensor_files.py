@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparse_recon.complete.latent.keymap import Shape
 from sparse_recon.complete.latent.pickle_scan import named_classes
+from sparse_recon.complete.latent.shards import INDEX, index_of, is_shard, open_shards
 from sparse_recon.errors import ErrorCode, MemoryBudgetError, ModelError, clipped, quoted
 from sparse_recon.inputs.files import shown
 from sparse_recon.machine.safetensors_file import check_header, check_weights_file
@@ -17,12 +21,35 @@ from sparse_recon.machine.safetensors_file import check_header, check_weights_fi
 if TYPE_CHECKING:
     from torch import Tensor
 
+_NAMED_AT_MOST = 5
+_WORD = re.compile(r"[A-Za-z_][\w.]*\w")
 SAFETENSORS, PICKLES = (".safetensors",), (".ckpt", ".bin", ".pt", ".pth")
 # Names beyond these are given to nothing: an optimiser's state or a callback is read as an empty shell.
 _SAFE_MODULES = ("torch", "collections", "numpy")
+# What no training run leaves behind: who reads such a file with plain pickle runs somebody's program.
+_HOSTILE_MODULES = (
+    *("os", "posix", "nt", "sys", "subprocess", "commands", "pty", "socket", "shutil", "ctypes", "importlib", "runpy"),
+    *("builtins.eval", "builtins.exec", "builtins.compile", "builtins.open", "builtins.__import__", "__builtin__.eval"),
+    *(
+        "__builtin__.exec",
+        "webbrowser",
+        "code",
+        "bdb",
+        "pdb",
+        "timeit",
+        "asyncio",
+        "multiprocessing",
+        "pip",
+        "torch.hub",
+    ),
+)
 
 
-class TensorFile:
+# Where a checkpoint keeps its tensors: the first of these that holds some, else the checkpoint itself.
+ROOTS = ("state_dict", "model_state_dict", "model")
+
+
+class TensorFile(Mapping[str, "Tensor"]):
     """Shapes of the tensors of a file by name; tensors themselves are read when they are asked for."""
 
     def __init__(self, path: Path, tensors: Mapping[str, Any], shapes: Mapping[str, Shape], about: Mapping[str, str]):
@@ -33,11 +60,20 @@ class TensorFile:
         found = self._tensors[name]
         return found() if callable(found) and not hasattr(found, "shape") else found
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.shapes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
 
 def open_tensors(path: Path) -> TensorFile:
-    """Open a file by its ending: .safetensors, or .ckpt, .bin, .pt and .pth.
+    """Open a file by its ending: .safetensors, or .ckpt, .bin, .pt and .pth; or the index of several files.
 
-    Of a training checkpoint only `state_dict` is looked at.
+    Of a training checkpoint only the tensors under one of `ROOTS` are looked at.
 
     Raises
     ------
@@ -45,6 +81,16 @@ def open_tensors(path: Path) -> TensorFile:
         MODEL_WEIGHTS_MISSING if there is no such file; MODEL_WEIGHTS_INVALID if it is damaged, or no file of tensors.
     """
     path = Path(path)
+    if is_shard(path):
+        path = index_of(path)
+    if path.name.endswith(INDEX):
+        files = open_shards(path, _open_one)
+        shapes = {name: file.shapes[name] for name, file in files.items()}
+        return TensorFile(path, {name: partial(file.__getitem__, name) for name, file in files.items()}, shapes, {})
+    return _open_one(path)
+
+
+def _open_one(path: Path) -> TensorFile:
     check_weights_file(path)
     if path.suffix in SAFETENSORS:
         return _safetensors(path)
@@ -64,20 +110,19 @@ def _safetensors(path: Path) -> TensorFile:
         about = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise _invalid(path, f"it is not a complete safetensors file ({clipped(str(error))})") from error
-    return TensorFile(path, {name: _later(file, name) for name in names}, shapes, about)
-
-
-def _later(file: Any, name: str) -> Any:
-    return lambda: file.get_tensor(name)
+    return TensorFile(path, {name: partial(file.get_tensor, name) for name in names}, shapes, about)
 
 
 def _pickle(path: Path) -> TensorFile:
     import torch
 
     try:
-        foreign = {(module, name) for module, name in named_classes(path) if module.split(".")[0] not in _SAFE_MODULES}
+        named = named_classes(path)
     except (ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise _invalid(path, clipped(str(error).partition("\n")[0])) from error
+    if hostile := sorted(".".join(name) for name in named if _is_hostile(".".join(name))):
+        raise _hostile(path, hostile)
+    foreign = {(module, name) for module, name in named if module.split(".")[0] not in _SAFE_MODULES}
     try:
         with _placeholder_classes(foreign):
             held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -85,17 +130,50 @@ def _pickle(path: Path) -> TensorFile:
         raise MemoryBudgetError(
             "reading weights", clipped(str(error)) or "the file asks for more than there is"
         ) from error
-    except Exception as error:  # whatever a damaged or hostile file makes the reader say
+    except pickle.UnpicklingError as error:
+        # Not what PyTorch says: it advises how to switch its protection off.
+        raise _refused(path, str(error), named) from None
+    except Exception as error:  # whatever a damaged file makes the reader say
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _invalid(path, f"torch.load cannot read it ({clipped(reason)})") from error
-    if isinstance(held, dict) and isinstance(held.get("state_dict"), dict):
-        held = held["state_dict"]
+    tensors = _tensors(path, held)
+    return TensorFile(path, tensors, {name: tuple(t.shape) for name, t in tensors.items()}, {})
+
+
+def _tensors(path: Path, held: Any) -> dict[str, Tensor]:
+    """Return the named tensors of a checkpoint, from under the first root that has some."""
+    import torch
+
     if not isinstance(held, dict):
         raise _invalid(path, f"it holds a {type(held).__name__}, expected is a dictionary of tensors by name")
-    tensors = {str(name): value for name, value in held.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise _invalid(path, "it holds no named tensors")
-    return TensorFile(path, tensors, {name: tuple(t.shape) for name, t in tensors.items()}, {})
+    for inside in (*(held.get(root) for root in ROOTS), held):
+        if isinstance(inside, dict):
+            tensors = {str(name): value for name, value in inside.items() if isinstance(value, torch.Tensor)}
+            if tensors:
+                return tensors
+    raise _invalid(path, "it holds no named tensors")
+
+
+def _is_hostile(name: str) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in _HOSTILE_MODULES)
+
+
+def _hostile(path: Path, names: Sequence[str]) -> ModelError:
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return ModelError(
+        ErrorCode.MODEL_WEIGHTS_INVALID,
+        f"the weights at {shown(path)} are refused: the file holds {', '.join(map(clipped, names[:_NAMED_AT_MOST]))}"
+        f"{more}, a program and no weights; nothing of it was run. Do not open it with other tools; get the file from "
+        "those who published it",
+    )
+
+
+def _refused(path: Path, said: str, named: set[tuple[str, str]]) -> ModelError:
+    """Return the error of a pickle that PyTorch's careful reader stops at, with the name that it stopped at."""
+    known = {".".join(name) for name in named}
+    at = next((word for word in _WORD.findall(said) if word in known), "")
+    found = f"it holds {clipped(at)}, which is no part of weights" if at else "its pickle does more than hold tensors"
+    return _invalid(path, f"{found}; nothing of it was run")
 
 
 @contextmanager

@@ -27,6 +27,9 @@ from sparse_recon.inputs.files import expanded
 if TYPE_CHECKING:
     from sparse_recon.complete.zero123.sampling import ViewSampler
 
+# Where rounding of bf16, 2 % of an answer's spread, becomes a fifth of it and more.
+LARGE_GUIDANCE = 10.0
+
 
 class Zero123Completer(ViewCompleter):
     """Imagines views; `fuse` fits a volume to them, or distils one from what the model says of any view."""
@@ -40,7 +43,7 @@ class Zero123Completer(ViewCompleter):
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights, strictly; see `ViewCompleter.load`."""
-        from sparse_recon.complete.latent.layout import find_weights, missing
+        from sparse_recon.complete.latent.weights import find_weights, missing
 
         own, known = config.of(Zero123Config), layout(self._size)
         if not own.weights:
@@ -53,10 +56,11 @@ class Zero123Completer(ViewCompleter):
         from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
         device = chosen_device(own.device)
+        dtype = chosen_dtype(own.precision, device, amplified=own.geometry == "distill")
         on_progress(0.1, "libraries are there")
         found = find_weights(expanded(own.weights), known, own.averaged)
         on_progress(0.6, "weights read")
-        self._model = Zero123Model(found.tensors, self._size, device, chosen_dtype(own.precision, device))
+        self._model = Zero123Model(found.tensors, self._size, device, dtype)
         if own.compile:
             self._model.compile()
         self._sampler = ViewSampler(self._model, own)
@@ -84,6 +88,11 @@ class Zero123Completer(ViewCompleter):
         if len(task.views.views) > 1:
             warnings += (
                 f"zero123 is conditioned on 1 of {len(task.views.views)} views; the others only bound the result",
+            )
+        if str(self._model.dtype) == "torch.bfloat16" and own.guidance > LARGE_GUIDANCE:
+            warnings += (
+                f"guidance of {own.guidance:g} multiplies the rounding of bf16, which then is a large share of what is "
+                "drawn; set zero123.precision to fp32 or on a GPU fp16",
             )
         if own.geometry == "distill":
             from sparse_recon.complete.zero123.score import Zero123Score

@@ -82,7 +82,7 @@ class Zero123Model:
         return unconditional + guidance * (conditional - unconditional)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """Return images (B, 3, P, P) in [0, 1] of scaled latents (B, 4, S, S); differentiable."""
+        """Return images (B, 3, P, P) in [0, 1] of scaled latents (B, 4, S, S)."""
         return self.images.decode_latents(latents)
 
     def _predicted_noise(self, x: Tensor, t: int | float, context: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sparse_recon.config.model_config import device_parameter, precision_parameter
 from sparse_recon.config.parameters import Checked, doc
+from sparse_recon.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Zero123Config(Checked):
         default="fit",
         metadata=doc(
             "How geometry is made. fit: a radiance field is fitted to generated views. distill: score "
-            "distillation as published, which takes minutes on a GPU.",
+            "distillation after the published method, at guidance 100 and therefore never in bf16; how long it takes "
+            "on a GPU was not measured.",
             choices=("fit", "distill"),
+            live=False,
         ),
     )
     at_once: int = field(
@@ -76,3 +79,11 @@ class Zero123Config(Checked):
             live=False,
         ),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.geometry == "distill" and self.precision == "bf16":
+            raise ConfigError(
+                "precision is bf16 and geometry is distill, whose guidance of 100 makes rounding of bf16 most of the "
+                "answer; set precision to auto, fp32 or on a GPU fp16, or geometry to fit"
+            )

@@ -50,5 +50,5 @@ class Zero123Score:
         return torch.cat(out)
 
     def decoded(self, images: Tensor) -> Tensor:
-        """Return the colours (B, 3, P, P) in [0, 1] of latents (B, 4, S, S); differentiable."""
-        return self._model.decode_latents(images)
+        """See `PictureScore`: not clamped, so that what the decoder makes too bright still learns."""
+        return self._model.images.decode_unclamped(images)

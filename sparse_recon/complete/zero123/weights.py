@@ -7,7 +7,7 @@ from typing import Any
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize, clip_vision, unet, vae
 from sparse_recon.complete.latent.keymap import Rule, into, under
-from sparse_recon.complete.latent.layout import Layout, Part, old_attention
+from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile, old_attention
 from sparse_recon.complete.latent.ldm import clip_rules, unet_rules, vae_rules
 
 POSE_NUMBERS = 4
@@ -69,4 +69,5 @@ def layout(size: Zero123Size | None = None) -> Layout:
         *into("image_encoder", under(_CLIP, clip_rules(size.clip))),
         Rule("cc_projection", "cc_projection"),
     ]
-    return Layout("zero123", parts, published, DROPPED, (_UNET, "diffusion_model."), SOURCE)
+    file = PublishedFile(published, DROPPED, (_UNET, "diffusion_model."))
+    return Layout("zero123", parts, (file,), SOURCE)

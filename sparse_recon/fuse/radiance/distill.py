@@ -20,6 +20,7 @@ from sparse_recon.fuse.radiance.render import Rendered, render
 from sparse_recon.fuse.radiance.terms import (
     Term,
     emptiness,
+    input_view_loss,
     near_view_loss,
     score_loss,
     smoothness,
@@ -112,7 +113,7 @@ class Distillation:
         picture, rendered = self.picture(self.score.T_obj_input)
         colors = self.score.decoded(picture)[0]
         return {
-            "view": (colors - self.score.conditioning_image).square().mean(),
+            "view": input_view_loss(colors, self.score.conditioning_image),
             "view_smoothness": smoothness(self._square(rendered.depth)),
         }
 

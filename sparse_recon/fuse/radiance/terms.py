@@ -41,6 +41,14 @@ def score_loss(image: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
     return (image * score_gradient(image, denoised, sigma)).sum()
 
 
+def input_view_loss(colors: Tensor, image: Tensor) -> Tensor:
+    """Return the mean square difference of two images (3, P, P), black 0, white 1, on the published scale of [-1, 1].
+
+    Colours beyond black and white count: the published decoder is not clamped here.
+    """
+    return (2.0 * (colors - image)).square().mean()
+
+
 def smoothness(depth: Tensor) -> Tensor:
     """Return the mean absolute difference of depth (S, S) between neighbours, along rows and columns."""
     return 0.5 * (depth.diff(dim=0).abs().mean() + depth.diff(dim=1).abs().mean())

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize  # noqa: E402
-from sparse_recon.complete.latent.keymap import Op, Rule, read, reading, written  # noqa: E402
+from sparse_recon.complete.latent.keymap import Op, Rule, differing_copies, read, reading, written  # noqa: E402
 from sparse_recon.complete.latent.ldm import averaged_names, clip_rules, unet_rules, vae_rules  # noqa: E402
 
 RULES = [
@@ -110,3 +110,25 @@ def test_averages_are_found_by_names_without_dots():
     assert found["input_blocks.0.0.weight"] == "model_ema.diffusion_modelinput_blocks00weight"
     with pytest.raises(ValueError, match="same name"):
         averaged_names("", ["a.1.1", "a.11"])
+
+
+COPIES = [Rule("a", "x"), Rule("b", "x", Op.SAME_AS)]
+
+
+def test_a_second_copy_is_compared_and_not_kept():
+    there = {"a.w": torch.ones(2), "b.w": torch.ones(2)}
+
+    plan = reading(shapes(there), COPIES, {"x.w": (2,)})
+
+    assert plan.faults == [] and differing_copies(plan, there) == []
+    assert read(plan, there).keys() == {"x.w"}
+    assert differing_copies(plan, {**there, "b.w": torch.zeros(2)}) == ["b.w is not the same as a.w"]
+    assert written(COPIES, read(plan, there)).keys() == there.keys()
+
+
+def test_a_second_copy_may_be_missing_but_is_no_first_one():
+    assert reading({"a.w": (2,)}, COPIES, {"x.w": (2,)}).faults == []
+    assert reading({"b.w": (2,)}, COPIES, {"x.w": (2,)}).faults == ["missing: x.w"]
+    assert reading({"a.w": (2,), "b.w": (3,)}, COPIES, {"x.w": (2,)}).faults == [
+        "misshaped: b.w has shape (3,), x.w needs (2,)"
+    ]

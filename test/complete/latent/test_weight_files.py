@@ -17,8 +17,9 @@ from safetensors.torch import save_file  # noqa: E402
 
 from sparse_recon.cli.main import main  # noqa: E402
 from sparse_recon.complete.latent.converted import convert, summary  # noqa: E402
-from sparse_recon.complete.latent.layout import WeightsMismatchError, find_weights  # noqa: E402
+from sparse_recon.complete.latent.mismatch import WeightsMismatchError  # noqa: E402
 from sparse_recon.complete.latent.tensor_files import open_tensors  # noqa: E402
+from sparse_recon.complete.latent.weights import find_weights  # noqa: E402
 from sparse_recon.complete.zero123.weights import layout  # noqa: E402
 from sparse_recon.errors import ErrorCode, ModelError  # noqa: E402
 from sparse_recon.machine.safetensors_file import sha256_of  # noqa: E402
@@ -190,16 +191,44 @@ def test_foreign_objects_are_read_as_shells(tmp_path):
     assert find_weights(tmp_path / "a.ckpt", LAYOUT).averaged
 
 
-def test_no_code_of_a_pickle_is_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": published(), "callbacks": Evil()}, tmp_path / "a.ckpt")
-    (tmp_path / "b.ckpt").write_bytes(pickle.dumps({"state_dict": Evil()}))
+class Download:
+    def __reduce__(self):
+        return (torch.hub.load_state_dict_from_url, ("http://localhost/none",))
 
-    for name in ("a.ckpt", "b.ckpt"):
-        try:
-            find_weights(tmp_path / name, LAYOUT)
-        except ModelError as error:
-            assert error.code is ErrorCode.MODEL_WEIGHTS_INVALID
+
+class Named:
+    """Names a function of a library that weights are made with, which PyTorch's reader does not know."""
+
+    def __reduce__(self):
+        return (torch.set_num_threads, (1,))
+
+
+HOSTILE = [
+    *((Evil, protocol, r"holds (posix|nt)\.system, a program") for protocol in (0, 1, 2, 3, 4, 5)),
+    *((Download, protocol, r"holds torch\.hub\.load_state_dict_from_url, a program") for protocol in (2, 4)),
+    (Named, 2, r"holds torch\.set_num_threads, which is no part of weights"),
+    (Named, 4, "nothing of it was run"),
+]
+
+
+@pytest.mark.parametrize("archived", [True, False])
+@pytest.mark.parametrize(("kind", "protocol", "said"), HOSTILE)
+def test_a_hostile_pickle_is_refused_by_what_it_holds(tmp_path, monkeypatch, kind, protocol, said, archived):
+    """PyTorch advises to switch its protection off; whoever reads our message must not."""
+    monkeypatch.chdir(tmp_path)
+    held = {"state_dict": {"a": torch.zeros(1)}, "callbacks": kind()}
+    if archived:
+        torch.save(held, tmp_path / "a.ckpt", pickle_protocol=protocol)
+    else:
+        del held["state_dict"]
+        (tmp_path / "a.ckpt").write_bytes(pickle.dumps(held, protocol))
+
+    with pytest.raises(ModelError, match=said) as caught:
+        open_tensors(tmp_path / "a.ckpt")
+
+    assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID
+    for advice in ("weights_only", "arbitrary code", "add_safe_globals", "trust"):
+        assert advice not in caught.value.message and advice not in str(caught.value.__cause__)
     assert not (tmp_path / "SHOULD_NOT_EXIST").exists()
 
 
@@ -235,5 +264,9 @@ def test_commands(checkpoint, tmp_path, monkeypatch, capsys):
     assert main(["weights", "convert", str(checkpoint), str(out)]) == 1
     assert main(["weights", "convert", str(checkpoint)]) == 2
     monkeypatch.undo()
+    capsys.readouterr()
     assert main(["weights", "check", str(checkpoint)]) == 1
-    assert "misshaped: cc_projection.weight" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("misshaped: ") and len(said) < 40
+    assert any(line.startswith("misshaped: cc_projection.weight") for line in said)
+    assert "not the weights of zero123" in said[-1]  # nothing else it could be: its own, of another size

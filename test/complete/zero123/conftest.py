@@ -20,7 +20,7 @@ def model(checkpoint: Path):
     """The model with the raw weights of `checkpoint`, in single precision."""
     import torch
 
-    from sparse_recon.complete.latent.layout import find_weights
+    from sparse_recon.complete.latent.weights import find_weights
     from sparse_recon.complete.zero123.model import Zero123Model
     from sparse_recon.complete.zero123.weights import layout
 

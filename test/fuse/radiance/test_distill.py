@@ -17,7 +17,14 @@ from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.imagined import imagined_field
 from sparse_recon.fuse.mesh import isosurface, without_small_components
 from sparse_recon.fuse.radiance.distill import Distillation, distil
-from sparse_recon.fuse.radiance.terms import emptiness, score_gradient, score_loss, smoothness, weights_at
+from sparse_recon.fuse.radiance.terms import (
+    emptiness,
+    input_view_loss,
+    score_gradient,
+    score_loss,
+    smoothness,
+    weights_at,
+)
 from sparse_recon.fuse.radiance.viewpoints import random_viewpoints, towards_origin
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.lab.evaluate.metrics.surface import Surface, surface_distances
@@ -27,6 +34,7 @@ COLORS = DistillConfig(
     iterations=60,
     learning_rate=0.15,
     grid=32,
+    view_weight=2500.0,
     near_view_weight=10.0,
     smooth_weight=10.0,
     emptiness_weight=300.0,
@@ -95,6 +103,29 @@ def test_what_is_empty_is_skipped_from_every_tenth_iteration_on():
 def test_smoothness_is_the_mean_of_differences_both_ways():
     ramp = torch.arange(5.0)[:, None].expand(5, 5) * 2
     assert float(smoothness(ramp)) == pytest.approx(1.0)
+
+
+def test_the_input_view_counts_as_published():
+    """Mean square in [-1, 1] of what the decoder says, not clamped, times 10,000."""
+
+    class Glaring(OracleScore):
+        def decoded(self, pictures):
+            return 3.0 * pictures - 1.0
+
+    score = Glaring(studio())
+    distillation = Distillation(score, replace(SHORT, view_weight=1e4, smooth_weight=0.0), 0)
+    value = distillation.iterate(0)["view"]
+
+    fresh = Distillation(score, SHORT, 0)
+    picture, _ = fresh.picture(score.T_obj_input)
+    decoded = (2.0 * score.decoded(picture)[0] - 1.0).detach().double()
+    image = 2.0 * score.conditioning_image.double() - 1.0
+    assert float(decoded.max()) > 1.0 or float(decoded.min()) < -1.0
+    assert value == pytest.approx(1e4 * float((decoded - image).square().mean()), rel=1e-5)
+
+    far = torch.full((3, 4, 4), 5.0, requires_grad=True)
+    input_view_loss(far, torch.ones(3, 4, 4)).backward()
+    assert far.grad is not None and bool((far.grad > 0).all())  # learns where a clamp would be flat
 
 
 def test_emptiness_prefers_one_sample_to_fog():

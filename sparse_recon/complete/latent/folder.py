@@ -1,0 +1,107 @@
+"""Weights in a folder: one network a folder inside, as diffusers writes them, or the authors' files by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparse_recon.complete.latent.keymap import Rule, read, reading
+from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile
+from sparse_recon.complete.latent.mismatch import WeightsMismatchError
+from sparse_recon.complete.latent.shards import INDEX, is_shard
+from sparse_recon.complete.latent.tensor_files import PICKLES, SAFETENSORS, TensorFile, open_tensors
+from sparse_recon.errors import FileError, quoted
+from sparse_recon.inputs.files import read_bytes
+from sparse_recon.inputs.json_text import NotJson, parse_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_MODEL_INDEX, _MODEL_INDEX_BYTES = "model_index.json", 1_000_000
+
+
+def published_files(path: Path, layout: Layout) -> list[tuple[TensorFile, PublishedFile]]:
+    """Return the authors' files in a folder, opened; empty if none of them is there.
+
+    Raises
+    ------
+    ModelError
+        MODEL_WEIGHTS_INVALID if some are there and others are not, several fit one pattern, or one cannot be read.
+    """
+    names = sorted(entry.name for entry in path.iterdir())
+    fitting = [
+        [name for name in names if any(fnmatchcase(name, pattern) for pattern in published.names)]
+        for published in layout.published
+    ]
+    if not any(fitting):
+        return []
+    faults = []
+    for published, found in zip(layout.published, fitting, strict=True):
+        if len(found) != 1:
+            kind, there = ("missing", "none is") if not found else ("ambiguous", f"{', '.join(found)} are")
+            faults.append(f"{kind}: one file named {' or '.join(published.names)} is needed, {there} there")
+    if faults:
+        raise WeightsMismatchError(path, faults, layout.model, layout.source)
+    return [
+        (open_tensors(path / found[0]), published) for published, found in zip(layout.published, fitting, strict=True)
+    ]
+
+
+def read_parts(path: Path, layout: Layout) -> dict[str, Tensor]:
+    """Return the tensors of a folder of networks in our own names.
+
+    Raises
+    ------
+    ModelError
+        MODEL_WEIGHTS_INVALID, see `find_weights`.
+    """
+    wanted = layout.shapes()
+    tensors: dict[str, Tensor] = {}
+    faults: list[str] = []
+    for name, part in layout.parts.items():
+        file = _part_file(path, part)
+        prefix = f"{name}."
+        inner = {k[len(prefix) :]: shape for k, shape in wanted.items() if k.startswith(prefix)}
+        if file is None:
+            faults.append(f"missing: {' or '.join(part.folders)}, a folder with safetensors or bin")
+            continue
+        opened = open_tensors(file)
+        rules = [*(Rule(k, k) for k in inner), *part.renamed]
+        shapes = {k: s for k, s in opened.shapes.items() if not k.endswith("position_ids")}
+        plan = reading(shapes, rules, inner)
+        faults += [f"{name}: {fault}" for fault in plan.faults]
+        if not plan.faults:
+            tensors |= {prefix + k: v for k, v in read(plan, opened).items()}
+    if faults:
+        raise WeightsMismatchError(path, faults, layout.model, layout.source, _pipeline(path))
+    return tensors
+
+
+def _part_file(path: Path, part: Part) -> Path | None:
+    for folder in part.folders:
+        for suffix in SAFETENSORS + PICKLES:
+            for pattern in (f"*{suffix}", f"*{suffix}{INDEX}"):
+                # Variants such as fp16 and non_ema lie beside the plain file, which sorts by its shorter name.
+                files = _by_length(p for p in (path / folder).glob(pattern) if not is_shard(p))
+                if files:
+                    return files[0]
+        # Shards without an index: opened all the same, to be told what is missing.
+        if shards := _by_length(p for p in (path / folder).glob("*") if is_shard(p)):
+            return shards[0]
+    return None
+
+
+def _by_length(files: Iterable[Path]) -> list[Path]:
+    return sorted(files, key=lambda p: (len(p.name), p.name))
+
+
+def _pipeline(path: Path) -> str:
+    """Return what a folder says of itself, as a guess; empty if it says nothing."""
+    try:
+        held = parse_json(read_bytes(path / _MODEL_INDEX, "JSON", _MODEL_INDEX_BYTES))
+    except (FileError, NotJson):
+        return ""
+    name = held.get("_class_name") if isinstance(held, dict) else None
+    return f"of a {quoted(name)}, as its {_MODEL_INDEX} says" if name else ""

@@ -1,0 +1,61 @@
+"""Strict reading of a model's weights, whatever they come in, into the model's own names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sparse_recon.complete.latent import folder, published
+from sparse_recon.complete.latent.layout import FoundWeights, Layout
+from sparse_recon.complete.latent.mismatch import WeightsMismatchError
+from sparse_recon.complete.latent.tensor_files import open_tensors
+from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.inputs.files import what_is_there
+
+
+def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeights:
+    """Read a model's weights from the authors' files, copies as safetensors, a folder of parts, or our own file.
+
+    Where the authors publish several files, `path` is the folder that holds them.
+
+    Parameters
+    ----------
+    averaged : whether the moving average is taken where the file holds one, as the authors do.
+
+    Raises
+    ------
+    ModelError
+        MODEL_WEIGHTS_MISSING if there is nothing at `path`; MODEL_WEIGHTS_INVALID if not exactly the model's tensors
+        are there (every fault is named), or some value is no number.
+    """
+    path = Path(path)
+    if what_is_there(path) == "is a folder":
+        there = folder.published_files(path, layout)
+        if there:
+            found = published.read_published(path, there, layout, averaged)
+        else:
+            found = FoundWeights(folder.read_parts(path, layout), "folder", False)
+    else:
+        try:
+            file = open_tensors(path)
+        except ModelError as error:
+            if error.code is not ErrorCode.MODEL_WEIGHTS_MISSING:
+                raise
+            raise missing(path, layout) from error
+        found = published.read_file(file, layout, averaged)
+    broken = [name for name, tensor in found.tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        faults = [f"not a number: values of {name}" for name in broken]
+        raise WeightsMismatchError(path, faults, layout.model, layout.source)
+    if layout.faults and (faults := layout.faults(found.tensors)):
+        raise WeightsMismatchError(path, faults, layout.model, layout.source)
+    return found
+
+
+def missing(path: Path | str, layout: Layout) -> ModelError:
+    """Return the error that says which file from where goes where."""
+    found = f"there is nothing at {path}" if str(path) else "no path is given"
+    return ModelError(
+        ErrorCode.MODEL_WEIGHTS_MISSING,
+        f"the weights of {layout.model} are missing: {found}. {layout.source} Then set {layout.model}.weights to its "
+        f"path, or to what `sparse_recon weights convert` makes of it",
+    )
