@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize
+from sparse_recon.complete.latent.keymap import Rule, reading
+from sparse_recon.complete.latent.layout import Layout
+from sparse_recon.complete.latent.mismatch import WeightsMismatchError
 from sparse_recon.complete.latent.tensor_files import open_tensors
 from sparse_recon.errors import ErrorCode, ModelError, clipped
 from sparse_recon.inputs.files import shown
 from sparse_recon.inputs.json_text import parse_json
+from sparse_recon.machine.safetensors_file import sha256_of
 from sparse_recon.machine.share import share_folder
 
 if TYPE_CHECKING:
@@ -70,6 +74,38 @@ def read_mini(path: Path, sizes: Mapping[str, type] = SIZES) -> MiniFile:
             "the file again",
         ) from error
     return MiniFile({name: file[name].float() for name in file.shapes}, told, about)
+
+
+def mini_weights(path: Path, sizes: Mapping[str, type], layout_of: Callable[[Mapping[str, Any]], Layout]) -> MiniFile:
+    """Return a model's mini weights together with those of the autoencoder that all minis share, checked strictly.
+
+    Parameters
+    ----------
+    path : of the model's own file; the autoencoder's ships with the package.
+    sizes : dataclasses of the sizes that the file tells.
+    layout_of : returns the layout of a model of these sizes.
+
+    Raises
+    ------
+    ModelError
+        MODEL_WEIGHTS_MISSING if a file is not there; MODEL_WEIGHTS_INVALID if it is damaged, has other tensors than its
+        sizes ask for, values that are no numbers, or was trained with another autoencoder.
+    """
+    own, shared = read_mini(path, sizes), read_mini(mini_path(AUTOENCODER_FILE))
+    if own.about.get("autoencoder") != sha256_of(mini_path(AUTOENCODER_FILE)):
+        raise ModelError(
+            ErrorCode.MODEL_WEIGHTS_INVALID,
+            f"the weights at {shown(path)} were trained with another autoencoder than {AUTOENCODER_FILE} of this "
+            "package; install both of one version, or train them again",
+        )
+    found = MiniFile({**own.tensors, **shared.tensors}, {**own.sizes, **shared.sizes}, own.about)
+    layout = layout_of(found.sizes)
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
+    faults = reading(shapes, [Rule(name, name) for name in layout.parts], layout.shapes()).faults
+    faults += [f"not a number: values of {name}" for name, t in found.tensors.items() if not bool(t.isfinite().all())]
+    if faults:
+        raise WeightsMismatchError(path, faults, layout.model, "Install the file again.")
+    return found
 
 
 def size_of(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -115,7 +115,8 @@ class SyncDreamerConfig(LatentRunConfig):
 
     targets: int = field(default=16, metadata=doc("Number of views that are drawn together.", low=2, high=64))
     views_per_object: int = field(
-        default=4, metadata=doc("Number of views that are denoised of each object and step; 1 as published.", low=1, high=64)
+        default=4,
+        metadata=doc("Number of views that are denoised of each object and step; 1 as published.", low=1, high=64),
     )
     features: int = field(default=8, metadata=doc("Channels that a view adds to the volume.", low=1, high=64))
     vertices: int = field(default=16, metadata=doc("Vertices along an edge of the volume.", low=4, high=128))
@@ -124,3 +125,14 @@ class SyncDreamerConfig(LatentRunConfig):
         default=(16, 24, 32), metadata=doc("Channels of the volumes' levels, as many as the denoiser has.")
     )
     volume_time: int = field(default=64, metadata=doc("Width of the volumes' embedding of time.", low=8, high=1024))
+    begin_from: str = field(
+        default="",
+        metadata=doc(
+            "Path of weights of Zero-1-to-3 in small that denoiser, image tower and projection begin with, as the "
+            "published model did with the large ones. Empty begins with random weights."
+        ),
+    )
+    frozen: bool = field(
+        default=False,
+        metadata=doc("Whether denoiser, image tower and projection stay as they begin, as published."),
+    )

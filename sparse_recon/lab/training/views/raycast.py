@@ -38,12 +38,14 @@ class Pictures:
     cameras: Float32
 
 
-def pictures(body: Body, cameras: Sequence[SphericalCamera], side: int, rng: np.random.Generator) -> Pictures:
+def pictures(
+    body: Body, cameras: Sequence[SphericalCamera], side: int, rng: np.random.Generator | None = None
+) -> Pictures:
     """Take pictures of `side` pixels with the lens of the published models.
 
     Parameters
     ----------
-    rng : draws where the light comes from.
+    rng : draws where the light comes from; None: everything has its own colour.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def pictures(body: Body, cameras: Sequence[SphericalCamera], side: int, rng: np.
     hits = scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
     t = hits["t_hit"].numpy()
     hit = np.isfinite(t)
-    colors = _shaded(body, rays[hit], t[hit], {k: hits[k].numpy()[hit] for k in _USED}, _side_light(rng))
+    colors = _shaded(body, rays[hit], t[hit], {k: hits[k].numpy()[hit] for k in _USED}, rng)
 
     fine = np.ones((*t.shape, 3), np.float32)
     fine[hit] = colors
@@ -105,11 +107,16 @@ def _side_light(rng: np.random.Generator) -> Float64:
     return np.array([across * np.cos(azimuth), across * np.sin(azimuth), height])
 
 
-def _shaded(body: Body, rays: Float32, t: Float32, hits: dict[str, np.ndarray], light: Float64) -> Float32:
+def _shaded(
+    body: Body, rays: Float32, t: Float32, hits: dict[str, np.ndarray], rng: np.random.Generator | None
+) -> Float32:
     """Return the colours (N, 3) of surface points; faces are seen from both sides."""
     points = (rays[:, :3] + t[:, None] * rays[:, 3:]).astype(np.float64)
+    albedo = body.colors(hits["primitive_ids"].astype(np.int32), hits["primitive_uvs"], points)
+    if rng is None:
+        return np.clip(albedo, 0, 1).astype(np.float32)
     normals = hits["primitive_normals"].astype(np.float64)
     normals *= -np.sign(np.einsum("nc,nc->n", normals, rays[:, 3:]))[:, None]
-    albedo = body.colors(hits["primitive_ids"].astype(np.int32), hits["primitive_uvs"], points)
+    light = _side_light(rng)
     shade = _EVEN + _ABOVE * (0.5 + 0.5 * normals[:, 2]) + _SIDE * np.clip(normals @ light, 0, 1)
     return np.clip(albedo * shade[:, None], 0, 1).astype(np.float32)

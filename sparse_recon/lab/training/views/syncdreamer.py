@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from sparse_recon.complete.latent.architectures import ClipSize, UNetSize
+from sparse_recon.complete.latent.mini import read_mini
 from sparse_recon.complete.latent.schedules import TRAIN_STEPS
 from sparse_recon.complete.syncdreamer.network import SyncDreamerNetwork
 from sparse_recon.complete.syncdreamer.sizes import SyncDreamerSize, VolumeSize
+from sparse_recon.errors import ConfigError
 from sparse_recon.lab.training.views.config import SyncDreamerConfig
 from sparse_recon.lab.training.views.latent_run import LatentRun, clip_size, unet_size
 
+# What it has in common with Zero-1-to-3.
+_PARTS = ("unet", "image_encoder", "cc_projection")
 # Held-out objects of which all views are drawn for validation.
 _VALIDATED = 8
 
@@ -20,15 +26,23 @@ _VALIDATED = 8
 class SyncDreamerRun(LatentRun):
     """The released network in small; one time for all views of an object, as published.
 
-    What differs: all networks are trained from nothing instead of from Zero-1-to-3; `views_per_object` views are
-    denoised instead of one, which makes more of a volume; samples without the image teach what guidance asks for.
+    What differs: the denoiser that it begins with is trained on unless `frozen`; `views_per_object` views are denoised
+    instead of one, which makes more of a volume; samples without the image teach what guidance asks for.
     """
 
     config: SyncDreamerConfig
     system = "syncdreamer"
 
     def begin(self) -> nn.Module:
-        """Return the network with random weights."""
+        """Return the network: random, or with the parts of a trained Zero-1-to-3 of the same sizes.
+
+        Raises
+        ------
+        ModelError
+            If its weights cannot be read.
+        ConfigError
+            If its sizes differ.
+        """
         self.size = SyncDreamerSize(
             unet_size(self.config, self.autoencoder),
             self.autoencoder.size,
@@ -43,6 +57,11 @@ class SyncDreamerRun(LatentRun):
             ),
         )
         net = SyncDreamerNetwork(self.size)
+        if self.config.begin_from:
+            _begin_from(net, Path(self.config.begin_from))
+        if self.config.frozen:
+            for part in _PARTS:
+                net.get_submodule(part).requires_grad_(False)
         cast(Any, net.unet).to(memory_format=torch.channels_last)  # volumes have a dimension more
         return net
 
@@ -99,6 +118,17 @@ class SyncDreamerRun(LatentRun):
         told = (self.views.images(objects, view), self.latents[objects, view].float(), elevation)
         image, latents, elevation = (t.to(self.device) for t in told)
         return image, latents, elevation
+
+
+def _begin_from(net: SyncDreamerNetwork, path: Path) -> None:
+    """Take denoiser, image tower and projection from mini weights of Zero-1-to-3."""
+    found = read_mini(path, {"unet": UNetSize, "clip": ClipSize})
+    if (found.sizes["unet"], found.sizes["clip"]) != (net.size.unet, net.size.clip):
+        raise ConfigError(
+            f"{path} holds networks of {dict(found.sizes)}, this run's are {net.size.unet} and {net.size.clip}: "
+            "choose weights of the same sizes"
+        )
+    net.load_state_dict(dict(found.tensors), strict=False)
 
 
 def _from(first: Tensor, count: int) -> Tensor:
