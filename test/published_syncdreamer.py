@@ -13,6 +13,7 @@ from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSi
 from sparse_recon.complete.latent.keymap import written
 from sparse_recon.complete.latent.layout import Layout
 from sparse_recon.complete.syncdreamer.cameras import azimuths, network_intrinsics, view_poses
+from sparse_recon.complete.syncdreamer.completer import SyncDreamerCompleter
 from sparse_recon.complete.syncdreamer.sizes import SyncDreamerSize, VolumeSize
 from sparse_recon.complete.syncdreamer.weights import layout
 
@@ -60,3 +61,10 @@ def write_checkpoint(path: Path, size: SyncDreamerSize = TINY, **changed: Tensor
 def tiny_layout() -> Layout:
     """Return the files that tiny weights come in."""
     return layout(TINY)
+
+
+class TinySyncDreamer(SyncDreamerCompleter):
+    """The completer for tiny weights."""
+
+    def __init__(self) -> None:
+        super().__init__(TINY)

@@ -47,7 +47,7 @@ NETWORKS = (
     *(f"sparse_recon.complete.latent.{name}" for name in ("clip_pixels", "networks", "view_sampler")),
     *(
         f"sparse_recon.complete.syncdreamer.{name}"
-        for name in ("depth_attention", "frustum", "network", "unet3d", "volume")
+        for name in ("depth_attention", "frustum", "model", "network", "sampling", "unet3d", "volume")
     ),
     *(f"sparse_recon.complete.zero123.{name}" for name in ("model", "sampling", "score")),
     *(f"sparse_recon.observe.segmenter.{name}" for name in ("features", "network")),

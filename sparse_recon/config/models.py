@@ -47,6 +47,13 @@ MODELS: tuple[ModelRecord, ...] = (
         card="docs/default-model.md",
     ),
     ModelRecord(
+        "syncdreamer",
+        completer="sparse_recon.complete.syncdreamer.completer:SyncDreamerCompleter",
+        parameters="sparse_recon.complete.syncdreamer.parameters:SyncDreamerConfig",
+        card="docs/syncdreamer.md",
+        layout="sparse_recon.complete.syncdreamer.weights:layout",
+    ),
+    ModelRecord(
         "zero123",
         completer="sparse_recon.complete.zero123.completer:Zero123Completer",
         parameters="sparse_recon.complete.zero123.parameters:Zero123Config",

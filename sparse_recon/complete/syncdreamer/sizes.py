@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize
 
+MODEL = "syncdreamer"
+# Of the token that tells a view from the input picture.
 TOKEN_NUMBERS = 4
 
 

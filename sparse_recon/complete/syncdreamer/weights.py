@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,19 @@ from sparse_recon.complete.latent.architectures import clip_vision, unet, vae
 from sparse_recon.complete.latent.keymap import Op, Rule, into, under
 from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile, old_attention
 from sparse_recon.complete.latent.ldm import clip_rules, unet_rules, vae_rules
-from sparse_recon.complete.syncdreamer.cameras import azimuths, network_intrinsics, view_poses
-from sparse_recon.complete.syncdreamer.sizes import SyncDreamerSize
+from sparse_recon.complete.syncdreamer.cameras import (
+    DISTANCE,
+    ELEVATION_RAD,
+    azimuths,
+    network_intrinsics,
+    view_poses,
+)
+from sparse_recon.complete.syncdreamer.sizes import MODEL, SyncDreamerSize
 from sparse_recon.types import Float64
 
-MODEL = "syncdreamer"
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _UNET, _VAE, _CLIP = "model.diffusion_model.", "first_stage_model.", "clip_image_encoder.model.visual."
 SOURCE = (
     "Get syncdreamer-pretrain.ckpt from the authors (github.com/liuyuan-pal/SyncDreamer, section Inference of its "
@@ -27,6 +35,8 @@ DROPPED = (
     r"clip_image_encoder\.(mean|std)",
     r"betas|alphas|alphas_cumprod(_prev)?|sqrt_.*|posterior_.*",
 )
+# Of poses and azimuths in a file, and of intrinsics in shares of the focal length.
+TOLERANCE = 1e-4
 
 
 def layout(size: SyncDreamerSize | None = None) -> Layout:
@@ -49,6 +59,7 @@ def layout(size: SyncDreamerSize | None = None) -> Layout:
             (*old_attention(f"encoder.{attention}"), *old_attention(f"decoder.{attention}")),
         ),
         "image_encoder": Part(lambda: clip_vision(size.clip), ("image_encoder",)),
+        "cameras": Part(lambda: _cameras(size), ("cameras",)),
     }
     levels = len(size.volume.widths)
     published = [
@@ -59,8 +70,10 @@ def layout(size: SyncDreamerSize | None = None) -> Layout:
         *into("vae", under(_VAE, vae_rules(size.vae))),
         *into("image_encoder", under(_CLIP, clip_rules(size.clip))),
         *(Rule(name, name) for name in ("time_embed", "cc_projection")),
+        *(Rule(name, f"cameras.{name}") for name in ("poses", "Ks", "azimuth")),
     ]
-    return Layout(MODEL, parts, (PublishedFile(published, DROPPED, presumed=_cameras(size)),), SOURCE)
+    file = PublishedFile(published, DROPPED)
+    return Layout(MODEL, parts, (file,), SOURCE, lambda tensors: camera_faults(tensors, size))
 
 
 def depth_rules(levels: int, layers: int) -> list[Rule]:
@@ -120,6 +133,45 @@ def frustum_rules(levels: int) -> list[Rule]:
     return rules
 
 
+def camera_faults(tensors: Mapping[str, Tensor], size: SyncDreamerSize) -> list[str]:
+    """Return what is wrong with the cameras in a file: the volumes are built for those of `cameras`, and no others.
+
+    As exact as the numbers of the file are: half precision keeps angles to half a degree.
+    """
+    import torch
+
+    views = size.volume.views
+    kept = {name: tensors[f"cameras.{name}"] for name in ("poses", "Ks", "azimuth")}
+    poses, Ks, turns = (np.asarray(value.double()) for value in kept.values())
+    rounding = max(torch.finfo(value.dtype).eps for value in kept.values())
+    wanted, K = view_poses(views), network_intrinsics(size.image_side)
+    known = (
+        f"accepted are {views} views, {360 / views:g} degrees apart, at an elevation of {np.rad2deg(ELEVATION_RAD):g} "
+        f"degrees and a distance of {DISTANCE:g}"
+    )
+    faults = []
+    for k in range(views):
+        if not np.allclose(poses[k], wanted[k], rtol=rounding, atol=TOLERANCE):
+            faults.append(f"other cameras: poses[{k}] looks from {_seen_from(poses[k])}; {known}")
+        if not np.allclose(Ks[k], K, rtol=rounding, atol=TOLERANCE * K[0, 0]):
+            faults.append(
+                f"other cameras: Ks[{k}] has focal length {Ks[k, 0, 0]:.1f} and centre {Ks[k, 0, 2]:.1f}, "
+                f"{Ks[k, 1, 2]:.1f}; accepted are {K[0, 0]:g} and {K[0, 2]:g}, {K[1, 2]:g}"
+            )
+        turned = abs(np.angle(np.exp(1j * (turns[k] - azimuths(views)[k]))))
+        if turned > TOLERANCE + np.pi * rounding:
+            faults.append(f"other cameras: azimuth[{k}] is {np.rad2deg(turns[k]):.1f} degrees; {known}")
+    return faults
+
+
+def _seen_from(pose: Float64) -> str:
+    """Say where a camera with extrinsics (3, 4) stands."""
+    x, y, z = -pose[:, :3].T @ pose[:, 3]
+    across = np.hypot(x, y)
+    azimuth, elevation = np.rad2deg(np.arctan2(y, x)), np.rad2deg(np.arctan2(z, across))
+    return f"azimuth {azimuth:.1f}, elevation {elevation:.1f} degrees, distance {np.hypot(across, z):.2f}"
+
+
 def _told(source: str, target: str, norm: str = "bn") -> Iterable[Rule]:
     return (
         Rule(f"{source}.t_conv", f"{target}.time", Op.SQUEEZED_3D),
@@ -135,8 +187,13 @@ def _networks() -> Any:
     return network
 
 
-def _cameras(size: SyncDreamerSize) -> dict[str, Float64]:
-    """Return the buffers of the authors' model that say where views are seen from: the volumes are built for these."""
+def _cameras(size: SyncDreamerSize) -> Any:
+    """Return a module that holds the cameras as the authors' does."""
+    import torch
+
     views = size.volume.views
+    made = torch.nn.Module()
     Ks = np.repeat(network_intrinsics(size.image_side)[None], views, axis=0)
-    return {"poses": view_poses(views).astype(np.float64), "Ks": Ks.astype(np.float64), "azimuth": azimuths(views)}
+    for name, value in (("poses", view_poses(views)), ("Ks", Ks), ("azimuth", azimuths(views).astype(np.float32))):
+        made.register_buffer(name, torch.from_numpy(value))
+    return made

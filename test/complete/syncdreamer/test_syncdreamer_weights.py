@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -16,6 +17,7 @@ from sparse_recon.complete.latent.keymap import written  # noqa: E402
 from sparse_recon.complete.latent.mismatch import WeightsMismatchError  # noqa: E402
 from sparse_recon.complete.latent.weights import find_weights  # noqa: E402
 from sparse_recon.complete.registry import PUBLISHED  # noqa: E402
+from sparse_recon.complete.syncdreamer.cameras import T_cam_obj, view_poses  # noqa: E402
 from sparse_recon.complete.syncdreamer.weights import layout  # noqa: E402
 from sparse_recon.errors import ErrorCode  # noqa: E402
 
@@ -30,9 +32,8 @@ def test_checkpoint_of_published_size_has_the_published_tensors():
     def count(prefix):
         return sum(name.startswith(prefix) for name in theirs)
 
-    # 1,618 of the authors' module but for seven tables of noise, six left-overs of CLIP's text
-    # side, and three tensors of cameras.
-    assert len(theirs) == 1618 - 7 - 6 - 3
+    # 1,618 of the authors' module but for seven tables of noise and six left-overs of CLIP's text side.
+    assert len(theirs) == 1618 - 7 - 6
     assert count("model.diffusion_model.") == 856
     assert count("spatial_volume.target_encoder.") == 42
     assert count("spatial_volume.spatial_volume_feats.") == 80
@@ -44,12 +45,7 @@ def test_checkpoint_of_published_size_has_the_published_tensors():
     assert theirs["model.diffusion_model.output_conditions.2.depth_attn.to_k.weight"] == (256, 128, 1, 1, 1)
     assert theirs["model.diffusion_model.middle_conditions.depth_attn.to_out.weight"] == (1024, 1024, 1, 1)
     assert theirs["model.diffusion_model.output_conditions.8.proj_out.5.weight"] == (320, 128, 3, 3)
-    presumed = full.published[0].presumed
-    assert {name: value.shape for name, value in presumed.items()} == {
-        "poses": (16, 3, 4),
-        "Ks": (16, 3, 3),
-        "azimuth": (16,),
-    }
+    assert (theirs["poses"], theirs["Ks"], theirs["azimuth"]) == ((16, 3, 4), (16, 3, 3), (16,))
 
 
 def test_checkpoint_is_read_whole(checkpoint):
@@ -75,16 +71,37 @@ def test_missing_tensor_is_named(tmp_path, lost):
     assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID
 
 
-@pytest.mark.parametrize("name", ["poses", "Ks", "azimuth"])
-def test_other_cameras_are_refused_by_name(tmp_path, name):
-    values = published()[name]
-    values[3] += 0.2
-    path = write_checkpoint(tmp_path / "a.ckpt", **{name: values})
+def test_other_cameras_are_refused_by_name(tmp_path):
+    poses = view_poses()
+    poses[3] = T_cam_obj(np.deg2rad(67.5), np.deg2rad(20.0))[:3]
+    path = write_checkpoint(tmp_path / "a.ckpt", poses=torch.from_numpy(poses))
 
     with pytest.raises(WeightsMismatchError) as caught:
         find_weights(path, LAYOUT)
     assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID
-    assert caught.value.faults == (f"differs: {name} by up to 0.2 from what this model presumes",)
+    assert caught.value.faults == (
+        "other cameras: poses[3] looks from azimuth 67.5, elevation 20.0 degrees, distance 1.50; accepted are 16 "
+        "views, 22.5 degrees apart, at an elevation of 30 degrees and a distance of 1.5",
+    )
+
+
+def test_other_lens_and_other_azimuths_are_refused_by_name(tmp_path):
+    state = published()
+    state["Ks"][5, 0, 0] = 300.0
+    azimuth = state["azimuth"] + 0.1
+    path = write_checkpoint(tmp_path / "a.ckpt", Ks=state["Ks"], azimuth=azimuth)
+
+    with pytest.raises(WeightsMismatchError) as caught:
+        find_weights(path, LAYOUT)
+    assert len(caught.value.faults) == 17
+    assert "azimuth[0] is 5.7 degrees" in caught.value.faults[0]
+    assert "Ks[5] has focal length 300.0" in caught.value.faults[5]
+
+
+def test_half_turn_may_have_either_sign(tmp_path):
+    azimuth = published()["azimuth"]
+    azimuth[8] = np.pi
+    assert find_weights(write_checkpoint(tmp_path / "a.ckpt", azimuth=azimuth), LAYOUT).kind == "published"
 
 
 def test_another_number_of_views_is_refused(tmp_path):
@@ -108,4 +125,4 @@ def test_weights_check_knows_it(checkpoint, monkeypatch, capsys):
 
     assert main(["weights", "check", str(checkpoint), "--model", "syncdreamer", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["model"], told["tensors"]["depth_attention"]) == ("syncdreamer", 170)
+    assert (told["model"], told["tensors"]["depth_attention"], told["tensors"]["cameras"]) == ("syncdreamer", 170, 3)

@@ -1,0 +1,189 @@
+"""SyncDreamer as a session asks it, with tiny random weights: what it draws is noise, all else is as on a robot."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from published_syncdreamer import TinySyncDreamer, write_checkpoint  # noqa: E402
+from scenes import recording  # noqa: E402
+from sessions import digest, session_of  # noqa: E402
+
+from sparse_recon.complete.latent.cameras import SphericalCamera  # noqa: E402
+from sparse_recon.complete.latent.conditioning_image import ConditioningImage  # noqa: E402
+from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
+from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig  # noqa: E402
+from sparse_recon.complete.syncdreamer.sampling import SetSampler  # noqa: E402
+from sparse_recon.config.session_config import load_config  # noqa: E402
+from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError  # noqa: E402
+from sparse_recon.requests import CompletionRequest  # noqa: E402
+from sparse_recon.types import Provenance  # noqa: E402
+
+SMALL = {
+    "model": "syncdreamer",
+    "evidence.grid": 40,
+    "evidence.fine_voxel_m": 0.0025,
+    "syncdreamer.precision": "fp32",
+    "syncdreamer.steps": 1,
+    "syncdreamer.guidance": 1.0,
+    "syncdreamer.at_once": 16,
+    "syncdreamer.device": "cpu",
+    "fit.iterations": 10,
+    "fit.rays": 400,
+    "fit.grid": 32,
+    "fit.views": 4,
+}
+PICTURE = ConditioningImage(
+    np.linspace(0, 1, 256 * 256 * 3, dtype=np.float32).reshape(256, 256, 3),
+    np.ones((256, 256), np.float32),
+    SphericalCamera(1.1, 0.2, 1.5),
+    (),
+)
+
+
+@pytest.fixture
+def session(checkpoint, monkeypatch):
+    monkeypatch.setitem(COMPLETERS, "syncdreamer", "published_syncdreamer:TinySyncDreamer")
+    config = load_config({**SMALL, "syncdreamer.weights": str(checkpoint)})
+    return session_of(recording(turn_deg=90).frames, config)
+
+
+def test_a_session_completes_with_it(session):
+    seen = []
+    result = session.complete(CompletionRequest(seed=3), on_progress=seen.append)
+
+    assert result.model == "syncdreamer"
+    assert result.quality.nominal_watertight and result.quality.free_space_violation == 0
+    assert {Provenance.OBSERVED, Provenance.INFERRED} == set(result.provenance.tolist())
+    assert any("1 of 2 views" in warning for warning in result.quality.warnings)
+    shares = [p.fraction for p in seen]
+    assert shares == sorted(shares) and any(p.preview is not None for p in seen)
+    # Metric: what was measured lies on the ball of 4 cm, wherever the drawings are.
+    observed = result.points_world[result.provenance == Provenance.OBSERVED]
+    assert np.abs(np.linalg.norm(observed - (0, 0, 0.04), axis=1) - 0.04).mean() < 0.002
+    assert digest(result) == digest(session.complete(CompletionRequest(seed=3)))
+
+
+def test_cancelled_within_a_pass_of_the_networks(session):
+    session.load()
+    asked: list[float] = []
+
+    def cancel() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) > 120
+
+    with pytest.raises(CancelledError):
+        session.complete(CompletionRequest(), cancel=cancel)
+    assert len(asked) == 121
+    # The networks ask between their blocks: by then they were at work, and no pause was long.
+    assert session.complete(CompletionRequest()).model == "syncdreamer"
+
+
+def test_without_weights_it_says_which_file_goes_where(monkeypatch):
+    monkeypatch.setitem(COMPLETERS, "syncdreamer", "published_syncdreamer:TinySyncDreamer")
+    session = session_of(recording().frames, load_config(SMALL))
+
+    with pytest.raises(
+        ModelError, match=r"no path is given.*syncdreamer-pretrain\.ckpt.*syncdreamer\.weights"
+    ) as caught:
+        session.complete(CompletionRequest())
+    assert caught.value.code is ErrorCode.MODEL_WEIGHTS_MISSING
+
+
+def test_weights_for_other_cameras_are_refused(tmp_path, monkeypatch):
+    from published_syncdreamer import published
+
+    poses = published()["poses"]
+    poses[2, 2, 3] = 2.0
+    path = write_checkpoint(tmp_path / "a.ckpt", poses=poses)
+    with pytest.raises(ModelError, match=r"poses\[2\] looks from azimuth 45\.0.*accepted are 16 views") as caught:
+        TinySyncDreamer().load(load_config({**SMALL, "syncdreamer.weights": str(path)}), lambda share, text: None)
+    assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID
+
+
+def drawn(sampler, model, seed=0, **values):
+    config = SyncDreamerConfig(**({"steps": 1, "guidance": 1.0} | values))
+    return sampler.latents(PICTURE, seed, config, config.at_once, lambda step, steps, clean: None)
+
+
+def test_latents_are_the_same_in_chunks_of_any_size(model):
+    whole = drawn(SetSampler(model, SyncDreamerConfig()), model, at_once=16, guidance=2.0)
+    chunks = drawn(SetSampler(model, SyncDreamerConfig()), model, at_once=4, guidance=2.0)
+
+    assert whole.shape == (16, 4, 32, 32)
+    assert float((whole - chunks).abs().max()) < 1e-4 * float(whole.abs().max())
+
+
+def test_seed_of_an_object_decides_its_views(model):
+    sampler = SetSampler(model, SyncDreamerConfig())
+    first, again, other = (drawn(sampler, model, seed, at_once=16) for seed in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.allclose(first, other)
+
+
+def test_other_samplers_draw_too(model):
+    found = drawn(SetSampler(model, SyncDreamerConfig()), model, sampler="dpm++", at_once=16)
+    assert found.shape == (16, 4, 32, 32) and bool(found.isfinite().all())
+
+
+def test_fewer_views_at_once_where_memory_does_not_suffice(model, monkeypatch, caplog):
+    sizes = []
+    plain = model.network.view_noise
+
+    def scarce(latents, *args):
+        sizes.append(latents.shape[1])
+        if latents.shape[1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return plain(latents, *args)
+
+    monkeypatch.setattr(model.network, "view_noise", scarce)
+    config = SyncDreamerConfig(steps=1, guidance=1.0, at_once=4)
+    found = SetSampler(model, config).generate(PICTURE, 0, config, lambda step, steps, clean: None)
+
+    assert found.shape == (16, 256, 256, 3) and found.dtype == np.uint8
+    assert sizes == [4] + [2] * 8
+    assert "2 views per batch" in caplog.text
+
+
+def test_memory_that_does_not_suffice_for_one_view_is_refused_with_a_code(session, monkeypatch):
+    def none(self, *args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    session.load()
+    monkeypatch.setattr("sparse_recon.complete.syncdreamer.network.SyncDreamerNetwork.view_noise", none)
+    with pytest.raises(MemoryBudgetError) as caught:
+        session.complete(CompletionRequest())
+    assert caught.value.code is ErrorCode.MEMORY_BUDGET
+
+
+def test_pictures_that_hold_no_numbers(model, monkeypatch):
+    monkeypatch.setattr(model, "decode_latents", lambda latents: torch.full((1, 3, 256, 256), torch.nan))
+    config = SyncDreamerConfig(steps=1, guidance=1.0, at_once=16)
+
+    with pytest.raises(ModelError, match="bf16 or fp32") as caught:
+        SetSampler(model, config).generate(PICTURE, 0, config, lambda step, steps, clean: None)
+    assert caught.value.code is ErrorCode.MODEL_FAILED
+
+
+def test_nothing_but_white_is_told(session, monkeypatch):
+    monkeypatch.setattr(SetSampler, "generate", lambda *_: np.full((16, 256, 256, 3), 255, np.uint8))
+
+    with pytest.raises(ModelError, match="shows an object"):
+        session.complete(CompletionRequest())
+
+
+def test_another_number_of_views_than_the_networks_have_is_our_mistake(session, monkeypatch):
+    monkeypatch.setattr(SetSampler, "generate", lambda *_: np.zeros((12, 256, 256, 3), np.uint8))
+
+    with pytest.raises(ModelError, match="12 views, 16 were asked for") as caught:
+        session.complete(CompletionRequest())
+    assert caught.value.code is ErrorCode.MODEL_FAILED
+
+
+def test_fp16_is_refused_on_a_processor(checkpoint):
+    config = load_config({**SMALL, "syncdreamer.weights": str(checkpoint), "syncdreamer.precision": "fp16"})
+    with pytest.raises(Exception, match="CPU does not compute"):
+        TinySyncDreamer().load(config, lambda share, text: None)
