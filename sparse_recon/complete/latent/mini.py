@@ -102,6 +102,8 @@ def mini_weights(path: Path, sizes: Mapping[str, type], layout_of: Callable[[Map
     layout = layout_of(found.sizes)
     shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
     faults = reading(shapes, [Rule(name, name) for name in layout.parts], layout.shapes()).faults
+    if not faults and layout.faults:
+        faults += layout.faults(found.tensors)
     faults += [f"not a number: values of {name}" for name, t in found.tensors.items() if not bool(t.isfinite().all())]
     if faults:
         raise WeightsMismatchError(path, faults, layout.model, "Install the file again.")

@@ -18,13 +18,14 @@ from sparse_recon.complete.latent.conditioning_image import (
     object_extent,
 )
 from sparse_recon.complete.latent.generated_views import WHITE, generated_view, object_mask
+from sparse_recon.complete.latent.mini import MINI
 from sparse_recon.complete.syncdreamer.agreement import agreements
 from sparse_recon.complete.syncdreamer.cameras import TRAINED, view_cameras
 from sparse_recon.complete.syncdreamer.outlines import Outlines
 from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig
 from sparse_recon.complete.syncdreamer.similarity import Similarity, fitted_similarity
 from sparse_recon.complete.syncdreamer.sizes import MODEL, SyncDreamerSize
-from sparse_recon.complete.syncdreamer.weights import layout
+from sparse_recon.complete.syncdreamer.weights import layout, mini
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
@@ -65,7 +66,7 @@ class SyncDreamerCompleter(ViewCompleter):
     name = MODEL
 
     def __init__(self, size: SyncDreamerSize | None = None) -> None:
-        self._size = size or SyncDreamerSize()
+        self._published_size = self._size = size or SyncDreamerSize()
         self._sampler: SetSampler | None = None
         self._model: Any = None
 
@@ -73,7 +74,7 @@ class SyncDreamerCompleter(ViewCompleter):
         """Read the weights, strictly; see `ViewCompleter.load`."""
         from sparse_recon.complete.latent.weights import find_weights, missing
 
-        own, known = config.of(SyncDreamerConfig), layout(self._size)
+        own, known = config.of(SyncDreamerConfig), layout(self._published_size)
         if not own.weights:
             raise missing("", known)
         for library in ("diffusers", "transformers", "torch"):
@@ -85,9 +86,12 @@ class SyncDreamerCompleter(ViewCompleter):
 
         device = chosen_device(own.device)
         on_progress(0.1, "libraries are there")
-        found = find_weights(expanded(own.weights), known)
+        if own.weights == MINI:
+            self._size, tensors = mini()
+        else:
+            self._size, tensors = self._published_size, find_weights(expanded(own.weights), known).tensors
         on_progress(0.6, "weights read")
-        self._model = SyncDreamerModel(found.tensors, self._size, device, chosen_dtype(own.precision, device))
+        self._model = SyncDreamerModel(tensors, self._size, device, chosen_dtype(own.precision, device))
         self._sampler = SetSampler(self._model, own)
         on_progress(1.0, f"networks on {device}")
 

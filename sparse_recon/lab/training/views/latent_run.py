@@ -92,6 +92,10 @@ class LatentRun(ViewRun):
     def sizes(self) -> dict[str, Any]:
         """Return the sizes of the networks in the weights file."""
 
+    def beside(self) -> dict[str, Tensor]:
+        """Return tensors of the weights file that are not trained."""
+        return {}
+
     def write_weights(self) -> None:
         """Write the averaged weights in half precision with the sizes of their networks; the autoencoder is apart."""
         half = {name: t.to(torch.float16) for name, t in self.ema_weights.items()}
@@ -103,7 +107,7 @@ class LatentRun(ViewRun):
             "seconds": self.seconds,
             "samples": self.samples_seen(),
         }
-        write_state(self.out / MODEL_FILE, half, about)
+        write_state(self.out / MODEL_FILE, {**half, **self.beside()}, about)
 
     def sampled(self, denoiser: Denoiser, shape: tuple[int, ...]) -> Tensor:
         """Return scaled latents of a shape, drawn by DDIM without fresh noise from noise that is always the same."""

@@ -13,6 +13,7 @@ from sparse_recon.complete.latent.mini import read_mini
 from sparse_recon.complete.latent.schedules import TRAIN_STEPS
 from sparse_recon.complete.syncdreamer.network import SyncDreamerNetwork
 from sparse_recon.complete.syncdreamer.sizes import SyncDreamerSize, VolumeSize
+from sparse_recon.complete.syncdreamer.weights import cameras
 from sparse_recon.errors import ConfigError
 from sparse_recon.lab.training.views.config import SyncDreamerConfig
 from sparse_recon.lab.training.views.latent_run import LatentRun, clip_size, unet_size
@@ -111,6 +112,10 @@ class SyncDreamerRun(LatentRun):
     def sizes(self) -> dict[str, Any]:
         """See `LatentRun.sizes`."""
         return {"unet": self.size.unet, "clip": self.size.clip, "volume": self.size.volume}
+
+    def beside(self) -> dict[str, Tensor]:
+        """Return the cameras of the views, as the published file holds them."""
+        return {f"cameras.{name}": value for name, value in cameras(self.size).state_dict().items()}
 
     def _told(self, objects: Tensor, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the input images, their latents and elevations in radians, of one view (B,) of objects (B,)."""

