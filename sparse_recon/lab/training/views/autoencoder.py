@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, cast
 
 import torch
@@ -23,6 +23,7 @@ class AutoencoderRun(ViewRun):
     """Pictures through a few numbers and back (Rombach et al. 2022), without an adversary."""
 
     config: AutoencoderConfig
+    _latents: Tensor | None = None
 
     def begin(self) -> nn.Module:
         """Return an autoencoder with random weights."""
@@ -46,7 +47,7 @@ class AutoencoderRun(ViewRun):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return PSNR of held-out pictures, of whole ones and on the pixels of objects, and the spread of latents."""
+        """Return PSNR of held-out pictures: of whole ones, and on the pixels of objects."""
         net: Any = self.ema_net()
         errors, on_objects, latents = [], [], []
         for rgb in self.held_out.rgb:
@@ -57,12 +58,8 @@ class AutoencoderRun(ViewRun):
             errors.append(psnr_db(squared.mean(dim=(1, 2, 3))))
             on_objects.append(psnr_db((squared * mask).sum(dim=(1, 2, 3)) / (3 * mask.sum(dim=(1, 2, 3))).clamp(min=1)))
             latents.append(mean)
-        self.spread = float(torch.cat(latents).std())
-        row = {
-            "psnr_db": float(torch.cat(errors).mean()),
-            "object_psnr_db": float(torch.cat(on_objects).mean()),
-            "latent_std": self.spread,
-        }
+        self._latents = torch.cat(latents)
+        row = {"psnr_db": float(torch.cat(errors).mean()), "object_psnr_db": float(torch.cat(on_objects).mean())}
         log.info("step %d: %.2f dB, on objects %.2f dB", self.step, row["psnr_db"], row["object_psnr_db"])
         return row
 
@@ -72,17 +69,47 @@ class AutoencoderRun(ViewRun):
         return "" if row["psnr_db"] >= least else f"held-out pictures have {row['psnr_db']:.2f} dB, not {least:g} dB"
 
     def write_weights(self) -> None:
-        """Write the averaged weights in half precision, their sizes, and the factor that gives latents unit spread."""
-        spread = getattr(self, "spread", 0.0) or self.validate()["latent_std"]
-        size = replace(self.size, latent_scale=round(1 / spread, 5))
-        half = {f"vae.{name}": t.to(torch.float16) for name, t in self.ema_weights.items()}
-        about = {"model": "autoencoder", "sizes": {"vae": asdict(size)}, "step": self.step, "seconds": self.seconds}
+        """Write the averaged weights in half precision, in coordinates in which latents have unit covariance."""
+        if self._latents is None:
+            self.validate()
+        weights = whitened(self.ema_weights, cast(Tensor, self._latents))
+        half = {f"vae.{name}": t.to(torch.float16) for name, t in weights.items()}
+        about = {
+            "model": "autoencoder",
+            "sizes": {"vae": asdict(self.size)},
+            "step": self.step,
+            "seconds": self.seconds,
+        }
         write_state(self.out / MODEL_FILE, half, {**about, "samples": self.samples_seen()})
+
+
+def whitened(weights: Mapping[str, Tensor], latents: Tensor) -> dict[str, Tensor]:
+    """Return the same autoencoder in coordinates in which its latents (B, C, S, S) have mean 0 and covariance 1.
+
+    Otherwise colour, which is a small part of them, is the last thing that comes out of the noise. The layers of
+    1 x 1 pixels at both ends of the latents take the change up: pictures stay the same.
+    """
+    x = latents.transpose(0, 1).flatten(1).double()
+    mean = x.mean(dim=1)
+    spread, axes = torch.linalg.eigh(torch.cov(x))
+    to = (axes / spread.sqrt()).T
+    back = torch.linalg.inv(to)
+    out = {name: t.double() for name, t in weights.items()}
+    count = len(mean)
+    inner, bias = out["quant_conv.weight"].flatten(1), out["quant_conv.bias"]
+    # Of variances, of which there is one a channel, only the size can follow.
+    log_size = 2 * to.norm(dim=1).log()
+    out["quant_conv.weight"] = torch.cat([to @ inner[:count], inner[count:].mean(0).expand(count, -1)])[..., None, None]
+    out["quant_conv.bias"] = torch.cat([to @ (bias[:count] - mean), bias[count:].mean() + log_size])
+    outer = out["post_quant_conv.weight"].flatten(1)
+    out["post_quant_conv.weight"] = (outer @ back)[..., None, None]
+    out["post_quant_conv.bias"] = out["post_quant_conv.bias"] + outer @ mean
+    return {name: t.float() for name, t in out.items()}
 
 
 def autoencoder_size(config: AutoencoderConfig) -> VaeSize:
     """Return the network's sizes."""
-    return VaeSize(config.width, config.multipliers, config.layers, groups=config.groups)
+    return VaeSize(config.width, config.multipliers, config.layers, latent_scale=1.0, groups=config.groups)
 
 
 def _moments(net: Any, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -101,6 +101,16 @@ class LatentRunConfig(ViewRunConfig):
             "Share of the samples that are trained without the input image, as guidance asks for.", low=0.0, high=1.0
         ),
     )
+    noisy_weight: float = field(
+        default=20.0,
+        metadata=doc(
+            "Most that an error of predicted noise counts. It counts by 1 / alpha_bar of its time, which makes it an "
+            "error of v (arXiv 2202.00512): little networks fail first where there is most noise. 1 is the published "
+            "loss.",
+            low=1.0,
+            high=1000.0,
+        ),
+    )
     measure_steps: int = field(
         default=12, metadata=doc("Number of denoising steps of views drawn for validation.", low=1, high=1000)
     )

@@ -60,6 +60,11 @@ class LatentRun(ViewRun):
         alpha = self._alpha_bar[times].view(-1, *([1] * (clean.ndim - 1)))
         return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, noise
 
+    def loss_weight(self, times: Tensor) -> Tensor:
+        """Return what errors at times (B,) count, 1 on average over all times."""
+        weights = (1 / self._alpha_bar).clamp(max=self.config.noisy_weight)
+        return (weights / weights.mean())[times].to(self.device)
+
     def times(self, generator: torch.Generator) -> Tensor:
         """Return times (B,), uniform as published."""
         return self.drawn(generator, self.config.batch_size, TRAIN_STEPS)

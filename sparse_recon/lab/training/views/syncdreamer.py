@@ -81,7 +81,12 @@ class SyncDreamerRun(LatentRun):
         predicted = network(noisy.to(self.device), times.to(self.device), conditions, asked.to(self.device), kept)
         truth = noise.gather(1, asked[..., None, None, None].expand(-1, -1, *noise.shape[2:])).to(self.device)
         squared = ((predicted.float() - truth) ** 2).mean(dim=(1, 2, 3, 4))
-        return {"loss": squared.mean(), "little_noise": squared[times < TRAIN_STEPS // 2].mean().nan_to_num(0.0)}
+        loss = (squared * self.loss_weight(times)).mean()
+        return {
+            "loss": loss,
+            "squared": squared.mean(),
+            "little_noise": squared[times < TRAIN_STEPS // 2].mean().nan_to_num(0.0),
+        }
 
     @torch.no_grad()
     def drawn_views(self, net: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -50,7 +50,12 @@ class Zero123Run(LatentRun):
         ).to(self.device, self.dtype)
         predicted = predicted_noise(net, noisy.to(self.device, self.dtype), times.to(self.device), inputs)
         squared = ((predicted.float() - noise.to(self.device)) ** 2).mean(dim=(1, 2, 3))
-        return {"loss": squared.mean(), "little_noise": squared[times < TRAIN_STEPS // 2].mean().nan_to_num(0.0)}
+        loss = (squared * self.loss_weight(times)).mean()
+        return {
+            "loss": loss,
+            "squared": squared.mean(),
+            "little_noise": squared[times < TRAIN_STEPS // 2].mean().nan_to_num(0.0),
+        }
 
     @torch.no_grad()
     def drawn_views(self, net: Any) -> tuple[Tensor, Tensor, Tensor]:
