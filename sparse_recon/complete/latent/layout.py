@@ -39,7 +39,7 @@ class PublishedFile:
     dropped : patterns of whole names that are no weights of ours.
     averaged : prefixes of a network's tensors in the file and in the module that averages them, with which the authors
         sample; None: there is none.
-    names : patterns of its name in a folder, such as `upsrt*.pt`; empty where it is the only one and named itself.
+    names : patterns of its name in a folder, such as `upsrt*.pt`; empty for the only one: any `.ckpt`.
     """
 
     rules: Sequence[Rule]

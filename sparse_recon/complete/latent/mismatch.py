@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparse_recon.errors import ErrorCode, ModelError
+from sparse_recon.errors import ErrorCode, ModelError, clipped
 
 # More faults than this are folded; all of them are in the list of the error.
 LISTED_AT_MOST = 40
@@ -24,7 +23,7 @@ class WeightsMismatchError(ModelError):
 
     def __init__(self, path: Path, faults: Sequence[str], model: str, source: str, probably: str = "") -> None:
         self.faults = tuple(faults)
-        self.listed = tuple(faults if len(faults) <= LISTED_AT_MOST else _folded(faults))
+        self.listed = _bounded(faults if len(faults) <= LISTED_AT_MOST else _folded(faults))
         self.probably = f"This is probably {probably}." if probably else ""
         super().__init__(
             ErrorCode.MODEL_WEIGHTS_INVALID,
@@ -33,7 +32,30 @@ class WeightsMismatchError(ModelError):
         )
 
 
+def _bounded(listed: Sequence[str]) -> tuple[str, ...]:
+    """Return a list that no file can make long, whatever names it holds."""
+    more = len(listed) - LISTED_AT_MOST
+    return (*map(clipped, listed[:LISTED_AT_MOST]), *([f"and {more} other kinds"] if more > 0 else []))
+
+
 def _folded(faults: Sequence[str]) -> list[str]:
-    """Return faults counted by kind and network, such as `unknown: model.diffusion_model.* (686)`."""
-    counts = Counter(".".join(fault.split(" has ")[0].split(".")[:2]) for fault in faults)
-    return [f"{head}.* ({count})" if count > 1 else head for head, count in counts.items()]
+    """Return faults counted by kind and network, such as `unknown: model.diffusion_model.* (686)`.
+
+    What is alone stays whole, and of shapes that differ one is told.
+    """
+    groups: dict[str, list[str]] = {}
+    for fault in faults:
+        groups.setdefault(_head(fault), []).append(fault)
+    return [
+        group[0] if len(group) == 1 else f"{head}.* ({len(group)}{_example(group)})" for head, group in groups.items()
+    ]
+
+
+def _example(group: Sequence[str]) -> str:
+    return f", such as {group[0].partition(': ')[2]}" if " has shape " in group[0] else ""
+
+
+def _head(fault: str) -> str:
+    """Return kind and network of a fault; numbers of blocks are not told apart."""
+    first, *rest = fault.split(" has ")[0].split(".")
+    return f"{first}.{rest[0]}" if rest and not rest[0].isdigit() else first

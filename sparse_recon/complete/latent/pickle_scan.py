@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickletools
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -29,11 +30,23 @@ _TEXTS = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "STRING", 
 def named_classes(path: Path) -> set[tuple[str, str]]:
     """Return module and name of everything that the pickle of a checkpoint names.
 
+    What has another name in Python 2, as protocol 2 writes it, is returned under both.
+
     Raises
     ------
     ValueError
         If it is neither an archive of PyTorch nor its older form, is damaged, or larger than any checkpoint's.
     """
+    found = _all_names(path)
+    return found | {_renamed(*name) for name in found}
+
+
+def _renamed(module: str, name: str) -> tuple[str, str]:
+    renamed = NAME_MAPPING.get((module, name))
+    return renamed or (IMPORT_MAPPING.get(module, module), name)
+
+
+def _all_names(path: Path) -> set[tuple[str, str]]:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             return _legacy_names(file)

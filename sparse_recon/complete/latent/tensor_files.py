@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sparse_recon.complete.latent.keymap import Shape
 from sparse_recon.complete.latent.pickle_scan import named_classes
 from sparse_recon.complete.latent.shards import INDEX, index_of, is_shard, open_shards
-from sparse_recon.errors import ErrorCode, MemoryBudgetError, ModelError, clipped, quoted
+from sparse_recon.errors import ErrorCode, MemoryBudgetError, ModelError, clipped, listed, quoted
 from sparse_recon.inputs.files import shown
 from sparse_recon.machine.safetensors_file import check_header, check_weights_file
 
@@ -26,25 +26,27 @@ _WORD = re.compile(r"[A-Za-z_][\w.]*\w")
 SAFETENSORS, PICKLES = (".safetensors",), (".ckpt", ".bin", ".pt", ".pth")
 # Names beyond these are given to nothing: an optimiser's state or a callback is read as an empty shell.
 _SAFE_MODULES = ("torch", "collections", "numpy")
-# What no training run leaves behind: who reads such a file with plain pickle runs somebody's program.
-_HOSTILE_MODULES = (
-    *("os", "posix", "nt", "sys", "subprocess", "commands", "pty", "socket", "shutil", "ctypes", "importlib", "runpy"),
-    *("builtins.eval", "builtins.exec", "builtins.compile", "builtins.open", "builtins.__import__", "__builtin__.eval"),
+# What no training run leaves behind: who reads such a file with plain pickle runs somebody's program. Whole modules,
+# and functions of modules that a checkpoint may name otherwise.
+_HOSTILE = (
     *(
-        "__builtin__.exec",
+        "posix",
+        "nt",
+        "subprocess",
+        "pty",
+        "runpy",
+        "ctypes",
+        "socket",
+        "shutil",
         "webbrowser",
-        "code",
         "bdb",
         "pdb",
-        "timeit",
-        "asyncio",
-        "multiprocessing",
-        "pip",
         "torch.hub",
     ),
+    *(f"os.{name}" for name in ("system", "popen", "execl", "execv", "execve", "spawnl", "spawnv", "remove", "unlink")),
+    *(f"builtins.{name}" for name in ("eval", "exec", "compile", "open", "__import__")),
+    *(f"importlib.{name}" for name in ("import_module", "__import__")),
 )
-
-
 # Where a checkpoint keeps its tensors: the first of these that holds some, else the checkpoint itself.
 ROOTS = ("state_dict", "model_state_dict", "model")
 
@@ -155,16 +157,14 @@ def _tensors(path: Path, held: Any) -> dict[str, Tensor]:
 
 
 def _is_hostile(name: str) -> bool:
-    return any(name == module or name.startswith(f"{module}.") for module in _HOSTILE_MODULES)
+    return any(name == module or name.startswith(f"{module}.") for module in _HOSTILE)
 
 
 def _hostile(path: Path, names: Sequence[str]) -> ModelError:
-    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
     return ModelError(
         ErrorCode.MODEL_WEIGHTS_INVALID,
-        f"the weights at {shown(path)} are refused: the file holds {', '.join(map(clipped, names[:_NAMED_AT_MOST]))}"
-        f"{more}, a program and no weights; nothing of it was run. Do not open it with other tools; get the file from "
-        "those who published it",
+        f"the weights at {shown(path)} are refused: the file holds {listed(names, _NAMED_AT_MOST)}, a program and no "
+        "weights; nothing of it was run. Do not open it with other tools; get the file from those who published it",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sparse_recon.complete.syncdreamer.outlines import Outlines
@@ -16,7 +18,12 @@ NEIGHBOURS = (-2, -1, 1, 2)
 
 
 def agreements(
-    pictures: UInt8, masks: np.ndarray, T_cam_obj: Float64, intrinsics: CameraIntrinsics, outlines: Outlines
+    pictures: UInt8,
+    masks: np.ndarray,
+    T_cam_obj: Float64,
+    intrinsics: CameraIntrinsics,
+    outlines: Outlines,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> Float32:
     """Return the confidence (V, H, W) float32 of each pixel, from 0.05 to 0.9.
 
@@ -28,6 +35,7 @@ def agreements(
     pictures : (V, H, W, 3) on a ring, neighbours beside each other.
     masks : (V, H, W) of the object.
     T_cam_obj : (V, 4, 4), lengths in longest sides, the origin in the object's middle.
+    checkpoint : called for each view; may raise.
     """
     import cv2
 
@@ -38,6 +46,7 @@ def agreements(
     K[:2, 2] += 0.5 * np.array([SIDE / width, SIDE / height]) - 0.5  # pixel centres at integers
     confidence = np.full((count, SIDE, SIDE), MOST, np.float32)
     for k in range(count):
+        checkpoint()
         v, u = np.nonzero(share[k] > 0.5)
         if len(v) == 0:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,7 @@ class SyncDreamerCompleter(ViewCompleter):
                 f"{MODEL} generated {len(pictures)} views, {self._size.volume.views} were asked for; report this",
             )
         masks = np.stack([object_mask(rgb, WHITE) for rgb in pictures])
+        task.checkpoint()
         if not masks.any():
             raise ModelError(
                 ErrorCode.MODEL_FAILED,
@@ -135,10 +137,8 @@ class SyncDreamerCompleter(ViewCompleter):
 
         # 4. How far they agree, and where they fit what was measured.
         measured = transform_points(inverse(T_obj_centre), task.evidence.all_points_obj()) / unit_m
-        drawn = drawn_set(
-            pictures, masks, view_cameras(picture.camera.azimuth_rad, len(pictures)), measured, own.align, task.seed
-        )
-        task.checkpoint()
+        cameras = view_cameras(picture.camera.azimuth_rad, len(pictures))
+        drawn = drawn_set(pictures, masks, cameras, measured if own.align else None, task.seed, task.checkpoint)
         return Completion(
             self.name,
             task.seed,
@@ -149,15 +149,22 @@ class SyncDreamerCompleter(ViewCompleter):
 
 
 def drawn_set(
-    pictures: UInt8, masks: np.ndarray, cameras: list[SphericalCamera], measured: Positions, align: bool, seed: int
+    pictures: UInt8,
+    masks: np.ndarray,
+    cameras: list[SphericalCamera],
+    measured: Positions | None,
+    seed: int,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> DrawnSet:
-    """Return pictures with what they say of each other, and of measured points (N, 3) in longest sides."""
+    """Return pictures with what they say of each other, and of measured points (N, 3) in longest sides, if given."""
     T_cam_obj = np.stack([inverse(camera.T_obj_cam()) for camera in cameras])
     lens = model_intrinsics(pictures.shape[1])
     outlines = Outlines(masks, T_cam_obj, lens)
-    points = np.asarray(measured if align else np.zeros((0, 3)), np.float64)
-    similarity = fitted_similarity(outlines, points, seed)
-    return DrawnSet(pictures, masks, agreements(pictures, masks, T_cam_obj, lens, outlines), cameras, similarity)
+    points = np.zeros((0, 3)) if measured is None else np.asarray(measured, np.float64)
+    similarity = fitted_similarity(outlines, points, seed, checkpoint)
+    return DrawnSet(
+        pictures, masks, agreements(pictures, masks, T_cam_obj, lens, outlines, checkpoint), cameras, similarity
+    )
 
 
 def generated_views(drawn: DrawnSet, T_world_centre: Float64, unit_m: float, seed: int) -> tuple[GeneratedView, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,15 @@ from sparse_recon.types import Float64
 
 # How far the set may be off: turn in radians, shift in longest sides, logarithm of scale. By construction it is placed
 # with the picture's own pose and the carved size; the rest is what the network drew otherwise.
-PRIOR = np.array([0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.1])
-LIMITS = np.array([0.35, 0.35, 0.35, 0.2, 0.2, 0.2, 0.35])
-# A solid reaches beyond its outlines' solid nowhere, and fills it hardly anywhere: under flat tops and in hollows
-# outlines allow more. It is fitted so that this share of the measured points lies outside.
+PRIOR = np.array([0.1, 0.1, 0.1, 0.03, 0.03, 0.03, 0.2])
+LIMITS = np.array([0.35, 0.35, 0.35, 0.2, 0.2, 0.2, 0.4])
+# No point lies outside of what all outlines allow, and few lie on it: under flat tops and in hollows they allow more
+# than there is. The set is placed so that this share of the measured points lies outside.
 OUTSIDE = 0.1
 # Farther outside a point is a stray, and pulls less and less; nearer to the outline than `SOFT` all pull alike less.
 STRAY, SOFT = 0.06, 0.005
 # How many points count as independent, and the deviation of one, in longest sides: two pixels of a picture.
-INDEPENDENT, SIGMA = 60.0, 0.01
+INDEPENDENT, SIGMA = 20.0, 0.01
 POINTS, MIN_POINTS = 1500, 50
 ITERATIONS = 25
 
@@ -46,7 +47,9 @@ class Similarity:
         return float(np.arccos(np.clip((np.trace(self.T[:3, :3]) - 1) / 2, -1, 1)))
 
 
-def fitted_similarity(outlines: Outlines, points_obj: Float64, seed: int) -> Similarity:
+def fitted_similarity(
+    outlines: Outlines, points_obj: Float64, seed: int, checkpoint: Callable[[], None] = lambda: None
+) -> Similarity:
     """Fit a similarity by damped Gauss-Newton, held by a prior on how far a set can be off.
 
     The loss is that of a quantile (Koenker and Bassett 1978): nine times as much for a point outside of what all
@@ -58,6 +61,7 @@ def fitted_similarity(outlines: Outlines, points_obj: Float64, seed: int) -> Sim
     outlines : of the set, in its own space.
     points_obj : (N, 3) measured, in longest sides, from the object's middle.
     seed : of the points that are taken, if there are many.
+    checkpoint : called in each iteration; may raise.
     """
     points = points_obj[np.isfinite(points_obj).all(axis=1)]
     if len(points) < MIN_POINTS:
@@ -72,6 +76,7 @@ def fitted_similarity(outlines: Outlines, points_obj: Float64, seed: int) -> Sim
     within = within_at(x)
     before, cost = _residual(within), _cost(within, x)
     for _ in range(ITERATIONS):
+        checkpoint()
         J = np.stack([(within_at(x + step) - within) / 2e-3 for step in 2e-3 * np.eye(7)], axis=1)
         weight = INDEPENDENT / len(points) * _weight(within)
         H = (J * weight[:, None]).T @ J + np.diag(1 / PRIOR**2)

@@ -15,6 +15,7 @@ from sparse_recon.evidence import Evidence
 from sparse_recon.fuse.radiance.field import DENSITY_SHIFT, RadianceField
 from sparse_recon.fuse.radiance.pixels import Pixels, pixels_of
 from sparse_recon.fuse.radiance.render import Rendered, render
+from sparse_recon.fuse.radiance.terms import total_variation
 from sparse_recon.fuse.radiance.visual_hull import visual_hull
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine.processor import chosen_device
@@ -136,12 +137,6 @@ def depth_loss(rendered: Rendered, pixels: Pixels) -> Tensor:
     before = depth - rendered.depths - 2.0 * step
     away = torch.where(pixels.inside[rendered.ray] == 1.0, away, before).clamp(0.0, DEPTH_REACH) / DEPTH_REACH
     return (rendered.weights * torch.nan_to_num(away)).sum() / max(1, len(pixels.depth))
-
-
-def total_variation(field: RadianceField) -> Tensor:
-    """Return the mean difference of opacity between neighbouring voxels, per voxel of a surface through the cube."""
-    alpha = -torch.expm1(-field.voxel_density() * 2.0 * field.step)
-    return sum((alpha.diff(dim=axis).abs().sum() for axis in range(3)), torch.zeros(())) / field.grid**2
 
 
 def _first_field(grid: int, possible: Tensor, device: str) -> RadianceField:

@@ -1,4 +1,4 @@
-"""The terms of score distillation, one function each, and how much each counts when."""
+"""The terms of distillation, one function each, and how much each counts when."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sparse_recon.completion import Difference
 from sparse_recon.config.model_config import DistillConfig
+from sparse_recon.fuse.radiance.field import RadianceField
 from sparse_recon.fuse.radiance.render import Rendered
 
 Term = Literal["score", "view", "view_smoothness", "near_view", "smoothness", "emptiness", "solidity"]
 # Depth smoothness of the input view counts this share of that of sampled views.
 VIEW_SMOOTHNESS = 0.1
+# Of the soft absolute value of colours: where it turns from square to straight.
+HUBER_AT = 0.1
+# Added to squares of opacity, so that the root has a slope at 0.
+OPACITY_FLOOR = 0.01
 # Depth smoothness, and more emptiness, begin after this share of the iterations.
 SECOND_HALF = 0.5
 
@@ -75,3 +81,25 @@ def solidity(opacity: Tensor) -> Tensor:
     colour like nothing: no image tells them apart.
     """
     return (4.0 * opacity * (1.0 - opacity)).mean()
+
+
+def difference(kind: Difference, found: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean difference of two pictures; huber: sqrt(1 + (d / 0.1)^2) - 1, times 0.1."""
+    off = found - wanted
+    if kind == "l1":
+        return off.abs().mean()
+    if kind == "l2":
+        return off.square().mean()
+    return HUBER_AT * ((1.0 + (off / HUBER_AT).square()).sqrt() - 1.0).mean()
+
+
+def opacity_size(opacity: Tensor) -> Tensor:
+    """Return the mean of sqrt(o^2 + 0.01) over opacities: what holds fog down (SparseFusion, UpFusion)."""
+    return (opacity.square() + OPACITY_FLOOR).sqrt().mean()
+
+
+def total_variation(field: RadianceField) -> Tensor:
+    """Return the mean difference of opacity between neighbouring voxels, per voxel of a surface through the cube."""
+    alpha = -torch.expm1(-field.voxel_density() * 2.0 * field.step)
+    zero = torch.zeros((), device=alpha.device)
+    return sum((alpha.diff(dim=axis).abs().sum() for axis in range(3)), zero) / field.grid**2

@@ -257,3 +257,32 @@ def test_a_wrong_file_is_told_in_the_last_sentence(tmp_path: Path):
     assert caught.value.message.endswith("This is probably Zero-1-to-3, or Stable Zero123.")
     assert len(caught.value.faults) > 1400 and len(caught.value.listed) < 10
     assert len(caught.value.message) < 600
+
+
+def test_many_faults_are_counted_and_what_is_alone_stays_whole():
+    faults = [
+        "misshaped: unet.conv_in.weight has shape (1, 4), unet.conv_in.weight needs (1, 8)",
+        *(f"misshaped: vae.decoder.{k} has shape (1,), vae.decoder.{k} needs (2,)" for k in range(20)),
+        *(f"unknown: enc_blocks.{k}.norm.weight" for k in range(24)),
+        "missing: cc_projection.bias",
+    ]
+    error = WeightsMismatchError(Path("a.ckpt"), faults, "pair", "Get it.")
+
+    assert error.faults == tuple(faults)
+    assert error.listed == (
+        faults[0],
+        "misshaped: vae.decoder.* (20, such as vae.decoder.0 has shape (1,), vae.decoder.0 needs (2,))",
+        "unknown: enc_blocks.* (24)",
+        "missing: cc_projection.bias",
+    )
+
+
+def test_no_file_makes_the_list_of_faults_long(tmp_path: Path):
+    names = {f"k{k}" + "x" * 500: torch.zeros(1) for k in range(1000)} | {"\x1b[2J": torch.zeros(1)}
+    torch.save({"model": names}, tmp_path / "near_1.pt")
+    torch.save({"model": FAR}, tmp_path / "far.pt")
+
+    with pytest.raises(WeightsMismatchError) as caught:
+        find_weights(tmp_path, TWO)
+    assert len(caught.value.faults) > 1000 and len(caught.value.message) < 41 * 230
+    assert "other kinds" in caught.value.message and "\x1b" not in caught.value.message

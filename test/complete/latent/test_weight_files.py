@@ -80,6 +80,10 @@ def test_copy_as_safetensors_is_the_same(checkpoint, tmp_path):
     assert ours.keys() == copy.keys() and all(torch.equal(ours[k], copy[k]) for k in ours)
 
 
+def test_folder_that_holds_the_file_is_the_same(checkpoint):
+    assert find_weights(checkpoint.parent, LAYOUT).kind == "published"
+
+
 def test_folder_of_parts_is_the_same(checkpoint, folder):
     ours, parts = find_weights(checkpoint, LAYOUT).tensors, find_weights(folder, LAYOUT)
 
@@ -191,6 +195,18 @@ def test_foreign_objects_are_read_as_shells(tmp_path):
     assert find_weights(tmp_path / "a.ckpt", LAYOUT).averaged
 
 
+class Eval:
+    def __reduce__(self):
+        return (eval, ("1",))
+
+
+class Popen:
+    def __reduce__(self):
+        import os
+
+        return (os.popen, ("touch SHOULD_NOT_EXIST",))
+
+
 class Download:
     def __reduce__(self):
         return (torch.hub.load_state_dict_from_url, ("http://localhost/none",))
@@ -205,10 +221,21 @@ class Named:
 
 HOSTILE = [
     *((Evil, protocol, r"holds (posix|nt)\.system, a program") for protocol in (0, 1, 2, 3, 4, 5)),
+    *((Eval, protocol, r"holds builtins\.eval, a program") for protocol in (0, 2, 4)),
+    *((Popen, protocol, r"holds os\.popen, a program") for protocol in (2, 4)),
     *((Download, protocol, r"holds torch\.hub\.load_state_dict_from_url, a program") for protocol in (2, 4)),
     (Named, 2, r"holds torch\.set_num_threads, which is no part of weights"),
     (Named, 4, "nothing of it was run"),
 ]
+
+
+def test_classes_of_a_training_script_are_no_programs(tmp_path):
+    from pathlib import PurePosixPath
+
+    kept = {"path": PurePosixPath("a/b"), "found": slice(1), "name": getattr, "steps": range(3)}
+    torch.save({"state_dict": published(), "callbacks": kept}, tmp_path / "a.ckpt")
+
+    assert find_weights(tmp_path / "a.ckpt", LAYOUT).averaged
 
 
 @pytest.mark.parametrize("archived", [True, False])

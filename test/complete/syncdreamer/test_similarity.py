@@ -79,6 +79,13 @@ def test_similarity_is_found(outlines, scale, turn_deg, shift):
     assert np.median(np.linalg.norm(placed - (scale * on_box(200) @ R.T + shift), axis=1)) < 0.01
 
 
+def test_scale_is_found_from_one_side_alone(outlines):
+    seen = on_box(3000)
+    seen = seen[(seen[:, 0] >= 0.499) | (seen[:, 1] >= 0.299) | (seen[:, 2] >= 0.349)]
+    for scale in (1.12, 0.88):
+        assert fitted_similarity(outlines, scale * seen, seed=0).scale == pytest.approx(scale, abs=0.015)
+
+
 def test_strays_do_not_pull(outlines):
     measured = np.concatenate([1.08 * on_box(400), np.random.default_rng(1).uniform(-0.8, 0.8, (120, 3))])
     assert fitted_similarity(outlines, measured, seed=0).scale == pytest.approx(1.08, abs=0.01)
