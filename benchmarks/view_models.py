@@ -166,7 +166,7 @@ def carved(o: Shown, number: int) -> UInt8:
 
 def finer(image: T) -> T:
     """Return an image with every pixel repeated along both edges."""
-    return image.repeat(FINER, 0).repeat(FINER, 1)  # type: ignore[attr-defined,no-any-return]
+    return image.repeat(FINER, 0).repeat(FINER, 1)  # type: ignore[attr-defined]
 
 
 def zero123(args: argparse.Namespace) -> Method:

@@ -39,6 +39,11 @@ class MiniFile:
     about: Mapping[str, Any]
 
 
+def mini_warning(model: str) -> str:
+    """Return the sentence that goes with every answer of mini weights."""
+    return f"the mini weights of {model} draw blurred views of 64 pixels: a proof of how it works, not for robots"
+
+
 def mini_path(name: str) -> Path:
     """Return where a file of mini weights lies.
 

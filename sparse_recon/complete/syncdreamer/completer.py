@@ -19,7 +19,7 @@ from sparse_recon.complete.latent.conditioning_image import (
     object_extent,
 )
 from sparse_recon.complete.latent.generated_views import WHITE, generated_view, object_mask
-from sparse_recon.complete.latent.mini import MINI
+from sparse_recon.complete.latent.mini import MINI, mini_warning
 from sparse_recon.complete.syncdreamer.agreement import agreements
 from sparse_recon.complete.syncdreamer.cameras import TRAINED, view_cameras
 from sparse_recon.complete.syncdreamer.outlines import Outlines
@@ -116,6 +116,8 @@ class SyncDreamerCompleter(ViewCompleter):
         picture = conditioning_image(view, T_world_centre, unit_m, TRAINED, self._size.image_side)
         task.checkpoint()
 
+        small = (mini_warning(MODEL),) if own.weights == MINI else ()
+
         # 3. All views, the first from the picture's azimuth.
         pictures = self._sampler.generate(
             picture, task.seed, own, lambda step, steps, clean: task.on_step(step, steps, prior), task.checkpoint
@@ -143,7 +145,7 @@ class SyncDreamerCompleter(ViewCompleter):
             self.name,
             task.seed,
             views=generated_views(drawn, T_world_centre, unit_m, task.seed),
-            warnings=picture.warnings + _warnings(len(task.views.views), drawn.similarity, unit_m),
+            warnings=picture.warnings + small + _warnings(len(task.views.views), drawn.similarity, unit_m),
             diagnostics=_diagnostics(picture, drawn, unit_m, self._model),
         )
 

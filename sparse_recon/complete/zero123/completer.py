@@ -16,7 +16,7 @@ from sparse_recon.complete.latent.conditioning_image import (
     object_extent,
 )
 from sparse_recon.complete.latent.generated_views import generated_view
-from sparse_recon.complete.latent.mini import MINI
+from sparse_recon.complete.latent.mini import MINI, mini_warning
 from sparse_recon.complete.zero123.cameras import TRAINED, camera_ring
 from sparse_recon.complete.zero123.parameters import Zero123Config
 from sparse_recon.complete.zero123.weights import Zero123Size, layout, mini
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # Where rounding of bf16, 2 % of an answer's spread, becomes a fifth of it and more.
 LARGE_GUIDANCE = 10.0
-
-MINI_WARNING = "the mini weights of zero123 draw blurred views of 64 pixels: a proof of how it works, not for robots"
 
 
 class Zero123Completer(ViewCompleter):
@@ -92,7 +90,7 @@ class Zero123Completer(ViewCompleter):
         task.checkpoint()
         warnings = picture.warnings
         if own.weights == MINI:
-            warnings += (MINI_WARNING,)
+            warnings += (mini_warning(self.name),)
         if len(task.views.views) > 1:
             warnings += (
                 f"zero123 is conditioned on 1 of {len(task.views.views)} views; the others only bound the result",
