@@ -26,7 +26,7 @@ METRICS_FILE, HELD_OUT_FILE = "metrics.csv", "held_out.csv"
 # What a resumed run may change: how long, how fast and how often, but not what is learned.
 MAY_CHANGE = frozenset(
     {
-        *("steps", "cooldown_share", "threads", "device", "precision", "data"),
+        *("steps", "cooldown_share", "threads", "device", "precision", "data", "noisy_weight"),
         *("checkpoint_s", "measure_every", "measure_samples", "gate_step"),
     }
 )

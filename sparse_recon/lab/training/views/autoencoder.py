@@ -41,25 +41,35 @@ class AutoencoderRun(ViewRun):
         decoded = cast(Any, net).decode(mean + noise * torch.exp(0.5 * log_variance)).sample.float()
         weight = 1 + self.config.object_weight * object_pixels(images)
         squared, absolute = (weight * (decoded - images) ** 2).mean(), (weight * (decoded - images).abs()).mean()
+        difference = decoded - images
+        color = (weight * (difference - difference.mean(dim=1, keepdim=True)) ** 2).mean()
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).float().mean()
-        total = squared + self.config.absolute_weight * absolute + self.config.kl_weight * kl
-        return {"loss": total, "squared": squared, "absolute": absolute, "divergence": kl}
+        total = squared + self.config.color_weight * color + self.config.absolute_weight * absolute
+        total = total + self.config.kl_weight * kl
+        return {"loss": total, "squared": squared, "color": color, "absolute": absolute, "divergence": kl}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return PSNR of held-out pictures: of whole ones, and on the pixels of objects."""
+        """Return PSNR of held-out pictures, whole and on the pixels of objects, and the share of colour that is left."""
         net: Any = self.ema_net()
-        errors, on_objects, latents = [], [], []
+        errors, on_objects, colorful, latents = [], [], [], []
         for rgb in self.held_out.rgb:
             images = to_signed(rgb).to(self.device)
             mean, _ = _moments(net, images)
-            squared = (net.decode(mean).sample.clamp(-1, 1) - images) ** 2
+            decoded = net.decode(mean).sample.clamp(-1, 1)
+            squared = (decoded - images) ** 2
             mask = object_pixels(images)
             errors.append(psnr_db(squared.mean(dim=(1, 2, 3))))
             on_objects.append(psnr_db((squared * mask).sum(dim=(1, 2, 3)) / (3 * mask.sum(dim=(1, 2, 3))).clamp(min=1)))
+            colorful.append(torch.stack([_saturation(images), _saturation(decoded)]))
             latents.append(mean)
         self._latents = torch.cat(latents)
-        row = {"psnr_db": float(torch.cat(errors).mean()), "object_psnr_db": float(torch.cat(on_objects).mean())}
+        true_color, color = torch.stack(colorful).mean(dim=0).tolist()
+        row = {
+            "psnr_db": float(torch.cat(errors).mean()),
+            "object_psnr_db": float(torch.cat(on_objects).mean()),
+            "color_share": color / max(true_color, 1e-6),
+        }
         log.info("step %d: %.2f dB, on objects %.2f dB", self.step, row["psnr_db"], row["object_psnr_db"])
         return row
 
@@ -110,6 +120,11 @@ def whitened(weights: Mapping[str, Tensor], latents: Tensor) -> dict[str, Tensor
 def autoencoder_size(config: AutoencoderConfig) -> VaeSize:
     """Return the network's sizes."""
     return VaeSize(config.width, config.multipliers, config.layers, latent_scale=1.0, groups=config.groups)
+
+
+def _saturation(images: Tensor) -> Tensor:
+    """Return the mean difference between the strongest and the weakest channel of images (B, 3, P, P)."""
+    return (images.amax(dim=1) - images.amin(dim=1)).mean()
 
 
 def _moments(net: Any, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,6 +64,15 @@ class AutoencoderConfig(ViewRunConfig):
     object_weight: float = field(
         default=2.0, metadata=doc("What an error on the object counts for beyond one beside it.", low=0.0, high=100.0)
     )
+    color_weight: float = field(
+        default=8.0,
+        metadata=doc(
+            "Loss weight of squared differences of colour apart from brightness, without which little networks learn "
+            "grey pictures first.",
+            low=0.0,
+            high=100.0,
+        ),
+    )
     absolute_weight: float = field(
         default=0.1, metadata=doc("Loss weight of absolute differences beside squared ones.", low=0.0, high=100.0)
     )
