@@ -50,7 +50,7 @@ class AutoencoderRun(ViewRun):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return PSNR of held-out pictures, whole and on the pixels of objects, and the share of colour that is left."""
+        """Return PSNR of held-out pictures and on the pixels of objects, and the share of colour that is left."""
         net: Any = self.ema_net()
         errors, on_objects, colorful, latents = [], [], [], []
         for rgb in self.held_out.rgb:
