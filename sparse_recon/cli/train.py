@@ -1,4 +1,4 @@
-"""`sparse_recon train`: make procedural training data, and train the default model on it."""
+"""`sparse_recon train`: make training data, and train the default model or a mini of a published one on it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ from sparse_recon.inputs.yaml_text import NotYaml, parse_yaml
 if TYPE_CHECKING:
     from sparse_recon.lab.training.config import TrainingConfig
 
+DEFAULT_MODEL = "compact"
+# Of `lab.training.views.systems`, which is not imported for the help.
+VIEW_MODELS = ("autoencoder", "zero123", "syncdreamer")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        choices=(DEFAULT_MODEL, *VIEW_MODELS),
+        default=DEFAULT_MODEL,
+        help=f"what is trained (default {DEFAULT_MODEL}); the others learn from pictures",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of the run; defaults where it says nothing")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters, over the file's")
     parser.add_argument(
@@ -30,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--scans", type=Path, nargs="+", default=[], metavar="DIR", help="folders of the meshes that data.scans names"
+    )
+    parser.add_argument(
+        "--shapes", type=Path, metavar="DIR", help="folder of a pack of shapes, which pictures are taken of"
     )
     parser.add_argument("--out", type=output_path, default=Path("out/training/run"), help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
@@ -71,6 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     logging.getLogger("sparse_recon.lab.training").setLevel(logging.INFO)
+    if args.model != DEFAULT_MODEL:
+        from sparse_recon.cli.train_views import outcome_of
+
+        outcome = outcome_of(args, _values(args))
+        if args.json:
+            print(json.dumps(outcome))
+        return EXIT_DONE
     config = _config(args)
     if args.generate:
         outcome = _generate(args, config)
@@ -88,15 +108,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> TrainingConfig:
-    from sparse_recon.lab.training.config import load_training_config
+    from sparse_recon.lab.training.config import TrainingConfig, load_training_config
 
-    config = load_training_config(read_parameter_file(args.config)) if args.config else load_training_config({})
+    config = TrainingConfig()
+    for values in _values(args):
+        config = load_training_config(values, config)
+    return config
+
+
+def _values(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what the config's file says, and what --set says over it."""
     pairs = (item.partition("=") for item in args.set)
     try:
         values = {name: parse_yaml(value) for name, _, value in pairs}
     except NotYaml as error:
         raise ConfigError(f"--set takes NAME=VALUE, and a value is not YAML: {error}") from error
-    return load_training_config(values, config)
+    return [dict(read_parameter_file(args.config)) if args.config else {}, values]
 
 
 def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
@@ -161,11 +188,11 @@ def _ship(args: argparse.Namespace) -> dict[str, Any]:
     return outcome
 
 
-def _team(args: argparse.Namespace) -> dict[str, Any]:
+def team(args: argparse.Namespace) -> dict[str, Any]:
     """Start a process a device; each comes here again as a member of a team."""
     from sparse_recon.lab.training.team import launch
 
-    words = ["train", "--data", str(args.data), "--out", str(args.out)]
+    words = ["train", "--model", args.model, "--data", str(args.data), "--out", str(args.out)]
     words += ["--config", str(args.config)] if args.config else []
     words += ["--set", *args.set] if args.set else []
     words += ["--resume"] if args.resume else []
@@ -179,11 +206,9 @@ def _team(args: argparse.Namespace) -> dict[str, Any]:
     return {"out": str(args.out), "devices": args.devices}
 
 
-def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
-    from tqdm import tqdm
-
+def check_no_run(args: argparse.Namespace) -> None:
+    """Raise FileError OUTPUT_UNWRITABLE if a run is there that is not to be gone on with."""
     from sparse_recon.lab.training.checkpoints import STATE_FILE
-    from sparse_recon.lab.training.loop import Progress, Run
 
     in_team = "WORLD_SIZE" in os.environ
     if (args.out / STATE_FILE).exists() and not args.resume and not in_team:
@@ -191,8 +216,17 @@ def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
             ErrorCode.OUTPUT_UNWRITABLE,
             f"{args.out} already holds a run; continue it with --resume, or name another folder with --out",
         )
+
+
+def _train(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from sparse_recon.lab.training.loop import Run
+    from sparse_recon.lab.training.run import Progress
+
+    check_no_run(args)
     if args.devices > 1:
-        return _team(args)
+        return team(args)
     run = Run(config, args.data, args.out, args.resume, args.begin_from)
     precision = "bf16" if run.bf16 else "fp32"
     print(f"{args.out}: {len(run.batches)} samples, {run.device}, {precision}, from step {run.step}", file=sys.stderr)

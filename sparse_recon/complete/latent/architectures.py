@@ -26,6 +26,7 @@ class UNetSize:
     heads : of every attention.
     context : width of the tokens that cross-attention looks at.
     sample : side of the latents.
+    groups : of channels that are normalised together.
     """
 
     in_channels: int = 8
@@ -36,6 +37,7 @@ class UNetSize:
     heads: int = 8
     context: int = 768
     sample: int = 32
+    groups: int = 32
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class VaeSize:
     ----------
     multipliers : channels of each level, in widths; each but the last halves the side.
     latent_scale : factor from its latents to those that are diffused.
+    groups : of channels that are normalised together.
     """
 
     width: int = 128
@@ -53,6 +56,7 @@ class VaeSize:
     layers: int = 2
     latent_channels: int = 4
     latent_scale: float = 0.18215
+    groups: int = 32
 
     @property
     def factor(self) -> int:
@@ -86,6 +90,7 @@ def unet(size: UNetSize) -> Any:
         layers_per_block=size.layers,
         cross_attention_dim=size.context,
         attention_head_dim=size.heads,
+        norm_num_groups=size.groups,
     )
 
 
@@ -98,6 +103,7 @@ def vae(size: VaeSize) -> Any:
         block_out_channels=tuple(size.width * m for m in size.multipliers),
         layers_per_block=size.layers,
         latent_channels=size.latent_channels,
+        norm_num_groups=size.groups,
     )
 
 

@@ -59,6 +59,7 @@ class Layout:
     published : the authors' files; all of them are needed.
     source : sentence that says where to get them.
     faults : returns what is wrong with values of the tensors in our own names, a sentence each; None: nothing can be.
+    mini : name of the file of mini weights that ships with the package; empty: there is none.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Layout:
     published: Sequence[PublishedFile]
     source: str
     faults: Callable[[Mapping[str, Tensor]], list[str]] | None = None
+    mini: str = ""
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all tensors in our own names."""

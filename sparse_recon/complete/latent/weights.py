@@ -54,8 +54,14 @@ def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeig
 def missing(path: Path | str, layout: Layout) -> ModelError:
     """Return the error that says which file from where goes where."""
     found = f"there is nothing at {path}" if str(path) else "no path is given"
+    small = (
+        f". Without them, {layout.model}.weights: mini takes a small network that ships with the package: a proof of "
+        "how it works, with blurred answers"
+        if layout.mini
+        else ""
+    )
     return ModelError(
         ErrorCode.MODEL_WEIGHTS_MISSING,
         f"the weights of {layout.model} are missing: {found}. {layout.source} Then set {layout.model}.weights to its "
-        f"path, or to what `sparse_recon weights convert` makes of it",
+        f"path, or to what `sparse_recon weights convert` makes of it{small}",
     )

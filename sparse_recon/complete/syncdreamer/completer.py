@@ -19,13 +19,14 @@ from sparse_recon.complete.latent.conditioning_image import (
     object_extent,
 )
 from sparse_recon.complete.latent.generated_views import WHITE, generated_view, object_mask
+from sparse_recon.complete.latent.mini import MINI, mini_warning
 from sparse_recon.complete.syncdreamer.agreement import agreements
 from sparse_recon.complete.syncdreamer.cameras import TRAINED, view_cameras
 from sparse_recon.complete.syncdreamer.outlines import Outlines
 from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig
 from sparse_recon.complete.syncdreamer.similarity import Similarity, fitted_similarity
 from sparse_recon.complete.syncdreamer.sizes import MODEL, SyncDreamerSize
-from sparse_recon.complete.syncdreamer.weights import layout
+from sparse_recon.complete.syncdreamer.weights import layout, mini
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
@@ -66,7 +67,7 @@ class SyncDreamerCompleter(ViewCompleter):
     name = MODEL
 
     def __init__(self, size: SyncDreamerSize | None = None) -> None:
-        self._size = size or SyncDreamerSize()
+        self._published_size = self._size = size or SyncDreamerSize()
         self._sampler: SetSampler | None = None
         self._model: Any = None
 
@@ -74,7 +75,7 @@ class SyncDreamerCompleter(ViewCompleter):
         """Read the weights, strictly; see `ViewCompleter.load`."""
         from sparse_recon.complete.latent.weights import find_weights, missing
 
-        own, known = config.of(SyncDreamerConfig), layout(self._size)
+        own, known = config.of(SyncDreamerConfig), layout(self._published_size)
         if not own.weights:
             raise missing("", known)
         for library in ("diffusers", "transformers", "torch"):
@@ -86,9 +87,12 @@ class SyncDreamerCompleter(ViewCompleter):
 
         device = chosen_device(own.device)
         on_progress(0.1, "libraries are there")
-        found = find_weights(expanded(own.weights), known)
+        if own.weights == MINI:
+            self._size, tensors = mini()
+        else:
+            self._size, tensors = self._published_size, find_weights(expanded(own.weights), known).tensors
         on_progress(0.6, "weights read")
-        self._model = SyncDreamerModel(found.tensors, self._size, device, chosen_dtype(own.precision, device))
+        self._model = SyncDreamerModel(tensors, self._size, device, chosen_dtype(own.precision, device))
         self._sampler = SetSampler(self._model, own)
         on_progress(1.0, f"networks on {device}")
 
@@ -111,6 +115,8 @@ class SyncDreamerCompleter(ViewCompleter):
         view = best_conditioning_view(task.views.views)
         picture = conditioning_image(view, T_world_centre, unit_m, TRAINED, self._size.image_side)
         task.checkpoint()
+
+        small = (mini_warning(MODEL),) if own.weights == MINI else ()
 
         # 3. All views, the first from the picture's azimuth.
         pictures = self._sampler.generate(
@@ -139,7 +145,7 @@ class SyncDreamerCompleter(ViewCompleter):
             self.name,
             task.seed,
             views=generated_views(drawn, T_world_centre, unit_m, task.seed),
-            warnings=picture.warnings + _warnings(len(task.views.views), drawn.similarity, unit_m),
+            warnings=picture.warnings + small + _warnings(len(task.views.views), drawn.similarity, unit_m),
             diagnostics=_diagnostics(picture, drawn, unit_m, self._model),
         )
 

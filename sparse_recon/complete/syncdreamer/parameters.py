@@ -15,7 +15,8 @@ class SyncDreamerConfig(Checked):
     weights: str = field(
         default="",
         metadata=doc(
-            "Path of the weights: the authors' checkpoint, or the file that `sparse_recon weights convert` made of it.",
+            "Path of the weights: the authors' checkpoint, or the file that `sparse_recon weights convert` made of it. "
+            "mini takes the small network that ships with the package.",
             live=False,
         ),
     )

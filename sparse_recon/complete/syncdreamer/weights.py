@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparse_recon.complete.latent.architectures import clip_vision, unet, vae
+from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, clip_vision, unet, vae
 from sparse_recon.complete.latent.keymap import Op, Rule, into, under
 from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile, old_attention
 from sparse_recon.complete.latent.ldm import clip_rules, unet_rules, vae_rules
+from sparse_recon.complete.latent.mini import mini_path, mini_weights
 from sparse_recon.complete.syncdreamer.cameras import (
     DISTANCE,
     ELEVATION_RAD,
@@ -18,13 +19,14 @@ from sparse_recon.complete.syncdreamer.cameras import (
     network_intrinsics,
     view_poses,
 )
-from sparse_recon.complete.syncdreamer.sizes import MODEL, SyncDreamerSize
+from sparse_recon.complete.syncdreamer.sizes import MODEL, SyncDreamerSize, VolumeSize
 from sparse_recon.types import Float64
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _UNET, _VAE, _CLIP = "model.diffusion_model.", "first_stage_model.", "clip_image_encoder.model.visual."
+MINI_FILE = "syncdreamer-mini.safetensors"
 SOURCE = (
     "Get syncdreamer-pretrain.ckpt from the authors (github.com/liuyuan-pal/SyncDreamer, section Inference of its "
     "README; about 5.6 GB), or a safetensors copy of it."
@@ -59,7 +61,7 @@ def layout(size: SyncDreamerSize | None = None) -> Layout:
             (*old_attention(f"encoder.{attention}"), *old_attention(f"decoder.{attention}")),
         ),
         "image_encoder": Part(lambda: clip_vision(size.clip), ("image_encoder",)),
-        "cameras": Part(lambda: _cameras(size), ("cameras",)),
+        "cameras": Part(lambda: cameras(size), ("cameras",)),
     }
     levels = len(size.volume.widths)
     published = [
@@ -73,7 +75,7 @@ def layout(size: SyncDreamerSize | None = None) -> Layout:
         *(Rule(name, f"cameras.{name}") for name in ("poses", "Ks", "azimuth")),
     ]
     file = PublishedFile(published, DROPPED)
-    return Layout(MODEL, parts, (file,), SOURCE, lambda tensors: camera_faults(tensors, size))
+    return Layout(MODEL, parts, (file,), SOURCE, lambda tensors: camera_faults(tensors, size), MINI_FILE)
 
 
 def depth_rules(levels: int, layers: int) -> list[Rule]:
@@ -187,7 +189,7 @@ def _networks() -> Any:
     return network
 
 
-def _cameras(size: SyncDreamerSize) -> Any:
+def cameras(size: SyncDreamerSize) -> Any:
     """Return a module that holds the cameras as the authors' does."""
     import torch
 
@@ -197,3 +199,16 @@ def _cameras(size: SyncDreamerSize) -> Any:
     for name, value in (("poses", view_poses(views)), ("Ks", Ks), ("azimuth", azimuths(views).astype(np.float32))):
         made.register_buffer(name, torch.from_numpy(value))
     return made
+
+
+def mini() -> tuple[SyncDreamerSize, Mapping[str, Tensor]]:
+    """Return the sizes and tensors of the mini weights.
+
+    Raises
+    ------
+    ModelError
+        See `mini_weights`.
+    """
+    told = {"unet": UNetSize, "clip": ClipSize, "volume": VolumeSize}
+    found = mini_weights(mini_path(MINI_FILE), told, lambda sizes: layout(SyncDreamerSize(**sizes)))
+    return SyncDreamerSize(**found.sizes), found.tensors

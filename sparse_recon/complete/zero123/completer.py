@@ -16,9 +16,10 @@ from sparse_recon.complete.latent.conditioning_image import (
     object_extent,
 )
 from sparse_recon.complete.latent.generated_views import generated_view
+from sparse_recon.complete.latent.mini import MINI, mini_warning
 from sparse_recon.complete.zero123.cameras import TRAINED, camera_ring
 from sparse_recon.complete.zero123.parameters import Zero123Config
-from sparse_recon.complete.zero123.weights import Zero123Size, layout
+from sparse_recon.complete.zero123.weights import Zero123Size, layout, mini
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import DependencyError, ErrorCode, ModelError
@@ -37,7 +38,7 @@ class Zero123Completer(ViewCompleter):
     name = "zero123"
 
     def __init__(self, size: Zero123Size | None = None) -> None:
-        self._size = size or Zero123Size()
+        self._published_size = self._size = size or Zero123Size()
         self._sampler: ViewSampler | None = None
         self._model: Any = None
 
@@ -45,7 +46,7 @@ class Zero123Completer(ViewCompleter):
         """Read the weights, strictly; see `ViewCompleter.load`."""
         from sparse_recon.complete.latent.weights import find_weights, missing
 
-        own, known = config.of(Zero123Config), layout(self._size)
+        own, known = config.of(Zero123Config), layout(self._published_size)
         if not own.weights:
             raise missing("", known)
         for library in ("diffusers", "transformers", "torch"):
@@ -58,9 +59,12 @@ class Zero123Completer(ViewCompleter):
         device = chosen_device(own.device)
         dtype = chosen_dtype(own.precision, device, amplified=own.geometry == "distill")
         on_progress(0.1, "libraries are there")
-        found = find_weights(expanded(own.weights), known, own.averaged)
+        if own.weights == MINI:
+            self._size, tensors = mini()
+        else:
+            self._size, tensors = self._published_size, find_weights(expanded(own.weights), known, own.averaged).tensors
         on_progress(0.6, "weights read")
-        self._model = Zero123Model(found.tensors, self._size, device, dtype)
+        self._model = Zero123Model(tensors, self._size, device, dtype)
         if own.compile:
             self._model.compile()
         self._sampler = ViewSampler(self._model, own)
@@ -85,6 +89,8 @@ class Zero123Completer(ViewCompleter):
         picture = conditioning_image(view, T_world_centre, unit_m, TRAINED, self._size.image_side)
         task.checkpoint()
         warnings = picture.warnings
+        if own.weights == MINI:
+            warnings += (mini_warning(self.name),)
         if len(task.views.views) > 1:
             warnings += (
                 f"zero123 is conditioned on 1 of {len(task.views.views)} views; the others only bound the result",

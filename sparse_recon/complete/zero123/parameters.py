@@ -17,7 +17,8 @@ class Zero123Config(Checked):
         default="",
         metadata=doc(
             "Path of the weights: the authors' checkpoint, a folder in the layout of diffusers, or the file "
-            "that `sparse_recon weights convert` made of either.",
+            "that `sparse_recon weights convert` made of either. mini takes the small network that ships with the "
+            "package.",
             live=False,
         ),
     )

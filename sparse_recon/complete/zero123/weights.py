@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize, VaeSize, clip_vision, unet, vae
 from sparse_recon.complete.latent.keymap import Rule, into, under
 from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile, old_attention
 from sparse_recon.complete.latent.ldm import clip_rules, unet_rules, vae_rules
+from sparse_recon.complete.latent.mini import mini_path, mini_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 POSE_NUMBERS = 4
 _UNET, _VAE, _CLIP = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model.visual."
+MINI_FILE = "zero123-mini.safetensors"
 SOURCE = (
     "Get 105000.ckpt from huggingface.co/cvlab/zero123-weights, or zero123-xl.ckpt from "
     "zero123.cs.columbia.edu/assets (about 15 GB each), a safetensors copy of either, or a folder in the layout of "
@@ -70,4 +76,16 @@ def layout(size: Zero123Size | None = None) -> Layout:
         Rule("cc_projection", "cc_projection"),
     ]
     file = PublishedFile(published, DROPPED, (_UNET, "diffusion_model."))
-    return Layout("zero123", parts, (file,), SOURCE)
+    return Layout("zero123", parts, (file,), SOURCE, mini=MINI_FILE)
+
+
+def mini() -> tuple[Zero123Size, Mapping[str, Tensor]]:
+    """Return the sizes and tensors of the mini weights.
+
+    Raises
+    ------
+    ModelError
+        See `mini_weights`.
+    """
+    found = mini_weights(mini_path(MINI_FILE), {"unet": UNetSize, "clip": ClipSize}, lambda s: layout(Zero123Size(**s)))
+    return Zero123Size(**found.sizes), found.tensors

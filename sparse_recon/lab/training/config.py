@@ -75,8 +75,8 @@ class ModelConfig(Checked):
 
 
 @dataclass(frozen=True)
-class TrainingConfig(Checked):
-    """One training run."""
+class RunConfig(Checked):
+    """What every training run has, whatever is learned."""
 
     seed: int = field(
         default=0, metadata=doc("Seed of initial weights, sample order and noise.", low=0, high=2**31 - 1)
@@ -109,22 +109,6 @@ class TrainingConfig(Checked):
     ema: float = field(
         default=0.999, metadata=doc("Decay of the exponential moving average of the weights.", low=0.0, high=0.999999)
     )
-    regression_share: float = field(
-        default=0.15,
-        metadata=doc(
-            "Share of the samples that are trained at noise level 1, where the network sees pure noise and "
-            "learns the mean answer.",
-            low=0.0,
-            high=1.0,
-        ),
-    )
-    prior_dropout: float = field(
-        default=0.1,
-        metadata=doc(
-            "Share of the samples that are trained without the answer of carve as conditioning.", low=0.0, high=1.0
-        ),
-    )
-    turns: bool = field(default=False, metadata=doc("Whether samples are augmented with quarter turns about z."))
     precision: str = field(
         default="auto",
         metadata=doc(
@@ -155,12 +139,38 @@ class TrainingConfig(Checked):
     gate_step: int = field(
         default=4000,
         metadata=doc(
-            "Step at which training stops unless the model is better than carve on the validation samples. 0 "
-            "never stops it.",
+            "Step at which training stops unless the validation samples show that it is worth going on. 0 never stops "
+            "it.",
             low=0,
             high=10_000_000,
         ),
     )
+    muon: bool = field(
+        default=True,
+        metadata=doc("Whether matrices take the steps of Muon. false: AdamW takes all, as published models do."),
+    )
+
+
+@dataclass(frozen=True)
+class TrainingConfig(RunConfig):
+    """One training run of the default model."""
+
+    regression_share: float = field(
+        default=0.15,
+        metadata=doc(
+            "Share of the samples that are trained at noise level 1, where the network sees pure noise and "
+            "learns the mean answer.",
+            low=0.0,
+            high=1.0,
+        ),
+    )
+    prior_dropout: float = field(
+        default=0.1,
+        metadata=doc(
+            "Share of the samples that are trained without the answer of carve as conditioning.", low=0.0, high=1.0
+        ),
+    )
+    turns: bool = field(default=False, metadata=doc("Whether samples are augmented with quarter turns about z."))
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
 

@@ -55,7 +55,7 @@ def _generate(folder: Path, config: DataConfig, on_shard: Callable[[int, int], N
     jobs += [_Job(folder, "", config.seed, k) for k in range(config.shards)]
     for job in jobs:
         path = job.folder / f"{job.prefix}{job.number:05d}{SUFFIX}"
-        if path.exists() or not _claimed(path):
+        if path.exists() or not claimed(path):
             continue
         first = job.number * config.objects_per_shard
         meshes = scans if job.prefix else ()
@@ -79,8 +79,8 @@ class _Job(NamedTuple):
     number: int
 
 
-def _claimed(path: Path) -> bool:
-    """Whether this process may write the shard: no other does."""
+def claimed(path: Path) -> bool:
+    """Whether this process may write the shard, because no other does; the claim is the file with suffix `.claim`."""
     claim = path.with_suffix(".claim")
     claim.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -20,11 +20,16 @@ class MuonAdamW(torch.optim.Optimizer):
 
     Matrices inside the network, and kernels flattened to (out, in * k^3), take Muon's steps; inputs, outputs, vectors
     and embeddings take AdamW's. Both share one learning rate. `dtype` is that of the orthogonalisation, for which bf16
-    suffices.
+    suffices. Without `muon` all take AdamW's.
     """
 
     def __init__(
-        self, net: nn.Module, learning_rate: float, weight_decay: float, dtype: torch.dtype = torch.float32
+        self,
+        net: nn.Module,
+        learning_rate: float,
+        weight_decay: float,
+        dtype: torch.dtype = torch.float32,
+        muon: bool = True,
     ) -> None:
         self._dtype = dtype
         matrices: list[nn.Parameter] = []
@@ -33,7 +38,7 @@ class MuonAdamW(torch.optim.Optimizer):
             inner = parameter.ndim >= 2 and not name.startswith(("stem", "out", "embedding", "positional_embedding"))
             (matrices if inner else others).append(parameter)
         groups = [
-            {"params": matrices, "muon": True, "weight_decay": weight_decay},
+            {"params": matrices, "muon": muon, "weight_decay": weight_decay},
             {"params": others, "muon": False, "weight_decay": 0.0},
         ]
         super().__init__(groups, {"lr": learning_rate})

@@ -11,7 +11,8 @@ import torch
 from sparse_recon.complete.compact.parameter_names import file_name
 from sparse_recon.errors import ConfigError, ErrorCode, FileError, ModelError
 from sparse_recon.lab.training.checkpoints import MODEL_FILE, STATE_FILE, read_state
-from sparse_recon.lab.training.loop import HELD_OUT_FILE, METRICS_FILE, Run, learning_rate_factor
+from sparse_recon.lab.training.loop import Run
+from sparse_recon.lab.training.run import HELD_OUT_FILE, METRICS_FILE, learning_rate_factor
 
 
 def curve(folder) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import torch
 
 from sparse_recon.cli.main import main
 from sparse_recon.lab.training.checkpoints import MODEL_FILE, read_state
-from sparse_recon.lab.training.loop import METRICS_FILE
+from sparse_recon.lab.training.run import METRICS_FILE
 from sparse_recon.lab.training.team import Team
 
 SMALL = ["steps=2", "batch_size=2", "gate_step=0", "measure_samples=1", "threads=1", "device=cpu", "precision=fp32"]
