@@ -2,11 +2,15 @@
 
     python benchmarks/latent.py                       # full size, random weights: about 7 GB of memory
     python benchmarks/latent.py --views 4 --repeats 2
+    python benchmarks/latent.py --model syncdreamer --views 1 --repeats 1     # a step of all sixteen views
 
 The plain loop is what examples with diffusers do: one view at a time, fp32, two passes of guidance in one batch, plain
 attention. Both have the same weights and draw the same noise; how far their answers differ is given in units of the
 spread of the answer. The floor is 176.3 GFLOP a view and pass (UNet with 8 input channels on 32 x 32 latents) at the
 rate at which this device multiplies square matrices of the same type.
+
+With `--model syncdreamer` a step is one shared volume and sixteen views with guidance, `--views` of them timed in one
+pass; its floor counts every product of the networks (PyTorch's counter).
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ import torch
 
 from sparse_recon.complete.latent.architectures import unet
 from sparse_recon.complete.latent.attention import attend_to_one_token
+from sparse_recon.complete.syncdreamer.network import Conditions, Shared, SyncDreamerNetwork
+from sparse_recon.complete.syncdreamer.sizes import SyncDreamerSize
 from sparse_recon.complete.zero123.weights import Zero123Size
 from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
@@ -28,6 +34,9 @@ GFLOP_PER_VIEW = 176.3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--views", type=int, default=8, help="views in a batch (default 8)")
+    parser.add_argument(
+        "--model", choices=("zero123", "syncdreamer"), default="zero123", help="whose (default zero123)"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="timed calls; the fastest counts (default 3)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 0: all cores")
@@ -37,6 +46,8 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     device = chosen_device(args.device)
     dtype = chosen_dtype("auto", device)
+    if args.model == "syncdreamer":
+        return _syncdreamer(args.views, args.repeats, device, dtype)
     size = Zero123Size().unet
     torch.manual_seed(0)
     net = unet(size).eval().requires_grad_(False).to(device)
@@ -90,6 +101,51 @@ def main() -> None:
         print(f"a view of {steps} denoising steps: {steps * rows[-1][1] / args.views:.1f} s, without the decoder")
     if device == "cuda":
         print(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
+
+
+def _syncdreamer(views: int, repeats: int, device: str, dtype: torch.dtype) -> None:
+    """Print what a step of all views takes, from its shared volume and `views` of them in one pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    size = SyncDreamerSize()
+    torch.manual_seed(0)
+    net = SyncDreamerNetwork(size).eval().requires_grad_(False)
+    del net.image_encoder
+    net.to(device=device)
+    for name, tensor in net.state_dict().items():
+        net.get_parameter(name).data = tensor.to(dtype)
+    net.unet.to(memory_format=torch.channels_last)
+    latents = torch.randn(1, size.volume.views, 4, 32, 32, device=device)
+    given = Conditions(
+        torch.randn(1, 1, size.clip.projection, device=device).to(dtype),
+        torch.randn(1, 4, 32, 32, device=device).to(dtype),
+        net.view_tokens(torch.zeros(1, device=device)),
+    )
+    asked = torch.arange(views, device=device)[None]
+    t = torch.full((1,), 500, device=device)
+
+    @torch.inference_mode()
+    def shared() -> Shared:
+        return net.shared(latents, t, given)
+
+    volume = shared()
+
+    @torch.inference_mode()
+    def drawn() -> torch.Tensor:
+        return net.view_noise(latents[:, :views], volume, given, asked, guidance=2.0)
+
+    counts = []
+    for call in (shared, drawn):
+        with FlopCounterMode(display=False) as counter:
+            call()
+        counts.append(counter.get_total_flops())
+    parts = size.volume.views / views
+    seconds = _fastest(shared, repeats, device) + parts * _fastest(drawn, repeats, device)
+    gflop = (counts[0] + parts * counts[1]) / 1e9
+    floor_s = gflop / _matmul_gflops(device, dtype)
+    print(f"{device}, {torch.get_num_threads()} threads, {str(dtype).removeprefix('torch.')}, {views} views in a pass")
+    print(f"a step of {size.volume.views} views: {gflop / 1e3:.2f} TFLOP, what is shared {counts[0] / 1e12:.2f} of it")
+    print(f"{seconds:.2f} s a step, {seconds / floor_s:.2f} times the floor; {50 * seconds:.0f} s for 50 steps")
 
 
 def _guided(net: Callable[..., object], x: torch.Tensor, times: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
