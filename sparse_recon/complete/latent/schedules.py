@@ -57,7 +57,7 @@ def ddim_steps(
     alpha_bar : (1000,) table of signal shares; None: `alpha_bars()`.
     """
     alpha_bar = alpha_bars() if alpha_bar is None else alpha_bar
-    times = np.arange(0, TRAIN_STEPS, TRAIN_STEPS // count) + 1
+    times = np.arange(0, TRAIN_STEPS - 1, TRAIN_STEPS // count) + 1  # 1000 is beyond the table
     alphas = alpha_bar[times]
     after = np.concatenate([alpha_bar[:1], alphas[:-1]])
     sigmas = eta * np.sqrt((1 - after) / (1 - alphas) * (1 - alphas / after))

@@ -55,8 +55,8 @@ def missing(path: Path | str, layout: Layout) -> ModelError:
     """Return the error that says which file from where goes where."""
     found = f"there is nothing at {path}" if str(path) else "no path is given"
     small = (
-        f". Without them, {layout.model}.weights: mini takes a small network that ships with the package: a proof of "
-        "how it works, with blurred answers"
+        f". Without them, {layout.model}.weights: mini takes a small network that ships with the package, to see "
+        "it run; its answers are blurred"
         if layout.mini
         else ""
     )

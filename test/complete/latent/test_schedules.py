@@ -134,3 +134,9 @@ def test_who_stops_a_step_stops_the_loop():
     with pytest.raises(KeyboardInterrupt):
         sample(lambda x, t: calls.append(t) or x * 0, seeded_noise([0], (1, 2, 2), "cpu"), "ddim", 10, 1.0, stop)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("count", [1, 3, 9, 27, 37, 300, 1000])
+def test_no_number_of_steps_leaves_the_table(count):
+    times = [step.t for step in ddim_steps(count, 1.0, False)]
+    assert times[-1] == 1 and max(times) <= 999 and times == sorted(set(times), reverse=True)
