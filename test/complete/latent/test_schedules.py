@@ -134,3 +134,11 @@ def test_who_stops_a_step_stops_the_loop():
     with pytest.raises(KeyboardInterrupt):
         sample(lambda x, t: calls.append(t) or x * 0, seeded_noise([0], (1, 2, 2), "cpu"), "ddim", 10, 1.0, stop)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("count", [500, 501, 1000])
+def test_as_many_steps_as_there_are_times(count):
+    whole = ddim_steps(count, 1.0, released=False)
+
+    assert (len(whole), whole[0].t, whole[-1].t) == ((500, 999, 1) if count == 500 else (999, 999, 1))
+    assert ddim_steps(count, 1.0, released=True) == whole[1:]
