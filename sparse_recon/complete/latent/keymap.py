@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
+# No tensor has a longer one; a file may hold a name of megabytes, all of dots.
+LONGEST_NAME = 1000
+
 
 class Op(Enum):
     """What happens to a tensor on its way into our layout."""
@@ -189,7 +192,7 @@ def _longest(name: str, by_source: Mapping[str, Rule]) -> Rule | None:
 
 
 def _longest_prefix(name: str, prefixes: Mapping[str, Rule]) -> str | None:
-    end = len(name)
+    end = len(name) if len(name) <= LONGEST_NAME else 0
     while end > 0:
         if name[:end] in prefixes:
             return name[:end]

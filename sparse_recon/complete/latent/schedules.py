@@ -50,14 +50,15 @@ def ddim_steps(
 
     Parameters
     ----------
-    count : target number of steps; times are every `1000 // count`-th, so that there may be a few more.
+    count : target number of steps, to 1000; times are every `1000 // count`-th from 1 on, so that there may be a few
+        more, and 999 for all above 500.
     eta : 0 without fresh noise, 1 as released.
     released : leave out the noisiest step, as the authors of Zero-1-to-3 do: 49 evaluations of 50.
     noisy_end : whether the last step adds noise, which those of SyncDreamer does not.
     alpha_bar : (1000,) table of signal shares; None: `alpha_bars()`.
     """
     alpha_bar = alpha_bars() if alpha_bar is None else alpha_bar
-    times = np.arange(0, TRAIN_STEPS - 1, TRAIN_STEPS // count) + 1  # 1000 is beyond the table
+    times = np.arange(1, TRAIN_STEPS, TRAIN_STEPS // count)
     alphas = alpha_bar[times]
     after = np.concatenate([alpha_bar[:1], alphas[:-1]])
     sigmas = eta * np.sqrt((1 - after) / (1 - alphas) * (1 - alphas / after))

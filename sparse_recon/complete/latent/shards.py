@@ -18,6 +18,7 @@ INDEX = ".index.json"
 # Names of a hundred thousand tensors.
 MAX_INDEX_BYTES = 16_000_000
 MAX_SHARDS = 1000
+MAX_NAME_BYTES = 255  # what file systems take
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 
 
@@ -80,7 +81,7 @@ def _listed(index: Path) -> dict[str, str]:
     if len(names) > MAX_SHARDS:
         raise _invalid(index, f"it lists {len(names)} files, accepted are {MAX_SHARDS}")
     for name in names:
-        if Path(name).name != name or name.endswith(INDEX):
+        if Path(name).name != name or name.endswith(INDEX) or len(name.encode(errors="replace")) > MAX_NAME_BYTES:
             raise _invalid(index, f"it lists {quoted(name)}, which is no file beside it")
     return files
 

@@ -34,23 +34,26 @@ class Sampling(Protocol):
 
 
 class BatchSize:
-    """How many views go through a network at once; halved for good where memory does not suffice."""
+    """How many views go through a network at once; halved where memory does not suffice, until others are wanted."""
 
-    def __init__(self, model: str, views: int) -> None:
-        self._model, self.views = model, views
+    def __init__(self, model: str, at_once: int) -> None:
+        self._model, self._wanted, self.views = model, at_once, at_once
 
-    def draw(self, count: int, draw: Callable[[int], T]) -> T:
+    def draw(self, count: int, at_once: int, draw: Callable[[int], T]) -> T:
         """Return `draw(views)`, begun anew with fewer views at once as long as memory does not suffice.
 
         Parameters
         ----------
         count : of all views that are drawn.
+        at_once : how many are wanted at once; the parameter may change between calls.
 
         Raises
         ------
         MemoryError, torch.OutOfMemoryError
             If memory does not suffice for a single view.
         """
+        if at_once != self._wanted:
+            self._wanted = self.views = at_once
         while True:
             try:
                 return draw(self.views)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sparse_recon.complete.latent import folder, published
 from sparse_recon.complete.latent.layout import FoundWeights, Layout
@@ -10,6 +12,9 @@ from sparse_recon.complete.latent.mismatch import WeightsMismatchError
 from sparse_recon.complete.latent.tensor_files import open_tensors
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.inputs.files import what_is_there
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeights:
@@ -25,7 +30,7 @@ def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeig
     ------
     ModelError
         MODEL_WEIGHTS_MISSING if there is nothing at `path`; MODEL_WEIGHTS_INVALID if not exactly the model's tensors
-        are there (every fault is named), or some value is no number.
+        are there (every fault is named), one is of a type that is none of weights, or some value is no number.
     """
     path = Path(path)
     if what_is_there(path) == "is a folder":
@@ -42,13 +47,27 @@ def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeig
                 raise
             raise missing(path, layout) from error
         found = published.read_file(file, layout, averaged)
-    broken = [name for name, tensor in found.tensors.items() if not bool(tensor.isfinite().all())]
-    if broken:
-        faults = [f"not a number: values of {name}" for name in broken]
+    if faults := _faults(found.tensors):
         raise WeightsMismatchError(path, faults, layout.model, layout.source)
     if layout.faults and (faults := layout.faults(found.tensors)):
         raise WeightsMismatchError(path, faults, layout.model, layout.source)
     return found
+
+
+def _faults(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return which tensors hold no weights: those of other types, such as quantised ones, need what is not in them."""
+    import torch
+
+    types = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+    other = [
+        f"not readable: {name} is of {str(tensor.dtype).removeprefix('torch.')}, {tensor.layout}, on {tensor.device}; "
+        "accepted are dense float32, float16, bfloat16 and float64"
+        for name, tensor in tensors.items()
+        if tensor.dtype not in types or tensor.layout is not torch.strided or tensor.device.type != "cpu"
+    ]
+    return other or [
+        f"not a number: values of {name}" for name, tensor in tensors.items() if not bool(tensor.isfinite().all())
+    ]
 
 
 def missing(path: Path | str, layout: Layout) -> ModelError:

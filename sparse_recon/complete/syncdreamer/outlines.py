@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from sparse_recon.types import Bool, CameraIntrinsics, Float64
 
@@ -12,11 +11,11 @@ MAY_DISAGREE = 1
 
 
 class Outlines:
-    """Signed distances to the outlines of V pictures with known cameras.
+    """Signed distances to the outlines of pictures with known cameras; those that show nothing have no say.
 
     Parameters
     ----------
-    masks : (V, H, W) of the object.
+    masks : (V, H, W) of the object; at least one shows it.
     T_cam_obj : (V, 4, 4).
     intrinsics : of all pictures.
     """
@@ -24,25 +23,18 @@ class Outlines:
     def __init__(self, masks: Bool, T_cam_obj: Float64, intrinsics: CameraIntrinsics) -> None:
         from scipy.ndimage import distance_transform_edt
 
-        self._T_cam_obj, self._K = T_cam_obj, intrinsics.K
+        shown = masks.any(axis=(1, 2))
+        self._T_cam_obj, self._K = T_cam_obj[shown], intrinsics.K
         # Half a pixel: the outline runs between pixels.
         self._signed_px = np.stack(
             [
                 np.where(mask, distance_transform_edt(mask) - 0.5, 0.5 - distance_transform_edt(~mask))
-                if mask.any()
-                else np.full(mask.shape, -float(max(mask.shape)))
-                for mask in masks
+                for mask in masks[shown]
             ]
         ).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self._signed_px)
-
-    @property
-    def centres_obj(self) -> Float64:
-        """Return (V, 3), where the cameras stand."""
-        T = self._T_cam_obj
-        return np.asarray(-np.einsum("vji,vj->vi", T[:, :3, :3], T[:, :3, 3]))
 
     def depth_within(self, points_obj: Float64, may_disagree: int = MAY_DISAGREE) -> Float64:
         """Return (N,) how deep points (N, 3) lie in the solid that all outlines allow; negative outside.
@@ -50,14 +42,8 @@ class Outlines:
         In the unit of the points, measured across the rays of the views.
         """
         signed = np.stack([self._within(k, points_obj) for k in range(len(self))])
-        return np.asarray(np.partition(signed, may_disagree, axis=0)[may_disagree])
-
-    def depth_within_views(self, points_obj: Float64, views: npt.NDArray[np.intp]) -> Float64:
-        """Return (N,) how deep points (N, 3) lie within the outline of a view each, (N,); negative outside."""
-        found = np.empty(len(points_obj))
-        for k in np.unique(views):
-            found[views == k] = self._within(k, points_obj[views == k])
-        return found
+        rank = min(may_disagree, len(self) - 1)
+        return np.asarray(np.partition(signed, rank, axis=0)[rank])
 
     def _within(self, view: int, points_obj: Float64) -> Float64:
         from scipy.ndimage import map_coordinates

@@ -57,7 +57,7 @@ class SetSampler:
 
         model.checkpoint = checkpoint
         try:
-            return self._batch.draw(model.size.volume.views, draw)
+            return self._batch.draw(model.size.volume.views, config.at_once, draw)
         finally:
             model.checkpoint = lambda: None
 

@@ -54,4 +54,4 @@ class ViewSampler:
             )
             return decoded_bytes(model.decode_latents, latents, "zero123")
 
-        return self._batch.draw(len(cameras), draw)
+        return self._batch.draw(len(cameras), config.at_once, draw)

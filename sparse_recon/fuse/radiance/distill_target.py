@@ -159,6 +159,26 @@ def _check_picture(denoised: DenoisedPicture, asked: Tensor, level: float) -> No
             f"{int((~torch.isfinite(rgb)).sum())} values that are not finite and weight {denoised.weight:g}; expected "
             f"are {tuple(asked.shape)} finite ones: check weights and precision (fp32 instead of fp16)",
         )
+    mask = denoised.mask
+    if mask is not None and (mask.shape != asked.shape[1:] or not bool(torch.isfinite(mask).all())):
+        raise ModelError(
+            ErrorCode.MODEL_FAILED,
+            f"the mask of the model's denoised image at level {level:.3g} has shape {tuple(mask.shape)} and "
+            f"{int((~torch.isfinite(mask)).sum())} values that are not finite; expected are {tuple(asked.shape[1:])} "
+            "finite ones: check weights and precision (fp32 instead of fp16)",
+        )
+
+
+def _is_whole(view: InputView) -> bool:
+    """Return whether an input view is square, with a mask as large, and holds nothing but numbers."""
+    side = view.rgb.shape[-1]
+    return (
+        tuple(view.rgb.shape) == (3, side, side)
+        and tuple(view.mask.shape) == (side, side)
+        and np.shape(view.T_obj_cam) == (4, 4)
+        and bool(torch.isfinite(view.rgb).all() and torch.isfinite(view.mask).all())
+        and bool(np.isfinite(view.T_obj_cam).all())
+    )
 
 
 def _check_target(target: PictureTarget) -> None:
@@ -186,8 +206,8 @@ def _check_target(target: PictureTarget) -> None:
                 f"focal {target.focal:g}, unit_m {target.unit_m:g} and size {target.size} must be > 0",
             ),
             (
-                any(view.rgb.shape[1:] != view.mask.shape for view in target.inputs),
-                "an input view has a mask of another size than its picture",
+                not all(map(_is_whole, target.inputs)),
+                "an input view must have rgb (3, P, P), mask (P, P) and camera (4, 4), all finite",
             ),
             (
                 target.perceptual is None and any(phase.perceptual > 0 for phase in plan.phases),

@@ -132,3 +132,9 @@ def test_a_second_copy_may_be_missing_but_is_no_first_one():
     assert reading({"a.w": (2,), "b.w": (3,)}, COPIES, {"x.w": (2,)}).faults == [
         "misshaped: b.w has shape (3,), x.w needs (2,)"
     ]
+
+
+def test_a_name_of_megabytes_is_unknown_at_once():
+    name = "a" + "." * 8_000_000  # prefix by prefix it would take hours
+    plan = reading({name: (1,)}, [Rule("b", "b")], {"b.weight": (1,)})
+    assert plan.unknown == (name,) and plan.missing == ("b.weight",)

@@ -189,6 +189,7 @@ def test_shards_that_are_not_whole(sharded: Path):
         ('{"weight_map": {"a": 3}}', "weight_map"),
         ('{"weight_map": {"a": "../b.safetensors"}}', "no file beside it"),
         ('{"weight_map": {"a": "/etc/passwd"}}', "no file beside it"),
+        (json.dumps({"weight_map": {"a": "b" * 300}}), "no file beside it"),
         ('{"weight_map": {"a": "m.safetensors.index.json"}}', "no file beside it"),
         (json.dumps({"weight_map": {f"a{k}": f"{k}.safetensors" for k in range(1001)}}), "1001 files"),
     ],

@@ -140,3 +140,11 @@ def test_who_stops_a_step_stops_the_loop():
 def test_no_number_of_steps_leaves_the_table(count):
     times = [step.t for step in ddim_steps(count, 1.0, False)]
     assert times[-1] == 1 and max(times) <= 999 and times == sorted(set(times), reverse=True)
+
+
+@pytest.mark.parametrize("count", [500, 501, 1000])
+def test_as_many_steps_as_there_are_times(count):
+    whole = ddim_steps(count, 1.0, released=False)
+
+    assert (len(whole), whole[0].t, whole[-1].t) == ((500, 999, 1) if count == 500 else (999, 999, 1))
+    assert ddim_steps(count, 1.0, released=True) == whole[1:]

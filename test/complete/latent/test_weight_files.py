@@ -189,6 +189,27 @@ class Evil:
         return (os.system, ("touch SHOULD_NOT_EXIST",))
 
 
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda t: t.to(torch.int8), "is of int8"),
+        (lambda t: t.to(torch.complex64), "is of complex64"),
+        (lambda t: t.to(torch.float8_e4m3fn), "is of float8_e4m3fn"),
+        (lambda t: t.to_sparse(), "torch.sparse_coo"),
+        (lambda t: t.to("meta"), "on meta"),
+    ],
+)
+def test_values_of_types_that_weights_do_not_have(tmp_path, made, said):
+    name = "first_stage_model.quant_conv.bias"
+    state = published(averages=False)
+    state[name] = made(state[name])
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+
+    with pytest.raises(ModelError, match=r"not readable: vae\.quant_conv\.bias is of") as caught:
+        find_weights(tmp_path / "a.ckpt", LAYOUT)
+    assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID and said in str(caught.value)
+
+
 def test_foreign_objects_are_read_as_shells(tmp_path):
     torch.save({"state_dict": published(), "callbacks": {"x": Callback()}}, tmp_path / "a.ckpt")
 

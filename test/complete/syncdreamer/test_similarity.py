@@ -114,9 +114,21 @@ def test_views_that_agree_are_trusted_and_one_that_does_not_is_not(outlines):
     assert np.mean(odd[12][masks[12]]) > 0.9 * np.mean(true[12][MASKS[12]])
 
 
-def test_picture_without_an_object(outlines):
+def test_pictures_without_an_object_have_no_say(outlines):
     masks = MASKS.copy()
-    masks[4] = False
-    assert outlines.depth_within(np.zeros((1, 3)))[0] > 0
-    assert Outlines(masks, T_CAM_OBJ, LENS).depth_within(np.zeros((1, 3)))[0] > 0  # one may disagree
-    assert agreements(PICTURES, masks, T_CAM_OBJ, LENS, Outlines(masks, T_CAM_OBJ, LENS)).shape == masks.shape
+    masks[[4, 9]] = False
+    without = Outlines(masks, T_CAM_OBJ, LENS)
+    measured = 1.12 * on_box(600)
+
+    found, all_shown = fitted_similarity(without, measured, seed=0), fitted_similarity(outlines, measured, seed=0)
+    assert found.scale == pytest.approx(1.12, abs=0.015)
+    assert found.residual_before == pytest.approx(all_shown.residual_before, abs=0.01) and found.residual < 0.01
+    trusted = agreements(PICTURES, masks, T_CAM_OBJ, LENS, without)
+    assert trusted.shape == masks.shape and np.median(trusted[masks]) > 0.6
+
+
+def test_one_picture_alone_that_shows_an_object():
+    masks = np.zeros_like(MASKS)
+    masks[3] = MASKS[3]
+    found = agreements(PICTURES, masks, T_CAM_OBJ, LENS, Outlines(masks, T_CAM_OBJ, LENS))
+    assert np.isfinite(found).all() and found.min() >= 0.05

@@ -164,6 +164,18 @@ def test_fewer_views_at_once_where_memory_does_not_suffice(model, monkeypatch, c
     assert "2 views per batch" in caplog.text
 
 
+def test_views_at_once_may_change_while_it_runs(model, monkeypatch):
+    sizes = []
+    plain = model.network.view_noise
+    monkeypatch.setattr(model.network, "view_noise", lambda x, *args: sizes.append(x.shape[1]) or plain(x, *args))
+    sampler = SetSampler(model, SyncDreamerConfig(at_once=4))
+
+    for at_once in (8, 16):
+        config = SyncDreamerConfig(steps=1, guidance=1.0, at_once=at_once)
+        sampler.generate(PICTURE, 0, config, lambda step, steps, clean: None)
+    assert sizes == [8, 8, 16]
+
+
 def test_memory_that_does_not_suffice_for_one_view_is_refused_with_a_code(session, monkeypatch):
     def none(self, *args):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

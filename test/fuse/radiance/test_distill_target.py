@@ -9,7 +9,7 @@ import pytest
 import torch
 from studio import OracleTarget, studio
 
-from sparse_recon.completion import Completion, DenoisedPicture, Phase, TargetSchedule
+from sparse_recon.completion import Completion, DenoisedPicture, InputView, Phase, TargetSchedule
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError
 from sparse_recon.evidence import Evidence
@@ -173,6 +173,8 @@ def test_a_cancel_and_being_late_end_it():
         DenoisedPicture(torch.full((3, 24, 24), torch.nan)),
         DenoisedPicture(torch.zeros(3, 5, 5)),
         DenoisedPicture(torch.zeros(3, 24, 24), float("nan")),
+        DenoisedPicture(torch.zeros(3, 24, 24), mask=torch.full((24, 24), torch.nan)),
+        DenoisedPicture(torch.zeros(3, 24, 24), mask=torch.zeros(24)),
     ],
 )
 def test_what_is_no_picture_is_a_failure_of_the_model(answer):
@@ -189,6 +191,10 @@ def test_what_is_no_picture_is_a_failure_of_the_model(answer):
         ({"cameras": np.zeros((0, 4, 4))}, "cameras"),
         ({"background": 0.5}, "background"),
         ({"unit_m": 0.0}, "unit_m"),
+        ({"inputs": (InputView(torch.zeros(3, 24, 32), torch.zeros(24, 32), np.eye(4)),)}, "input view"),
+        ({"inputs": (InputView(torch.zeros(1, 24, 24), torch.zeros(24, 24), np.eye(4)),)}, "input view"),
+        ({"inputs": (InputView(torch.full((3, 24, 24), torch.nan), torch.zeros(24, 24), np.eye(4)),)}, "input view"),
+        ({"inputs": (InputView(torch.zeros(3, 24, 24), torch.zeros(24, 24), np.full((4, 4), np.nan)),)}, "input view"),
         ({"schedule": replace(SHORT, phases=())}, "phases"),
         ({"schedule": replace(SHORT, phases=(Phase(5), Phase(5)))}, "phases"),
         ({"schedule": replace(SHORT, phases=(Phase(5, levels=(0.5, 1.5)),))}, "levels"),
