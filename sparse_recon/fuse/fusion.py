@@ -243,7 +243,7 @@ def grown_everywhere(sdf_m: Float32, grid: VoxelGrid, by_m: float, most: int) ->
         voxel_m *= (max(grid.shape) + 2 * room) / most
     wide = VoxelGrid.around(low - room * grid.voxel_m, high + room * grid.voxel_m, voxel_m)
     inside = np.zeros(wide.shape, bool)
-    inside[wide.nearest(grid.points(np.argwhere(sdf_m < 0)))] = True
+    inside[wide.nearest(grid.points(np.argwhere(sdf_m < 0).astype(np.float64)))] = True
     # Cut by free space and at the border of its grid, the field is no distance outside.
     outside_m = solid_distances(inside, voxel_m).astype(np.float32) - np.float32(0.5 * voxel_m)
     sdf = grid.resample(sdf_m, wide)
