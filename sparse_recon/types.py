@@ -347,8 +347,8 @@ class CompletedObject:
     confidence : (N,) float32 in [0, 1], calibrated probability that the point is within 5 mm of the true surface.
     provenance : (N,) uint8 of `Provenance`.
     observed_points_world : (M, 3) as `points_world`, the measured points of the object (smoothed, without outliers).
-    nominal : best estimate of the surface; conservative : grown by its uncertainty, or what the hypotheses span, for
-        collision checking.
+    nominal : best estimate of the surface; conservative : grown by its uncertainty, or by how far hypotheses lie apart,
+        for collision checking.
     vertex_confidence : (V,) float32 of the nominal mesh.
     box : oriented box around the nominal mesh.
     collision_parts : convex parts that cover the conservative mesh; empty unless `fusion.convex_parts`.

@@ -57,7 +57,8 @@ class CompactConfig(Checked):
         default=0,
         metadata=doc(
             "Number of hypotheses drawn beside the answer, which stays the mean over what the object may look like. "
-            "They are published with weights, and the conservative mesh covers what they span. 0 draws none.",
+            "They are published with weights, and the conservative mesh is grown by how far they lie apart. 0 draws "
+            "none.",
             low=0,
             high=16,
         ),

@@ -30,7 +30,7 @@ from sparse_recon.fuse.mesh import (
     without_small_components,
 )
 from sparse_recon.fuse.surface_points import sample_surface, scattered, upright_box
-from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.geometry.grids import VoxelGrid, solid_distances
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.types import (
     Bool,
@@ -89,8 +89,8 @@ def fuse(
     Parameters
     ----------
     surface : imagined field on the grid of the `coarse` evidence.
-    hypotheses : draws beside it, on the same grid; the conservative mesh covers what they span.
-    pose_error_m : how far the camera poses put the object off; the conservative mesh covers that too.
+    hypotheses : draws beside it, on the same grid; the conservative mesh is grown by how far they lie apart.
+    pose_error_m : how far the camera poses put the object off; the conservative mesh is grown by that too, everywhere.
     on_stage : called with the stage's name before each stage, and again between the steps of long ones; it may raise
         to cancel.
 
@@ -114,7 +114,7 @@ def fuse(
     drawn: tuple[SurfaceHypothesis, ...] = ()
     on_stage("mesh")
     vertices, faces, violation = _closed_surface(
-        field.sdf_m, field, config.fusion, "nominal", lambda _: on_stage("mesh")
+        field.sdf_m, grid, config.fusion, "nominal", lambda _: on_stage("mesh"), bounds
     )
     on_stage("conservative")
     error_m = field.error_m
@@ -122,9 +122,14 @@ def fuse(
         on_stage("hypotheses")
         error_m, drawn = _hypotheses(field, hypotheses, coarse.grid, T, config.fusion, on_stage)
     on_stage("conservative")
-    grown = _grown(field, surface.tail * error_m, config.fusion) - np.float32(pose_error_m)
+    grown, hull_grid = _grown(field, surface.tail * error_m, config.fusion), grid
     on_stage("conservative")
-    hull_vertices, hull_faces, _ = _closed_surface(grown, field, config.fusion, "conservative", on_stage)
+    if pose_error_m > 0:
+        grown, hull_grid = grown_everywhere(grown, grid, pose_error_m, 2 * config.evidence.fine_grid)
+        on_stage("conservative")
+    hull_vertices, hull_faces, _ = _closed_surface(
+        grown, hull_grid, config.fusion, "conservative", on_stage, None if pose_error_m > 0 else bounds
+    )
 
     # 3. Points with confidence and provenance.
     on_stage("points")
@@ -185,14 +190,21 @@ def free_space_violation(vertices_obj: Float32, faces: Int32, bounds: Bounds) ->
 
 
 def _closed_surface(
-    sdf_m: Float32, field: BlendedField, config: FusionConfig, what: str, checkpoint: Callable[[str], None]
+    sdf_m: Float32,
+    grid: VoxelGrid,
+    config: FusionConfig,
+    what: str,
+    checkpoint: Callable[[str], None],
+    bounds: Bounds | None,
 ) -> tuple[Float32, Int32, float]:
-    """Extract, clean, check and decimate; where fewer faces would cut into free space, more than `max_faces` are kept.
+    """Extract, clean, check and decimate; return what violates free space as well.
 
-    `checkpoint` is called with `what` between the long steps; it may raise to cancel.
+    Where fewer faces would cut into free space, more than `max_faces` are kept. Without `bounds`, as of a solid that
+    is meant to stand in free space, they are not, and nothing violates it. `checkpoint` is called with `what` between
+    the long steps; it may raise to cancel.
     """
     checkpoint(what)
-    vertices, faces = isosurface(sdf_m, field.grid)
+    vertices, faces = isosurface(sdf_m, grid)
     checkpoint(what)
     vertices, faces = without_small_components(vertices, faces, config.min_component)
     checkpoint(what)
@@ -200,18 +212,42 @@ def _closed_surface(
     checkpoint(what)
     fine = fine.simplify(config.simplify_tolerance_m)
     checkpoint(what)
-    violations = [free_space_violation(*triangles(fine), field.bounds)]
+
+    def violation(mesh: Any) -> float:
+        return 0.0 if bounds is None else free_space_violation(*triangles(mesh), bounds)
+
+    violations = [violation(fine)]
     checkpoint(what)
 
     def no_worse(coarser: Any) -> bool:
         checkpoint(what)
-        violations.append(free_space_violation(*triangles(coarser), field.bounds))
+        violations.append(violation(coarser))
         return violations[-1] <= violations[0]
 
     vertices, faces = triangles(decimated(fine, config.simplify_tolerance_m, config.max_faces, no_worse))
     checkpoint(what)
     solid(vertices, faces, what)
     return vertices, faces, min(violations)
+
+
+def grown_everywhere(sdf_m: Float32, grid: VoxelGrid, by_m: float, most: int) -> tuple[Float32, VoxelGrid]:
+    """Grow a solid on all sides, to within a voxel, and return its signed distance, metres, and its wider grid.
+
+    `sdf_m` need be a distance at its rim only. Where the grid would have more than `most` voxels along an edge, it gets
+    larger ones, and what is thinner than they are becomes as thick.
+    """
+    room = int(np.ceil(by_m / grid.voxel_m)) + 2
+    low, high = np.array(grid.low_m), np.array(grid.low_m) + np.array(grid.shape) * grid.voxel_m
+    voxel_m = grid.voxel_m
+    if max(grid.shape) + 2 * room > most:
+        voxel_m *= (max(grid.shape) + 2 * room) / most
+    wide = VoxelGrid.around(low - room * grid.voxel_m, high + room * grid.voxel_m, voxel_m)
+    inside = np.zeros(wide.shape, bool)
+    inside[wide.nearest(grid.points(np.argwhere(sdf_m < 0).astype(np.float64)))] = True
+    # Cut by free space and at the border of its grid, the field is no distance outside.
+    outside_m = solid_distances(inside, voxel_m).astype(np.float32) - np.float32(0.5 * voxel_m)
+    sdf = grid.resample(sdf_m, wide)
+    return np.where(inside, np.minimum(sdf, 0), np.maximum(sdf, outside_m)) - np.float32(by_m), wide
 
 
 def _grown(field: BlendedField, error_m: Float32, config: FusionConfig) -> Float32:

@@ -19,10 +19,12 @@ from sparse_recon.errors import ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.depth_noise import depth_sigma
 from sparse_recon.fuse.blend import fine_grid
-from sparse_recon.fuse.fusion import free_space_violation, fuse
+from sparse_recon.fuse.fusion import free_space_violation, fuse, grown_everywhere
 from sparse_recon.fuse.imagined import imagined_field
+from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, pose, transform_points
+from sparse_recon.lab.evaluate.metrics.mesh_query import MeshQuery
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import scene_of
 from sparse_recon.lab.simulate.virtual_cameras import depth_camera
@@ -273,6 +275,44 @@ def test_wrong_poses_grow_the_collision_mesh_on_all_sides():
     reach = [np.ptp(r.conservative.vertices_world, axis=0) for r in (exact, off)]
     assert reach[1] - reach[0] == pytest.approx([0.008] * 3, abs=0.003)
     assert np.array_equal(exact.nominal.vertices_world, off.nominal.vertices_world)
+
+
+@pytest.mark.parametrize("pose_error_m", [0.004, 0.03])
+def test_the_collision_mesh_holds_the_object_wherever_wrong_poses_may_put_it(pose_error_m):
+    """Also where that is beyond the block of voxels that holds the object, whose rim is 7 mm here."""
+    (off, _) = fused_with((), pose_error_m=pose_error_m, error_m=0.001)
+    solid = MeshQuery(off.conservative)
+    nominal = off.nominal.vertices_world
+    for towards in np.concatenate([np.eye(3), -np.eye(3)]) @ OBJECT_FRAME.T_world_obj[:3, :3].T:
+        moved = (nominal + 0.97 * pose_error_m * towards).astype(np.float32)
+        assert solid.inside(moved)[0].mean() > 0.995
+    reach = np.ptp(off.conservative.vertices_world, axis=0) - np.ptp(nominal, axis=0)
+    assert reach.max() < 2 * pose_error_m + 0.01  # and it is not larger than that asks for
+
+
+@pytest.mark.parametrize(("most", "shape"), [(200, 94), (60, 60)])
+def test_a_grown_solid_has_room_in_no_more_voxels_than_allowed(most, shape):
+    grid = VoxelGrid.cube(40, 0.04)
+    distance_m = np.linalg.norm(grid.centres(), axis=-1) - 0.03
+    cut = np.minimum(distance_m, 0.001).astype(np.float32)  # as free space cuts it: no distance outside
+    sdf_m, wide = grown_everywhere(cut, grid, 0.05, most)
+    assert wide.shape == (shape,) * 3
+    reached_m = np.linalg.norm(isosurface(sdf_m, wide)[0], axis=1)
+    assert reached_m.min() > 0.08 - 0.1 * wide.voxel_m
+    assert reached_m.max() < 0.08 + (1.0 if most == 200 else 2.0) * wide.voxel_m
+
+
+def test_a_wall_thinner_than_the_wider_voxels_is_grown_too():
+    grid = VoxelGrid.cube(40, 0.04)
+    wall_m = (np.abs(grid.centres()[..., 0] - 0.001) - 0.0008).astype(np.float32)
+    wall_m = np.maximum(wall_m, np.abs(grid.centres()).max(axis=-1) - 0.03).astype(np.float32)
+    sdf_m, wide = grown_everywhere(wall_m, grid, 0.005, 20)
+    assert wide.sample(sdf_m, np.array([[0.0055, y, 0.0] for y in (-0.02, 0.0, 0.02)], np.float32)).max() < 0
+
+
+def test_a_collision_mesh_in_free_space_keeps_to_its_number_of_faces():
+    config = load_config({"fusion.max_faces": 1500, "fusion.simplify_tolerance_m": 0.0}, CONFIG)
+    assert len(fused_with((), config, pose_error_m=0.002)[0].conservative.faces) <= 1500
 
 
 def test_hypotheses_that_take_too_many_faces_are_left_out_and_told(caplog):

@@ -168,7 +168,8 @@ def _held_by_hypotheses(hypotheses: Sequence[GivenGeometry], candidates: _Candid
 def _score_of(given: GivenGeometry, seeds: Seeds, rotation: Float32, friction: float) -> npt.NDArray[np.floating]:
     """Return the scores (G,) of given hands on one geometry; 0 where they do not hold it."""
     closing = close(given, seeds, rotation, 1).taken((np.arange(len(seeds)), np.zeros(len(seeds), np.intp)))
-    held = (closing.width_m > 0) & (closing.width_m <= seeds.opening_m)
+    # The hand stands where it stands: what reaches beyond its open jaw is hit by a finger.
+    held = (closing.width_m > 0) & (np.abs(closing.shift_m) + closing.width_m / 2 <= seeds.opening_m / 2)
     held &= np.minimum(closing.first, closing.second) >= cone_cosine(friction)
     middle = seeds.origin + closing.shift_m[:, None] * seeds.axis
     score = _scores(given, middle, seeds.axis, closing, np.zeros(len(seeds), bool), friction)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse_recon.lab.evaluate.metrics.mesh_query import MeshQuery
+from sparse_recon.lab.evaluate.metrics.mesh_query import MeshQuery, area_vectors
 from sparse_recon.lab.evaluate.metrics.surface import Surface
 from sparse_recon.types import Bool, Float32
 
@@ -47,7 +47,8 @@ def both_sides(answer: Surface, true: Surface, query: MeshQuery, diameter_m: flo
 def _has(answer: Surface, points_world: Float32, normals: Float32, within_m: float) -> Bool:
     """Return at which points (N, 3) the answer has surface that faces the way of normals (N, 3).
 
-    Where the nearest surface is the other side of its wall, the samples around are asked.
+    Where the nearest surface is the other side of its wall, the samples around are asked, each for the piece of plane
+    about it that is its share of the surface.
     """
     if len(answer.points_world) == 0:
         return np.zeros(len(points_world), bool)
@@ -55,7 +56,23 @@ def _has(answer: Surface, points_world: Float32, normals: Float32, within_m: flo
     nearest_m, nearest_normals = answer.nearest(points_world)
     at_once = (nearest_m < within_m) & (np.einsum("nd,nd->n", nearest_normals, normals) > SAME_SIDE)
     count = min(_NEIGHBOURS, len(answer.points_world))
-    distance_m, index = answer.tree.query(points_world, k=count, distance_upper_bound=within_m, workers=1)
+    piece_m = _piece_m(answer)
+    reach_m = np.hypot(within_m, piece_m)
+    distance_m, index = answer.tree.query(points_world, k=count, distance_upper_bound=reach_m, workers=1)
     distance_m, index = distance_m.reshape(len(points_world), count), index.reshape(len(points_world), count)
-    facing = np.einsum("nkd,nd->nk", answer.normals_world[np.minimum(index, len(answer.points_world) - 1)], normals)
-    return np.asarray(at_once | (np.isfinite(distance_m) & (facing > SAME_SIDE)).any(axis=1))
+    there = np.isfinite(distance_m)
+    index = np.where(there, index, 0)
+    plane = answer.normals_world[index]
+    off_m = np.abs(np.einsum("nkd,nkd->nk", points_world[:, None] - answer.points_world[index], plane))
+    with np.errstate(invalid="ignore"):
+        near = (distance_m < within_m) | ((off_m < within_m) & (distance_m**2 - off_m**2 < piece_m**2))
+    facing = np.einsum("nkd,nd->nk", plane, normals)
+    return np.asarray(at_once | (there & near & (facing > SAME_SIDE)).any(axis=1))
+
+
+def _piece_m(answer: Surface) -> float:
+    """Return the radius of the pieces of plane about samples, metres; any place is in six of them on average."""
+    if answer.mesh is None:
+        return 0.0
+    area_m2 = float(np.linalg.norm(area_vectors(answer.mesh), axis=1).sum())
+    return float(np.sqrt(6 / np.pi * area_m2 / len(answer.points_world)))

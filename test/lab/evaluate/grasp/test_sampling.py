@@ -80,6 +80,22 @@ def test_grasps_that_hold_in_all_hypotheses_come_first():
     assert ranked[0].score <= first[0].score
 
 
+def test_a_hypothesis_that_a_finger_would_hit_does_not_hold():
+    """A tile that may stand 14 mm farther along y: there it reaches 4 mm beyond the open jaw that grips it along y."""
+    tile = solids.box((0.06, 0.06, 0.02), (0.0, 0.0, 0.01))
+    aside = (np.float32([0.0, by, 0.0]) for by in (-0.014, 0.014))
+    drawn = [replace(tile, vertices_world=tile.vertices_world + by) for by in aside]
+    given = replace(
+        given_mesh(tile, count=1500),
+        hypotheses=tuple(replace(given_mesh(one, count=1500), weight=0.5) for one in drawn),
+    )
+    ranked = sample_grasps(given, 0.0, wanted=500)
+    along_y = [abs(g.T_world_grasp[1, 1]) > 0.95 for g in ranked]
+    assert max(g.opening_m for g in ranked) <= 0.08
+    assert not along_y[0] and ranked[0].score > 0.2 and any(along_y)
+    assert max(g.score for g, y in zip(ranked, along_y, strict=True) if y) == 0.0
+
+
 def _sheared(mesh, by: float):
     """Return a bar whose part at positive x is bent sideways."""
     vertices = mesh.vertices_world.copy()

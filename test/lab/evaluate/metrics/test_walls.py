@@ -57,6 +57,14 @@ def test_a_wall_that_is_too_thick_counts_while_both_sides_are_near():
     assert share(bowl(0.012), bowl(0.003)) < 0.2
 
 
+@pytest.mark.parametrize(("aside_m", "low", "high"), [(0.0, 0.99, 1.0), (0.0028, 0.95, 1.0), (0.004, 0.2, 0.5)])
+def test_a_wall_aside_counts_up_to_the_distance_however_few_samples_there_are(aside_m, low, high):
+    """A bowl whose wall stands farther out; its floor, two fifths of it, stays."""
+    mesh = bowl()
+    wider = mesh.vertices_world * np.float32([1 + aside_m / 0.08, 1 + aside_m / 0.08, 1])
+    assert low < share(TriangleMesh(wider, mesh.faces), mesh) <= high
+
+
 def test_a_bowl_elsewhere_has_neither():
     assert share(shifted(bowl(), (0.0, 0.0, 0.05)), bowl()) < 0.6
 
