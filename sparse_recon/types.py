@@ -310,6 +310,7 @@ class QualityRecord:
     warnings : sentences for people.
     score : probability that this is an object and not a bump, a wall or noise; 1 where a label image or a box names it.
     cut_by_image : the border of the image cuts it in every frame that shows it: what is beyond is inferred at best.
+    model_figures : what the model tells of its own work, such as the residual of its views; metres, degrees, shares.
     """
 
     views_used: int
@@ -326,6 +327,7 @@ class QualityRecord:
     warnings: tuple[str, ...] = ()
     score: float = 1.0
     cut_by_image: bool = False
+    model_figures: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

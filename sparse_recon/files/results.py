@@ -95,6 +95,7 @@ def quality_record(completed: CompletedObject, rejected: Sequence[RejectedCandid
         "evidence_soft": q.evidence_soft,
         "input_hash": q.input_hash,
         "warnings": list(q.warnings),
+        "model_figures": dict(q.model_figures),
         "run": {"timings_s": dict(q.timings_s), "peak_memory_bytes": q.peak_memory_bytes},
     }
 

@@ -61,7 +61,8 @@ def look_of(found: FoundObject, frames: Sequence[Frame]) -> Look | None:
 def first_shown(found: FoundObject, frames: Sequence[Frame], least: int) -> tuple[int, str, int]:
     """Return which frame first shows `least` pixels of an object, by stamp and camera, and minus how many it shows.
 
-    In this order names are given: it is the same whether objects are listed after each frame or after the last.
+    In this order names are given: as long as these frames are kept it is the same whether objects are listed after each
+    of them or after the last.
     """
     for frame in sorted(frames, key=lambda f: (f.stamp_ns, f.camera)):
         if (pixels := int(np.count_nonzero(found.region.mask(frame)))) >= least:

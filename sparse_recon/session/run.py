@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,8 +26,6 @@ from sparse_recon.machine.memory_shortage import memory_shortage
 from sparse_recon.machine.resident_memory import peak_bytes
 from sparse_recon.requests import CompletionRequest, ObjectCandidate, Progress
 from sparse_recon.types import CompletedObject, Float64, ObjectViews, QualityRecord, SurfaceField, TriangleMesh
-
-log = logging.getLogger(__name__)
 
 OnProgress = Callable[[Progress], None]
 OnStep = Callable[[int, int, SurfaceField | None], None]
@@ -77,6 +74,7 @@ class CompletionRun:
         self.generator = np.random.default_rng(self.seed)
         self.origin_world: Float64 = np.zeros(3)
         self.warnings: list[str] = []
+        self.model_figures: dict[str, float | str] = {}
         self.candidate: ObjectCandidate | None = None  # what the request turned out to name
         self.timings_s: dict[str, float] = {}
         self._on_progress, self._cancel = on_progress, cancel
@@ -182,7 +180,7 @@ class CompletionRun:
         )
 
     def _field(self, completion: Completion, views: ObjectViews, evidence: Evidence) -> SurfaceField:
-        log.debug("%s: %s", completion.model, dict(completion.diagnostics))
+        self.model_figures = dict(completion.diagnostics)
         self.warnings.extend(completion.warnings)
 
         def on_step(step: int, steps: int) -> None:
@@ -249,6 +247,7 @@ class CompletionRun:
             warnings=tuple(self.warnings),
             score=1.0 if self.candidate is None else self.candidate.score,
             cut_by_image=self.candidate is not None and self.candidate.cut_by_image,
+            model_figures=self.model_figures,
         )
         return CompletedObject(
             object_id=views.object_id,

@@ -18,7 +18,7 @@ from sparse_recon.complete.latent.conditioning_image import (
     conditioning_image,
     object_extent,
 )
-from sparse_recon.complete.latent.generated_views import WHITE, generated_view, object_mask
+from sparse_recon.complete.latent.generated_views import WHITE, generated_view, object_mask, rounding_warnings
 from sparse_recon.complete.latent.mini import MINI, mini_warning
 from sparse_recon.complete.syncdreamer.agreement import agreements
 from sparse_recon.complete.syncdreamer.cameras import TRAINED, view_cameras
@@ -145,7 +145,12 @@ class SyncDreamerCompleter(ViewCompleter):
             self.name,
             task.seed,
             views=generated_views(drawn, T_world_centre, unit_m, task.seed),
-            warnings=picture.warnings + small + _warnings(len(task.views.views), drawn.similarity, unit_m),
+            warnings=(
+                *picture.warnings,
+                *small,
+                *rounding_warnings(MODEL, str(self._model.dtype), own.guidance),
+                *_warnings(len(task.views.views), drawn.similarity, unit_m),
+            ),
             diagnostics=_diagnostics(picture, drawn, unit_m, self._model),
         )
 

@@ -15,7 +15,7 @@ from sparse_recon.complete.latent.conditioning_image import (
     conditioning_image,
     object_extent,
 )
-from sparse_recon.complete.latent.generated_views import generated_view
+from sparse_recon.complete.latent.generated_views import generated_view, rounding_warnings
 from sparse_recon.complete.latent.mini import MINI, mini_warning
 from sparse_recon.complete.zero123.cameras import TRAINED, camera_ring
 from sparse_recon.complete.zero123.parameters import Zero123Config
@@ -27,9 +27,6 @@ from sparse_recon.inputs.files import expanded
 
 if TYPE_CHECKING:
     from sparse_recon.complete.zero123.sampling import ViewSampler
-
-# Where rounding of bf16, 2 % of an answer's spread, becomes a fifth of it and more.
-LARGE_GUIDANCE = 10.0
 
 
 class Zero123Completer(ViewCompleter):
@@ -95,11 +92,7 @@ class Zero123Completer(ViewCompleter):
             warnings += (
                 f"zero123 is conditioned on 1 of {len(task.views.views)} views; the others only bound the result",
             )
-        if str(self._model.dtype) == "torch.bfloat16" and own.guidance > LARGE_GUIDANCE:
-            warnings += (
-                f"guidance of {own.guidance:g} multiplies the rounding of bf16, which then is a large share of what is "
-                "drawn; set zero123.precision to fp32 or on a GPU fp16",
-            )
+        warnings += rounding_warnings(self.name, str(self._model.dtype), own.guidance)
         if own.geometry == "distill":
             from sparse_recon.complete.zero123.score import Zero123Score
 

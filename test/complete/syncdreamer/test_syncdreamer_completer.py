@@ -20,6 +20,7 @@ from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig  # no
 from sparse_recon.complete.syncdreamer.sampling import SetSampler  # noqa: E402
 from sparse_recon.config.session_config import load_config  # noqa: E402
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError  # noqa: E402
+from sparse_recon.files.results import quality_record  # noqa: E402
 from sparse_recon.requests import CompletionRequest  # noqa: E402
 from sparse_recon.types import Provenance  # noqa: E402
 
@@ -80,6 +81,8 @@ def test_a_session_completes_with_it(session):
     assert result.quality.nominal_watertight and result.quality.free_space_violation == 0
     assert {Provenance.OBSERVED, Provenance.INFERRED} == set(result.provenance.tolist())
     assert any("1 of 2 views" in warning for warning in result.quality.warnings)
+    told = quality_record(result)["model_figures"]
+    assert 0 <= told["residual_m"] < 0.04 and 0.5 < told["scale"] < 2 and told["precision"] == "float32"
     shares = [p.fraction for p in seen]
     assert shares == sorted(shares) and any(p.preview is not None for p in seen)
     # Whoever wants to stop is asked often enough; processor time, for the machine may be busy.
