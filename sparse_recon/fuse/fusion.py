@@ -30,7 +30,7 @@ from sparse_recon.fuse.mesh import (
     without_small_components,
 )
 from sparse_recon.fuse.surface_points import sample_surface, scattered, upright_box
-from sparse_recon.geometry.grids import VoxelGrid, solid_distances
+from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import transform_points
 from sparse_recon.types import (
     Bool,
@@ -125,7 +125,9 @@ def fuse(
     grown, hull_grid = _grown(field, surface.tail * error_m, config.fusion), grid
     on_stage("conservative")
     if pose_error_m > 0:
-        grown, hull_grid = grown_everywhere(grown, grid, pose_error_m, 2 * config.evidence.fine_grid)
+        grown, hull_grid = grown_everywhere(
+            grown, grid, pose_error_m, 2 * config.evidence.fine_grid, lambda: on_stage("conservative")
+        )
         on_stage("conservative")
     hull_vertices, hull_faces, _ = _closed_surface(
         grown, hull_grid, config.fusion, "conservative", on_stage, None if pose_error_m > 0 else bounds
@@ -230,12 +232,17 @@ def _closed_surface(
     return vertices, faces, min(violations)
 
 
-def grown_everywhere(sdf_m: Float32, grid: VoxelGrid, by_m: float, most: int) -> tuple[Float32, VoxelGrid]:
+def grown_everywhere(
+    sdf_m: Float32, grid: VoxelGrid, by_m: float, most: int, checkpoint: Callable[[], None] = lambda: None
+) -> tuple[Float32, VoxelGrid]:
     """Grow a solid on all sides, to within a voxel, and return its signed distance, metres, and its wider grid.
 
     `sdf_m` need be a distance at its rim only. Where the grid would have more than `most` voxels along an edge, it gets
-    larger ones, and what is thinner than they are becomes as thick.
+    larger ones, and what is thinner than they are becomes as thick. `checkpoint` is called between the steps; it may
+    raise.
     """
+    import edt
+
     room = int(np.ceil(by_m / grid.voxel_m)) + 2
     low, high = np.array(grid.low_m), np.array(grid.low_m) + np.array(grid.shape) * grid.voxel_m
     voxel_m = grid.voxel_m
@@ -245,8 +252,11 @@ def grown_everywhere(sdf_m: Float32, grid: VoxelGrid, by_m: float, most: int) ->
     inside = np.zeros(wide.shape, bool)
     inside[wide.nearest(grid.points(np.argwhere(sdf_m < 0).astype(np.float64)))] = True
     # Cut by free space and at the border of its grid, the field is no distance outside.
-    outside_m = solid_distances(inside, voxel_m).astype(np.float32) - np.float32(0.5 * voxel_m)
+    checkpoint()
+    outside_m = (edt.edt(~inside, parallel=0) - 1.0) * np.float32(voxel_m)
+    checkpoint()
     sdf = grid.resample(sdf_m, wide)
+    checkpoint()
     return np.where(inside, np.minimum(sdf, 0), np.maximum(sdf, outside_m)) - np.float32(by_m), wide
 
 
