@@ -15,8 +15,9 @@ from sparse_recon.types import Float64
 # with the picture's own pose and the carved size; the rest is what the network drew otherwise.
 PRIOR = np.array([0.1, 0.1, 0.1, 0.03, 0.03, 0.03, 0.2])
 LIMITS = np.array([0.35, 0.35, 0.35, 0.2, 0.2, 0.2, 0.4])
-# No point lies outside of what all outlines allow, and few lie on it: under flat tops and in hollows they allow more
-# than there is. The set is placed so that this share of the measured points lies outside.
+# No point lies outside of what the outlines allow (all but one, so that none alone sets the scale), and few lie on it:
+# under flat tops and in hollows they allow more than there is. The set is placed so that this share of the measured
+# points lies outside.
 OUTSIDE = 0.1
 # Farther outside a point is a stray, and pulls less and less; nearer to the outline than `SOFT` all pull alike less.
 STRAY, SOFT = 0.06, 0.005
@@ -70,7 +71,7 @@ def fitted_similarity(
         points = points[np.random.default_rng(seed).choice(len(points), POINTS, replace=False)]
 
     def within_at(x: Float64) -> Float64:
-        return outlines.depth_within(_into_set(points, x), 0)
+        return outlines.depth_within(_into_set(points, x))
 
     x, damping = np.zeros(7), 1e-3
     within = within_at(x)
@@ -106,7 +107,7 @@ def _rotation(vector: Float64) -> Float64:
 
 
 def _weight(within: Float64) -> Float64:
-    """Return (N,) what the loss pulls with at each distance, over the distance."""
+    """Return (N,) weights of squares that stand for the loss at each distance; strays pull less than in the loss."""
     outside = (1 - OUTSIDE) / (1 + (within / STRAY) ** 2) ** 2
     return np.asarray(np.where(within < 0, outside, OUTSIDE) / (np.abs(within) + SOFT) / SIGMA)
 
