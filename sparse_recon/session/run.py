@@ -75,6 +75,7 @@ class CompletionRun:
         self.origin_world: Float64 = np.zeros(3)
         self.warnings: list[str] = []
         self.model_figures: dict[str, float | str] = {}
+        self._model_warnings: tuple[str, ...] = ()  # among `warnings`: of the last answer
         self.candidate: ObjectCandidate | None = None  # what the request turned out to name
         self.timings_s: dict[str, float] = {}
         self._on_progress, self._cancel = on_progress, cancel
@@ -181,7 +182,8 @@ class CompletionRun:
 
     def _field(self, completion: Completion, views: ObjectViews, evidence: Evidence) -> SurfaceField:
         self.model_figures = dict(completion.diagnostics)
-        self.warnings.extend(completion.warnings)
+        self.warnings = [w for w in self.warnings if w not in self._model_warnings] + list(completion.warnings)
+        self._model_warnings = completion.warnings
 
         def on_step(step: int, steps: int) -> None:
             self._tell(self._step_progress(step, steps, None, views, evidence))

@@ -66,7 +66,7 @@ class Spreading(CarveCompleter):
         sdf = np.linalg.norm(task.evidence.grid.centres(), axis=-1) - radius_m
         field = SurfaceField(sdf.astype(np.float32), np.full_like(sdf, 0.002, np.float32))
         task.on_step(1, 1, field)
-        return Completion(self.name, task.seed, surface=field)
+        return Completion(self.name, task.seed, surface=field, warnings=(f"the cube is {half_m:.3f} m wide",))
 
 
 @pytest.mark.parametrize(("limit_m", "cubes", "told"), [(0.0, 1, False), (0.06, 2, False), (10.0, 2, True)])
@@ -81,6 +81,8 @@ def test_what_does_not_fit_its_cube_is_looked_at_once_more_in_a_larger_one(regis
     assert stages == sorted(stages)
     assert any("is cut off there" in warning for warning in result.quality.warnings) == told
     assert result.nominal.watertight
+    of_model = [w for w in result.quality.warnings if w.startswith("the cube is")]
+    assert of_model == [f"the cube is {Spreading.cubes[-1]:.3f} m wide"]  # not what was said of an answer thrown away
     if cubes == 2:
         assert Spreading.cubes[1] == pytest.approx(LARGER_CUBE * Spreading.cubes[0], rel=0.05)
 
