@@ -18,7 +18,7 @@ from sparse_recon.complete.base import ViewCompleter
 from sparse_recon.complete.carve import CarveCompleter
 from sparse_recon.complete.registry import COMPLETERS
 from sparse_recon.completion import Completion
-from sparse_recon.config.session_config import SessionConfig
+from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError
 from sparse_recon.machine.safetensors_file import read_weights
 from sparse_recon.requests import CompletionRequest
@@ -235,7 +235,8 @@ def test_memory_that_runs_out_while_loading_is_told(register):
 
 @pytest.mark.parametrize("stage", sorted(set(STAGES) - {"convex_parts"}))
 def test_memory_that_runs_out_at_any_stage_costs_that_completion_only(stage):
-    session = session_of(recording("ball", 1).frames)
+    answers = {"compact.samples": 1, "compact.steps": 1} if stage == "hypotheses" else {}
+    session = session_of(recording("ball", 1).frames, load_config(answers))
 
     def exhaust(progress) -> None:
         if progress.stage == stage:
