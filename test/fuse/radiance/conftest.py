@@ -9,7 +9,7 @@ import pytest
 from sparse_recon.machine.processor import torch_threads
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # a folder is no package: that would last to the end of all tests
 def one_thread() -> Iterator[None]:
     """Let torch calculate in one thread."""
     with torch_threads(1):

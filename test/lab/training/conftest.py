@@ -15,7 +15,7 @@ from sparse_recon.machine.processor import torch_threads
 SEED = 7
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # a folder is no package: that would last to the end of all tests
 def one_thread() -> Iterator[None]:
     """Runs of training set the number of threads of their process; tests of nodes compare floats of two processes."""
     with torch_threads(1):
