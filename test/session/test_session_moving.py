@@ -121,10 +121,12 @@ def test_what_was_put_back_is_there_again_under_its_name():
 
 
 def test_what_did_not_move_keeps_its_name_its_frames_and_its_place():
-    still, moving = session_of(*[view(0.0)] * 4), session_of(view(0.0), view(0.0), view(0.1), view(0.1))
+    still, moving = session_of(*[view(0.0)] * 4), session_of(view(0.0), view(0.0))
     (ball_a,) = (c.object_id for c in still.objects() if c.box.T_world_box[1, 3] > 0.1)
+    (before,) = (c.object_id for c in moving.objects() if c.box.T_world_box[1, 3] > 0.1)
+    add(moving, [view(0.1), view(0.1)])
     (ball_b,) = (c.object_id for c in moving.objects() if c.box.T_world_box[1, 3] > 0.1)
-    assert ball_a == ball_b
+    assert ball_a == before == ball_b
     a, b = completed(still, ball_a), completed(moving, ball_b)
     assert a.quality.views_used == b.quality.views_used
     np.testing.assert_allclose(a.box.T_world_box[:3, 3], b.box.T_world_box[:3, 3], atol=0.003)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,10 +131,10 @@ def _pickle(path: Path) -> TensorFile:
         raise MemoryBudgetError(
             "reading weights", clipped(str(error)) or "the file asks for more than there is"
         ) from error
-    except pickle.UnpicklingError as error:
-        # Not what PyTorch says: it advises how to switch its protection off.
-        raise _refused(path, str(error), named) from None
     except Exception as error:  # whatever a damaged file makes the reader say
+        if type(error).__name__ == "UnpicklingError":  # of the module that none of ours imports
+            # Not what PyTorch says: it advises how to switch its protection off.
+            raise _refused(path, str(error), named) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _invalid(path, f"torch.load cannot read it ({clipped(reason)})") from error
     tensors = _tensors(path, held)

@@ -43,7 +43,8 @@ class SyncDreamerModel:
         lacking = self.network.load_state_dict(own, strict=False, assign=True)
         assert not lacking.unexpected_keys
         assert all(name.startswith("image_encoder.") for name in lacking.missing_keys)
-        self.network.to(device).eval().requires_grad_(False)  # places in the volumes stay in single precision
+        self.network.eval()
+        self.network.to(device).requires_grad_(False)  # places in the volumes stay in single precision
         self.network.unet.to(memory_format=torch.channels_last)
         for module in (*self.network.modules(), *self._images.vae.modules()):
             if type(module).__name__ in _BLOCKS:

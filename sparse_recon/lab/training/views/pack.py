@@ -74,7 +74,7 @@ def load_packed(shape: PackedShape) -> tuple[Float64, Int32]:
 @lru_cache(maxsize=8)
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError) as error:
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} cannot be read: {error}; get the pack again") from error
