@@ -6,12 +6,20 @@ Sizes are those of Stable Diffusion 1 (arXiv 2112.10752) and of CLIP ViT-L/14 (a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from sparse_recon.errors import DependencyError
 
 INSTALL = "pip install sparse_recon[models]"
+
+
+def require_libraries(model: str) -> None:
+    """Raise DependencyError if a library is missing that every model of this family needs; imports none of them."""
+    for library in ("diffusers", "transformers", "torch"):
+        if find_spec(library) is None:
+            raise DependencyError(library, f"the model {model}", INSTALL)
 
 
 @dataclass(frozen=True)

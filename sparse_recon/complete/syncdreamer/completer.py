@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
-from sparse_recon.complete.latent.architectures import INSTALL
+from sparse_recon.complete.latent.architectures import require_libraries
 from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
 from sparse_recon.complete.latent.conditioning_image import (
     ConditioningImage,
@@ -29,7 +28,7 @@ from sparse_recon.complete.syncdreamer.sizes import MODEL, SyncDreamerSize
 from sparse_recon.complete.syncdreamer.weights import layout, mini
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import DependencyError, ErrorCode, ModelError
+from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.inputs.files import expanded
 from sparse_recon.types import Float32, Float64, GeneratedView, Positions, UInt8
@@ -78,9 +77,7 @@ class SyncDreamerCompleter(ViewCompleter):
         own, known = config.of(SyncDreamerConfig), layout(self._published_size)
         if not own.weights:
             raise missing("", known)
-        for library in ("diffusers", "transformers", "torch"):
-            if find_spec(library) is None:
-                raise DependencyError(library, f"the model {MODEL}", INSTALL)
+        require_libraries(self.name)
         from sparse_recon.complete.syncdreamer.model import SyncDreamerModel
         from sparse_recon.complete.syncdreamer.sampling import SetSampler
         from sparse_recon.machine.processor import chosen_device, chosen_dtype

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
-from sparse_recon.complete.latent.architectures import INSTALL
+from sparse_recon.complete.latent.architectures import require_libraries
 from sparse_recon.complete.latent.conditioning_image import (
     ConditioningImage,
     best_conditioning_view,
@@ -22,7 +21,7 @@ from sparse_recon.complete.zero123.parameters import Zero123Config
 from sparse_recon.complete.zero123.weights import Zero123Size, layout, mini
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
-from sparse_recon.errors import DependencyError, ErrorCode, ModelError
+from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.inputs.files import expanded
 
 if TYPE_CHECKING:
@@ -46,9 +45,7 @@ class Zero123Completer(ViewCompleter):
         own, known = config.of(Zero123Config), layout(self._published_size)
         if not own.weights:
             raise missing("", known)
-        for library in ("diffusers", "transformers", "torch"):
-            if find_spec(library) is None:
-                raise DependencyError(library, "the model zero123", INSTALL)
+        require_libraries(self.name)
         from sparse_recon.complete.zero123.model import Zero123Model
         from sparse_recon.complete.zero123.sampling import ViewSampler
         from sparse_recon.machine.processor import chosen_device, chosen_dtype
