@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scans", type=Path, nargs="+", default=[], metavar="DIR", help="folders of the meshes that data.scans names"
     )
     parser.add_argument(
-        "--shapes", type=Path, metavar="DIR", help="folder of a pack of shapes, which pictures are taken of"
+        "--shapes", type=Path, metavar="DIR", help="folder of a pack of shapes, which data.shapes names files of"
     )
     parser.add_argument("--out", type=output_path, default=Path("out/training/run"), help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
@@ -129,12 +129,13 @@ def _values(args: argparse.Namespace) -> list[dict[str, Any]]:
 def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any]:
     from tqdm import tqdm
 
-    from sparse_recon.lab.training.generate import generate
+    from sparse_recon.lab.training.generate import generate, shard_count
+    from sparse_recon.lab.training.pack import packed_shapes
 
     scans = _scans(args, config)
-    shards = config.data.shards + (config.data.scan_shards if scans else 0)
-    with tqdm(total=shards, unit="shard", file=sys.stderr) as bar:
-        count = generate(args.data, config.data, lambda number, samples: bar.update(), scans)
+    shapes = [s for s in packed_shapes(args.shapes, config.data.shapes) if s.tabletop] if args.shapes else []
+    with tqdm(total=shard_count(config.data, scans, shapes), unit="shard", file=sys.stderr) as bar:
+        count = generate(args.data, config.data, lambda number, samples: bar.update(), scans, shapes)
     return {"data": str(args.data), "samples": count}
 
 

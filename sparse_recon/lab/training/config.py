@@ -43,6 +43,20 @@ class DataConfig(Checked):
         default=0,
         metadata=doc("Number of files (shards) of samples to generate from scanned objects.", low=0, high=100_000),
     )
+    shapes: tuple[str, ...] = field(
+        default=("cc0", "permissive"),
+        metadata=doc("Names of the files of the pack of shapes to train on, of which tabletop things are taken."),
+    )
+    shape_shards: int = field(
+        default=0, metadata=doc("Number of files (shards) of samples to generate from the pack.", low=0, high=100_000)
+    )
+    held_out_shapes: int = field(
+        default=48, metadata=doc("Number of validation objects from the pack.", low=0, high=10_000)
+    )
+    held_out_every: int = field(
+        default=16,
+        metadata=doc("One shape of the pack in this many is never learned from.", low=2, high=1000),
+    )
     shards: int = field(
         default=500,
         metadata=doc("Number of files (shards) of samples to generate from procedural objects.", low=1, high=100_000),

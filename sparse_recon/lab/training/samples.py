@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from threading import RLock
 
 import numpy as np
@@ -22,8 +21,7 @@ from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.lab.simulate.sensor import SENSORS
 from sparse_recon.lab.training.bake import bake
-from sparse_recon.lab.training.objects import draw_object
-from sparse_recon.lab.training.scans import draw_scan
+from sparse_recon.lab.training.objects import ProceduralObject, draw_object
 from sparse_recon.lab.training.scenes import (
     OBJECT_LABEL,
     RING_VIEWS,
@@ -70,20 +68,20 @@ def samples_of(
     seed: int,
     number: int,
     count: int,
-    scans: Sequence[Path] = (),
+    draw: Callable[[np.random.Generator], ProceduralObject] = draw_object,
     config: SessionConfig | None = None,
     noise: bool = True,
     real_cameras: float = 0.0,
 ) -> Iterator[Sample]:
     """Yield up to `count` samples of object `number` of a stream, seen from different sides.
 
-    The same seed and number give the same samples. An object that is too thin, or unseen, gives fewer. With `scans`
-    the objects are these meshes, not procedural ones. Without `noise` cameras and poses are exact; all else stays,
+    The same seed and number give the same samples. An object that is too thin, or unseen, gives fewer. `draw` makes
+    the object. Without `noise` cameras and poses are exact; all else stays,
     as it does for the share `real_cameras` of the objects, which kinds of real cameras see.
     """
     config = config or SessionConfig()
     rng = np.random.default_rng((seed, number))
-    made = draw_scan(rng, scans) if scans else draw_object(rng)
+    made = draw(rng)
     baked = bake(made)
     if baked is None:
         return

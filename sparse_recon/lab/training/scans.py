@@ -16,9 +16,10 @@ from sparse_recon.geometry.grids import VoxelGrid, solid_distances
 from sparse_recon.lab.simulate.shapes import scanned_shape
 from sparse_recon.lab.training.fields import Field, bent, sampled_field
 from sparse_recon.lab.training.objects import ProceduralObject
-from sparse_recon.types import Bool, Float32, Int32
+from sparse_recon.lab.training.pack import PackedShape, draw_packed, load_packed
+from sparse_recon.types import Bool, Float32, Float64, Int32
 
-FAMILY = "scan"
+FAMILY, PACK_FAMILY = "scan", "shape"
 SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 # Half of the draws keep their proportions within a tenth; the others teach that things of a kind differ.
 STRETCH, WILD_STRETCH = 0.08, 0.25
@@ -53,7 +54,16 @@ def _mesh(folders: Sequence[Path], name: str) -> Path | None:
 
 def draw_scan(rng: np.random.Generator, paths: Sequence[Path]) -> ProceduralObject:
     """Draw one of the scans, z up as in its file: stretched, resized, perhaps mirrored and bent."""
-    field, longest_m = unit_field(paths[int(rng.integers(len(paths)))])
+    return _varied(rng, FAMILY, *unit_field(paths[int(rng.integers(len(paths)))]))
+
+
+def draw_shape(rng: np.random.Generator, shapes: Sequence[PackedShape]) -> ProceduralObject:
+    """Draw one of the shapes of a pack, changed as scans are; its family is its category."""
+    shape = draw_packed(rng, shapes)
+    return _varied(rng, f"{PACK_FAMILY}: {shape.category}", *unit_field(shape))
+
+
+def _varied(rng: np.random.Generator, family: str, field: Field, longest_m: float) -> ProceduralObject:
     sigma = STRETCH if rng.random() < 0.5 else WILD_STRETCH
     stretch = torch.tensor(np.exp(rng.normal(0, sigma, 3).clip(-2 * sigma, 2 * sigma)), dtype=torch.float32)
     stretch = stretch / stretch.max()
@@ -67,23 +77,31 @@ def draw_scan(rng: np.random.Generator, paths: Sequence[Path]) -> ProceduralObje
     made: Field = changed
     if rng.random() < BENT_SHARE:
         made = bent(made, rng.normal(0, 0.25), rng.normal(0, 0.12), rng.uniform(-0.25, 0.25))
-    return ProceduralObject(FAMILY, made, size_m)
+    return ProceduralObject(family, made, size_m)
 
 
 @lru_cache(maxsize=256)
-def unit_field(path: Path) -> tuple[Field, float]:
+def unit_field(origin: Path | PackedShape) -> tuple[Field, float]:
     """Return the signed distance of a mesh whose longest half edge is made 1, and its true longest edge in metres.
 
     It is asked for once, on a grid: asking the mesh takes longer than all the rest of a sample.
     """
-    shape = scanned_shape(path, path.stem)
-    low, high = shape.vertices_obj.min(axis=0), shape.vertices_obj.max(axis=0)
-    longest_m = float((high - low).max())
-    vertices = ((shape.vertices_obj - 0.5 * (low + high)) * (2 / longest_m)).astype(np.float32)
-    half = 0.5 * (high - low) * (2 / longest_m)
+    vertices, faces = _mesh_of(origin)
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    longest = float((high - low).max())
+    vertices = ((vertices - 0.5 * (low + high)) * (2 / longest)).astype(np.float32)
+    half = 0.5 * (high - low) * (2 / longest)
     voxel = 2.0 / FINEST
     grid = VoxelGrid.around(-half - 3 * voxel, half + 3 * voxel, voxel)
-    return sampled_field(_mesh_distances(vertices, shape.faces, grid), grid), longest_m
+    longest_m = origin.longest_m if isinstance(origin, PackedShape) else longest
+    return sampled_field(_mesh_distances(vertices, faces, grid), grid), longest_m
+
+
+def _mesh_of(origin: Path | PackedShape) -> tuple[Float64, Int32]:
+    if isinstance(origin, PackedShape):
+        return load_packed(origin)
+    shape = scanned_shape(origin, origin.stem)
+    return shape.vertices_obj.astype(np.float64), shape.faces
 
 
 def _mesh_distances(vertices: Float32, faces: Int32, grid: VoxelGrid) -> Float32:

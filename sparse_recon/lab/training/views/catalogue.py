@@ -14,10 +14,10 @@ from sparse_recon.errors import ConfigError
 from sparse_recon.lab.evaluate.objects import SCORED, UNSCORED, is_scored
 from sparse_recon.lab.simulate.household import KINDS, make_shape
 from sparse_recon.lab.simulate.shapes import scanned_shape
+from sparse_recon.lab.training.pack import PackedShape, load_packed, packed_shapes
 from sparse_recon.lab.training.scans import scan_paths
 from sparse_recon.lab.training.views.bodies import Body, colored_body, painted_body, varied
 from sparse_recon.lab.training.views.config import ViewDataConfig
-from sparse_recon.lab.training.views.pack import PackedShape, load_packed, packed_shapes
 
 # Made-up household objects of evaluation have small seeds.
 _HOUSEHOLD_SEED = 5_000_000

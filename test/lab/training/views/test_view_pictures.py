@@ -14,13 +14,13 @@ from sparse_recon.geometry.cameras import project_points
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.lab.evaluate.objects import SCORED, UNSCORED
 from sparse_recon.lab.training.generate import HELD_OUT
+from sparse_recon.lab.training.pack import packed_shapes
 from sparse_recon.lab.training.views.bodies import Body, painted_body, to_unit, varied
 from sparse_recon.lab.training.views.cameras import POLICIES
 from sparse_recon.lab.training.views.catalogue import entries, is_variant_of_scored, refuse_scored
 from sparse_recon.lab.training.views.config import ViewDataConfig
 from sparse_recon.lab.training.views.generate import generate_views, taken
 from sparse_recon.lab.training.views.materials import parts_of
-from sparse_recon.lab.training.views.pack import packed_shapes
 from sparse_recon.lab.training.views.raycast import pictures
 from sparse_recon.lab.training.views.shards import list_views, read_views, view_shards, write_views
 from sparse_recon.lab.training.views.sheet import write_sheet

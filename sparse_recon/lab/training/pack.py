@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,15 +19,49 @@ MANIFEST = "manifest.csv"
 _STEPS = 65535.0
 
 
+# Of sources with true sizes: nothing of them is ever learned from, so that figures on them are of other makers' things.
+HELD_OUT_SOURCES = (
+    "github aws-robotics/aws-robomaker-small-house-world",
+    "Debian sweethome3d-furniture",
+)
+
+
 @dataclass(frozen=True)
 class PackedShape:
-    """One row of the list: its name, the npz file and number that it lies at, and what it is."""
+    """One row of the list: its name, the npz file and number that it lies at, and what it is.
+
+    Attributes
+    ----------
+    tabletop : whether it is a thing that stands on tables, not furniture or a plant.
+    longest_m : its longest edge, where the list knows it; else what such things usually measure.
+    """
 
     folder: Path
     name: str
     shard: str
     index: int
     category: str
+    source: str = ""
+    tabletop: bool = True
+    longest_m: float = 0.2
+
+    def held_out(self, every: int) -> bool:
+        """Whether the shape is never learned from: one in `every` of each category, or of a held-out source."""
+        return self.source in HELD_OUT_SOURCES or zlib.crc32(self.name.encode()) % every == 0
+
+    @classmethod
+    def of_row(cls, folder: Path, row: Mapping[str, str]) -> PackedShape:
+        """Read a row of the list."""
+        return cls(
+            folder,
+            row["name"],
+            row["shard"],
+            int(row["index"]),
+            row["category"],
+            row.get("source", ""),
+            row.get("tabletop", "1") != "0",
+            float(row.get("suggested_longest_m") or 0.2),
+        )
 
 
 def packed_shapes(folder: Path, shards: Sequence[str], without: Sequence[str] = ()) -> list[PackedShape]:
@@ -44,9 +79,7 @@ def packed_shapes(folder: Path, shards: Sequence[str], without: Sequence[str] = 
     path = Path(folder) / MANIFEST
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                PackedShape(folder, r["name"], r["shard"], int(r["index"]), r["category"]) for r in csv.DictReader(file)
-            ]
+            rows = [PackedShape.of_row(folder, row) for row in csv.DictReader(file)]
     except (OSError, KeyError, ValueError) as error:
         raise FileError(
             ErrorCode.INPUT_MISSING, f"{path} is not the list of a pack of shapes: {error}; name its folder"
@@ -55,6 +88,17 @@ def packed_shapes(folder: Path, shards: Sequence[str], without: Sequence[str] = 
         known = ", ".join(sorted({row.shard for row in rows}))
         raise FileError(ErrorCode.INPUT_MISSING, f"{path} lists no {', '.join(missing)}; it lists {known}")
     return [row for row in rows if row.shard in shards and row.category not in without]
+
+
+def draw_packed(rng: np.random.Generator, shapes: Sequence[PackedShape]) -> PackedShape:
+    """Draw a category by the root of how many shapes it has, and one of its shapes: no kind of thing is rare."""
+    by_category: dict[str, list[PackedShape]] = {}
+    for shape in shapes:
+        by_category.setdefault(shape.category, []).append(shape)
+    share = np.sqrt([len(kind) for kind in by_category.values()])
+    kinds = list(by_category.values())
+    kind = kinds[int(rng.choice(len(kinds), p=share / share.sum()))]
+    return kind[int(rng.integers(len(kind)))]
 
 
 def load_packed(shape: PackedShape) -> tuple[Float64, Int32]:
