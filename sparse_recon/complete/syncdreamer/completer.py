@@ -23,6 +23,7 @@ from sparse_recon.complete.syncdreamer.agreement import agreements
 from sparse_recon.complete.syncdreamer.cameras import TRAINED, view_cameras
 from sparse_recon.complete.syncdreamer.outlines import Outlines
 from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig
+from sparse_recon.complete.syncdreamer.previews import EVERY, is_due, outlined
 from sparse_recon.complete.syncdreamer.similarity import Similarity, fitted_similarity
 from sparse_recon.complete.syncdreamer.sizes import MODEL, SyncDreamerSize
 from sparse_recon.complete.syncdreamer.weights import layout, mini
@@ -115,10 +116,18 @@ class SyncDreamerCompleter(ViewCompleter):
 
         small = (mini_warning(MODEL),) if own.weights == MINI else ()
 
-        # 3. All views, the first from the picture's azimuth.
-        pictures = self._sampler.generate(
-            picture, task.seed, own, lambda step, steps, clean: task.on_step(step, steps, prior), task.checkpoint
-        )
+        # 3. All views, the first from the picture's azimuth; by their outlines, later previews.
+        sampler, cameras = self._sampler, view_cameras(picture.camera.azimuth_rad, self._size.volume.views)
+        shown = prior
+
+        def on_step(step: int, steps: int, clean: Any) -> None:
+            nonlocal shown
+            if is_due(step, steps):
+                some = sampler.pictures(clean[0, ::EVERY], task.checkpoint)
+                shown = outlined(prior, task.evidence.grid, some, cameras[::EVERY], middle_obj, unit_m)
+            task.on_step(step, steps, shown)
+
+        pictures = sampler.generate(picture, task.seed, own, on_step, task.checkpoint)
         task.checkpoint()
         if len(pictures) != self._size.volume.views:
             raise ModelError(
@@ -136,7 +145,6 @@ class SyncDreamerCompleter(ViewCompleter):
 
         # 4. How far they agree, and where they fit what was measured.
         measured = transform_points(inverse(T_obj_centre), task.evidence.all_points_obj()) / unit_m
-        cameras = view_cameras(picture.camera.azimuth_rad, len(pictures))
         drawn = drawn_set(pictures, masks, cameras, measured if own.align else None, task.seed, task.checkpoint)
         return Completion(
             self.name,

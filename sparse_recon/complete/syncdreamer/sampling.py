@@ -61,6 +61,15 @@ class SetSampler:
         finally:
             model.checkpoint = lambda: None
 
+    def pictures(self, clean: Tensor, checkpoint: Callable[[], None] = lambda: None) -> UInt8:
+        """Return the images (B, P, P, 3) uint8 of latents (B, 4, S, S) seen on the way; `checkpoint` may raise."""
+
+        def decode(one: Tensor) -> Tensor:
+            checkpoint()
+            return self._model.decode_latents(one)
+
+        return decoded_bytes(decode, clean, MODEL)
+
     def latents(
         self, image: ConditioningImage, seed: int, config: SyncDreamerConfig, at_once: int, on_step: OnStep
     ) -> Tensor:

@@ -10,8 +10,11 @@ from sparse_recon.complete.latent.cameras import model_intrinsics
 from sparse_recon.complete.syncdreamer.agreement import agreements
 from sparse_recon.complete.syncdreamer.cameras import view_cameras
 from sparse_recon.complete.syncdreamer.outlines import Outlines
+from sparse_recon.complete.syncdreamer.previews import EVERY, is_due, outlined
 from sparse_recon.complete.syncdreamer.similarity import fitted_similarity
+from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse
+from sparse_recon.types import SurfaceField
 
 LENS = model_intrinsics(128)
 T_CAM_OBJ = np.stack([inverse(camera.T_obj_cam()) for camera in view_cameras(0.3)])
@@ -144,3 +147,24 @@ def test_one_picture_alone_that_shows_an_object():
     masks[3] = MASKS[3]
     found = agreements(PICTURES, masks, T_CAM_OBJ, LENS, Outlines(masks, T_CAM_OBJ, LENS))
     assert np.isfinite(found).all() and found.min() >= 0.05
+
+
+def test_a_preview_is_the_prior_within_the_outlines():
+    unit_m, middle = 0.2, np.array([0.01, 0.0, -0.02])
+    grid = VoxelGrid.cube(40, 0.16)
+    radius_m = np.linalg.norm(grid.centres() - middle, axis=-1).astype(np.float32) - np.float32(
+        0.14
+    )  # a ball around it
+    prior = SurfaceField(radius_m, np.full(radius_m.shape, 0.01, np.float32))
+    cameras = view_cameras(0.3)
+
+    shown = outlined(prior, grid, PICTURES[::EVERY], cameras[::EVERY], middle, unit_m)
+
+    in_box = (np.abs(grid.centres() - middle) < HALF * unit_m - 0.01).all(axis=-1)
+    left, before = shown.sdf_m < 0, prior.sdf_m < 0
+    assert left[in_box & before].mean() > 0.98 and not (left & ~before).any()
+    assert left.sum() < 0.65 * before.sum()  # a quarter of the ball is box
+    blank = np.full_like(PICTURES[::EVERY], 255)
+    assert outlined(prior, grid, blank, cameras[::EVERY], middle, unit_m) is prior
+    assert [step for step in range(1, 51) if is_due(step, 50)] == [25, 38]
+    assert not is_due(1, 1)

@@ -21,6 +21,7 @@ from sparse_recon.complete.syncdreamer.sampling import SetSampler  # noqa: E402
 from sparse_recon.config.session_config import load_config  # noqa: E402
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError  # noqa: E402
 from sparse_recon.files.results import quality_record  # noqa: E402
+from sparse_recon.machine.processor import torch_threads  # noqa: E402
 from sparse_recon.requests import CompletionRequest  # noqa: E402
 from sparse_recon.types import Provenance  # noqa: E402
 
@@ -72,10 +73,12 @@ def test_a_session_completes_with_it(session):
     seen, asked = [], []
 
     def cancel() -> bool:
-        asked.append(time.process_time())
+        asked.append(time.thread_time())
         return False
 
-    result = session.complete(CompletionRequest(seed=3), on_progress=seen.append, cancel=cancel)
+    with torch_threads(1):
+        result = session.complete(CompletionRequest(seed=3), on_progress=seen.append, cancel=cancel)
+        again = session.complete(CompletionRequest(seed=3))
 
     assert result.model == "syncdreamer"
     assert result.quality.nominal_watertight and result.quality.free_space_violation == 0
@@ -85,12 +88,12 @@ def test_a_session_completes_with_it(session):
     assert 0 <= told["residual_m"] < 0.04 and 0.5 < told["scale"] < 2 and told["precision"] == "float32"
     shares = [p.fraction for p in seen]
     assert shares == sorted(shares) and any(p.preview is not None for p in seen)
-    # Whoever wants to stop is asked often enough; processor time, for the machine may be busy.
+    # Whoever wants to stop is asked often enough: 0.2 s on an idle core, more where threads wait for each other.
     assert max(np.diff(asked)) < 0.5
     # Metric: what was measured lies on the ball of 4 cm, wherever the drawings are.
     observed = result.points_world[result.provenance == Provenance.OBSERVED]
     assert np.abs(np.linalg.norm(observed - (0, 0, 0.04), axis=1) - 0.04).mean() < 0.002
-    assert digest(result) == digest(session.complete(CompletionRequest(seed=3)))
+    assert digest(result) == digest(again)
 
 
 def test_cancelled_within_a_pass_of_the_networks(session):
