@@ -25,7 +25,7 @@ class CompletionTask:
     A completer calls `on_step(step, steps, field)` after each step, with the best field so far or None, and
     `checkpoint` within long ones, one of them at least every 0.3 s. Both raise `CancelledError` when the caller wants
     to stop, and the completer lets that through. Once its answer is there and it draws hypotheses beside it, it calls
-    `goes_on(step, steps)` instead: that says False past the deadline, and then what is drawn so far is handed over.
+    `goes_on(step, steps, answer)` instead: that says False past the deadline, and then what there is is handed over.
     """
 
     views: ObjectViews
@@ -37,7 +37,7 @@ class CompletionTask:
     config: SessionConfig
     on_step: Callable[[int, int, SurfaceField | None], None]
     checkpoint: Callable[[], None] = lambda: None
-    goes_on: Callable[[int, int], bool] = lambda step, steps: True
+    goes_on: Callable[[int, int, SurfaceField | None], bool] = lambda step, steps, answer: True
 
 
 class ViewCompleter(ABC):

@@ -171,8 +171,8 @@ class CompletionRun:
         report = on_step if isinstance(completer, CarveCompleter) else lambda step, steps, field: self.checkpoint()
         prior = carve(evidence, bounds, self.config.carve, self.generator, report, self.checkpoint)
 
-        def goes_on(step: int, steps: int) -> bool:
-            self._tell(self._step_progress(step, steps, None, views, evidence))
+        def goes_on(step: int, steps: int, answer: SurfaceField | None) -> bool:
+            self._tell(self._step_progress(step, steps, answer, views, evidence))
             self.checkpoint()
             return not self.deadline_passed()
 

@@ -76,10 +76,13 @@ class CompactCompleter(ViewCompleter):
         answer = self._sampler(inputs, [_sample_seed(task, 0)], 1, lambda step, so_far: None)
         task.checkpoint()
         field = with_thin_parts(surface_of(answer, task.evidence, self._calibration), prior, task)
-        task.on_step(2, steps, field)
 
-        # 3. Several steps: draws of what it may look like.
-        drawn = self._drawn(inputs, task)
+        # 3. Several steps: draws of what it may look like. The answer is whole without them.
+        drawn: list[Float32] = []
+        if not samples:
+            task.on_step(2, steps, field)
+        elif task.goes_on(2, steps, field):
+            drawn = self._drawn(inputs, task)
         said = (
             f"the deadline passed after {len(drawn)} of {samples} hypotheses were drawn" if len(drawn) < samples else ""
         )
@@ -98,7 +101,7 @@ class CompactCompleter(ViewCompleter):
         config, drawn = task.config.compact, list[Float32]()
 
         def on_step(step: int, so_far: Denoised) -> None:
-            if not task.goes_on(2 + len(drawn), 2 + config.samples):
+            if not task.goes_on(2 + len(drawn), 2 + config.samples, None):
                 raise _DeadlinePassed
 
         seeds = [_sample_seed(task, 1 + k) for k in range(config.samples)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sparse_recon.complete.latent.keymap import Rule, read, reading
 from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile
 from sparse_recon.complete.latent.mismatch import WeightsMismatchError
-from sparse_recon.complete.latent.shards import INDEX, is_shard
+from sparse_recon.complete.latent.shards import is_index, is_shard
 from sparse_recon.complete.latent.tensor_files import PICKLES, SAFETENSORS, TensorFile, open_tensors
 from sparse_recon.errors import FileError, quoted
 from sparse_recon.inputs.files import read_bytes
@@ -82,11 +82,11 @@ def read_parts(path: Path, layout: Layout) -> dict[str, Tensor]:
 def _part_file(path: Path, part: Part) -> Path | None:
     for folder in part.folders:
         for suffix in SAFETENSORS + PICKLES:
-            for pattern in (f"*{suffix}", f"*{suffix}{INDEX}"):
-                # Variants such as fp16 and non_ema lie beside the plain file, which sorts by its shorter name.
-                files = _by_length(p for p in (path / folder).glob(pattern) if not is_shard(p))
-                if files:
-                    return files[0]
+            # Variants such as fp16 and non_ema lie beside the plain file, which sorts by its shorter name.
+            whole = _by_length(p for p in (path / folder).glob(f"*{suffix}") if not is_shard(p))
+            indices = _by_length(p for p in (path / folder).glob(f"*{suffix}.index*.json") if is_index(p))
+            if files := whole + indices:
+                return files[0]
         # Shards without an index: opened all the same, to be told what is missing.
         if shards := _by_length(p for p in (path / folder).glob("*") if is_shard(p)):
             return shards[0]

@@ -14,12 +14,14 @@ from sparse_recon.inputs.json_text import NotJson, parse_json
 if TYPE_CHECKING:
     from sparse_recon.complete.latent.tensor_files import TensorFile
 
-INDEX = ".index.json"
+_INDEX = ".index.json"
 # Names of a hundred thousand tensors.
 MAX_INDEX_BYTES = 16_000_000
 MAX_SHARDS = 1000
 MAX_NAME_BYTES = 255  # what file systems take
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+# Diffusers names a variant such as fp16 within the name of its index.
+_IS_INDEX = re.compile(r"\.index(\.[\w-]+)?\.json$")
 
 
 def is_shard(path: Path) -> bool:
@@ -27,9 +29,22 @@ def is_shard(path: Path) -> bool:
     return bool(_SHARD.search(path.name))
 
 
+def is_index(path: Path) -> bool:
+    """Return whether a file is by its name the index of several."""
+    return bool(_IS_INDEX.search(path.name))
+
+
 def index_of(shard: Path) -> Path:
-    """Return where the index of a shard ought to be."""
-    return shard.with_name(_SHARD.sub(".", shard.name) + INDEX)
+    """Return where the index of a shard ought to be.
+
+    That of `model.fp16-00001-of-00002.safetensors`, formerly `model-00001-of-00002.fp16.safetensors`, is
+    `model.safetensors.index.fp16.json`.
+    """
+    before, after = _SHARD.split(shard.name, maxsplit=1)
+    name, _, variant = before.partition(".")
+    earlier, _, suffix = after.rpartition(".")
+    variant = variant or earlier
+    return shard.with_name(f"{name}.{suffix}.index.{variant}.json" if variant else f"{name}.{suffix}{_INDEX}")
 
 
 def open_shards(index: Path, open_one: Callable[[Path], TensorFile]) -> dict[str, TensorFile]:
@@ -81,7 +96,7 @@ def _listed(index: Path) -> dict[str, str]:
     if len(names) > MAX_SHARDS:
         raise _invalid(index, f"it lists {len(names)} files, accepted are {MAX_SHARDS}")
     for name in names:
-        if Path(name).name != name or name.endswith(INDEX) or len(name.encode(errors="replace")) > MAX_NAME_BYTES:
+        if Path(name).name != name or is_index(Path(name)) or len(name.encode(errors="replace")) > MAX_NAME_BYTES:
             raise _invalid(index, f"it lists {quoted(name)}, which is no file beside it")
     return files
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparse_recon.complete.latent.keymap import Shape
 from sparse_recon.complete.latent.pickle_scan import named_classes
-from sparse_recon.complete.latent.shards import INDEX, index_of, is_shard, open_shards
+from sparse_recon.complete.latent.shards import index_of, is_index, is_shard, open_shards
 from sparse_recon.errors import ErrorCode, MemoryBudgetError, ModelError, clipped, listed, quoted
 from sparse_recon.inputs.files import shown
 from sparse_recon.machine.safetensors_file import check_header, check_weights_file
@@ -84,7 +84,7 @@ def open_tensors(path: Path) -> TensorFile:
     path = Path(path)
     if is_shard(path):
         path = index_of(path)
-    if path.name.endswith(INDEX):
+    if is_index(path):
         files = open_shards(path, _open_one)
         shapes = {name: file.shapes[name] for name, file in files.items()}
         return TensorFile(path, {name: partial(file.__getitem__, name) for name, file in files.items()}, shapes, {})

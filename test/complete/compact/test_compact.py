@@ -209,20 +209,34 @@ def test_drawing_stops_at_the_deadline_with_what_is_drawn(tmp_path):
     path = weights_file(tmp_path / "w.safetensors", network(loud=0.2))
     asked: list[tuple[int, int]] = []
 
-    def goes_on(step: int, steps: int) -> bool:
+    def goes_on(step: int, steps: int, answer: SurfaceField | None) -> bool:
         asked.append((step, steps))
-        return len(asked) < 4  # two steps a draw: the fourth ends within the second
+        return len(asked) < 5  # after the answer, and two steps a draw: the fifth ends within the second
 
     found = completed(path, given=replace(task(), goes_on=goes_on), samples=3, steps=2)
-    assert asked == [(2, 5), (2, 5), (3, 5), (3, 5)]
+    assert asked == [(2, 5), (2, 5), (2, 5), (3, 5), (3, 5)]
     assert [h.weight for h in found.hypotheses] == [1.0]
     assert "after 1 of 3 hypotheses" in found.warnings[0]
+
+
+def test_an_answer_that_is_there_at_the_deadline_is_whole(tmp_path):
+    path = weights_file(tmp_path / "w.safetensors", network(loud=0.2))
+    told: list[SurfaceField | None] = []
+
+    def goes_on(step: int, steps: int, answer: SurfaceField | None) -> bool:
+        told.append(answer)
+        return False
+
+    found = completed(path, given=replace(task(), goes_on=goes_on), samples=3)
+    assert np.array_equal(found.surface.sdf_m, completed(path, samples=0).surface.sdf_m)
+    assert found.hypotheses == () and "after 0 of 3 hypotheses" in found.warnings[0]
+    assert len(told) == 1 and told[0] is found.surface
 
 
 def test_drawing_is_cancelled_within_a_draw(tmp_path):
     path = weights_file(tmp_path / "w.safetensors", network(loud=0.2))
 
-    def goes_on(step: int, steps: int) -> bool:
+    def goes_on(step: int, steps: int, answer: SurfaceField | None) -> bool:
         raise CancelledError(ErrorCode.CANCELLED, "the caller cancelled")
 
     with pytest.raises(CancelledError):

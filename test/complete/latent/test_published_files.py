@@ -117,12 +117,16 @@ def test_one_of_two_files_is_not_enough(tmp_path: Path):
     assert "published as 2 files; give the folder with near*.pt, far.pt" in faults(write_pair(tmp_path) / "far.pt")[0]
 
 
-def in_shards(folder: Path, tensors: dict, name: str = "diffusion_pytorch_model") -> Path:
+PLAIN = "{name}-{shard}.safetensors"
+
+
+def in_shards(folder: Path, tensors: dict, name: str = "diffusion_pytorch_model", pattern: str = PLAIN) -> Path:
     folder.mkdir(parents=True)
-    files = {key: f"{name}-{k + 1:05d}-of-{len(tensors):05d}.safetensors" for k, key in enumerate(tensors)}
+    count = len(tensors)
+    files = {key: pattern.format(name=name, shard=f"{k + 1:05d}-of-{count:05d}") for k, key in enumerate(tensors)}
     for key, file in files.items():
         save_file({key: tensors[key].contiguous()}, folder / file)
-    index = folder / f"{name}.safetensors.index.json"
+    index = folder / f"{name}.safetensors.index{'' if pattern == PLAIN else '.fp16'}.json"
     index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": files}))
     return index
 
@@ -147,6 +151,16 @@ def test_an_index_is_a_file_of_tensors_and_a_shard_leads_to_it(sharded: Path):
     shard = sharded / "near" / "diffusion_pytorch_model-00001-of-00002.safetensors"
 
     assert open_tensors(index).shapes == open_tensors(shard).shapes == {"weight": (2, 3), "bias": (2,)}
+
+
+@pytest.mark.parametrize("pattern", ["{name}.fp16-{shard}.safetensors", "{name}-{shard}.fp16.safetensors"])
+def test_shards_of_a_variant(tmp_path: Path, pattern: str):
+    in_shards(tmp_path / "near", {k.removeprefix("n."): v for k, v in NEAR.items() if k.startswith("n.")}, "a", pattern)
+    in_shards(tmp_path / "distant", {k.removeprefix("f."): v for k, v in FAR.items()}, "model")
+
+    assert torch.equal(find_weights(tmp_path, TWO).tensors["near.weight"], NEAR["n.weight"])
+    shard = tmp_path / "near" / pattern.format(name="a", shard="00002-of-00002")
+    assert open_tensors(shard).shapes == {"weight": (2, 3), "bias": (2,)}
 
 
 def test_shards_of_pickles(tmp_path: Path):
