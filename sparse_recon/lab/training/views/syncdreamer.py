@@ -16,6 +16,7 @@ from sparse_recon.complete.syncdreamer.sizes import SyncDreamerSize, VolumeSize
 from sparse_recon.complete.syncdreamer.weights import cameras
 from sparse_recon.errors import ConfigError
 from sparse_recon.lab.training.views.config import SyncDreamerConfig
+from sparse_recon.lab.training.views.initial_weights import begin_with_the_input
 from sparse_recon.lab.training.views.latent_run import LatentRun, clip_size, unet_size
 
 # What it has in common with Zero-1-to-3.
@@ -58,6 +59,7 @@ class SyncDreamerRun(LatentRun):
             ),
         )
         net = SyncDreamerNetwork(self.size)
+        begin_with_the_input(net.unet, self.size.vae.latent_channels)
         if self.config.begin_from:
             _begin_from(net, Path(self.config.begin_from))
         if self.config.frozen:

@@ -13,6 +13,7 @@ from sparse_recon.complete.latent.attention import attend_to_one_token
 from sparse_recon.complete.latent.clip_pixels import clip_pixels
 from sparse_recon.complete.latent.schedules import TRAIN_STEPS
 from sparse_recon.complete.zero123.weights import Zero123Size
+from sparse_recon.lab.training.views.initial_weights import begin_with_the_input
 from sparse_recon.lab.training.views.latent_run import LatentRun, clip_size, unet_size
 
 
@@ -30,6 +31,7 @@ class Zero123Run(LatentRun):
         self.size = Zero123Size(unet_size(self.config, self.autoencoder), self.autoencoder.size, clip_size(self.config))
         denoiser = unet(self.size.unet)
         attend_to_one_token(denoiser)
+        begin_with_the_input(denoiser, self.autoencoder.size.latent_channels)
         parts = {"unet": denoiser, "image_encoder": clip_vision(self.size.clip)}
         net: Any = nn.ModuleDict({**parts, "cc_projection": self.size.projection()})
         return cast(nn.Module, net.to(memory_format=torch.channels_last))
