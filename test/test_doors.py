@@ -45,7 +45,13 @@ NETWORKS = (
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")
     ),
     *(f"sparse_recon.complete.latent.{name}" for name in ("clip_pixels", "networks", "view_sampler")),
-    *(f"sparse_recon.complete.sparsefusion.{name}" for name in ("eft", "eft_backbone", "eft_layers", "eft_rays")),
+    *(
+        f"sparse_recon.complete.sparsefusion.{name}"
+        for name in (
+            *("eft", "eft_backbone", "eft_layers", "eft_rays"),
+            *("vldm", "vldm_attention", "vldm_blocks", "vldm_samplers", "vldm_schedule"),
+        )
+    ),
     *(
         f"sparse_recon.complete.syncdreamer.{name}"
         for name in ("depth_attention", "frustum", "model", "network", "sampling", "unet3d", "volume")

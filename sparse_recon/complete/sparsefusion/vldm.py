@@ -51,8 +51,8 @@ class ViewDenoiser(nn.Module):
         )
         self.last = Residual(width, width, size, gated=True)
         self.conv_out = nn.Conv2d(width, LATENT_CHANNELS, 3, padding=1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        for parameter in self.conv_out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, latents: Tensor, log_snr: Tensor, features: Tensor, kept: Tensor | None = None) -> Tensor:
         """Return the noise (B, 4, S, S) seen in latents.
@@ -70,7 +70,9 @@ class ViewDenoiser(nn.Module):
             features = features * kept.to(features)[:, None, None, None]
         x = self.conv_in(torch.cat([features, latents], dim=1))
 
-        hidden = functional.silu(self.time_in(self.frequencies(log_snr)))
+        # In single precision: the ratio is multiplied by far more than half precision resolves.
+        told = self.frequencies(log_snr).to(self.time_in.weight.dtype)
+        hidden = functional.silu(self.time_in(told))
         tokens = self.norm_tokens(self.time_tokens(hidden).unflatten(1, (self.size.time_tokens, -1)))
         time = self.time_out(hidden)
 

@@ -114,7 +114,7 @@ class ShuffledUp(nn.Module):
             one = torch.empty_like(self.conv.weight[:width])
             nn.init.kaiming_uniform_(one)
             self.conv.weight.copy_(one.repeat_interleave(4, dim=0))
-            nn.init.zeros_(self.conv.bias)
+            self.conv.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, width, 2 H, 2 W) of x (B, before, H, W)."""
