@@ -11,6 +11,7 @@ from torch import Tensor
 from sparse_recon.complete.latent.architectures import VaeSize
 from sparse_recon.complete.latent.keymap import written
 from sparse_recon.complete.latent.layout import Layout
+from sparse_recon.complete.sparsefusion.completer import SparseFusionCompleter
 from sparse_recon.complete.sparsefusion.sizes import EftSize, SparseFusionSize, VldmSize
 from sparse_recon.complete.sparsefusion.weights import layout
 
@@ -68,3 +69,10 @@ def write_files(folder: Path, size: SparseFusionSize = TINY, vae: Path | None = 
 def tiny_layout() -> Layout:
     """Return the files that tiny weights come in."""
     return layout(TINY)
+
+
+class TinySparseFusion(SparseFusionCompleter):
+    """The completer for tiny weights."""
+
+    def __init__(self) -> None:
+        super().__init__(TINY)

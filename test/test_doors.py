@@ -48,7 +48,7 @@ NETWORKS = (
     *(
         f"sparse_recon.complete.sparsefusion.{name}"
         for name in (
-            *("eft", "eft_backbone", "eft_layers", "eft_rays"),
+            *("eft", "eft_backbone", "eft_layers", "eft_rays", "model", "sampling"),
             *("vldm", "vldm_attention", "vldm_blocks", "vldm_samplers", "vldm_schedule"),
         )
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -11,10 +12,12 @@ pytest.importorskip("diffusers", reason="pip install .[models]")
 
 from published_sparsefusion import EFT, VAE, VLDM, published, tiny_layout, write_files  # noqa: E402
 
+from sparse_recon.cli.main import main  # noqa: E402
 from sparse_recon.complete.latent.converted import convert, summary  # noqa: E402
 from sparse_recon.complete.latent.keymap import written  # noqa: E402
 from sparse_recon.complete.latent.mismatch import WeightsMismatchError  # noqa: E402
 from sparse_recon.complete.latent.weights import find_weights  # noqa: E402
+from sparse_recon.complete.registry import PUBLISHED  # noqa: E402
 from sparse_recon.complete.sparsefusion.weights import COUNTERS, layout  # noqa: E402
 from sparse_recon.errors import ErrorCode  # noqa: E402
 
@@ -147,3 +150,21 @@ def test_a_denoiser_conditioned_on_text_is_refused_by_name(tmp_path):
         "unknown: unets.0.conditional_to_cond.weight",
         "missing: vldm.middle_attention.null_kv",
     )
+
+
+def test_weights_check_and_convert_know_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(PUBLISHED, "sparsefusion", "published_sparsefusion:tiny_layout")
+    folder, out = write_files(tmp_path / "hydrant"), tmp_path / "hydrant.safetensors"
+
+    assert main(["weights", "check", str(folder), "--model", "sparsefusion", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (
+        told["model"] == "sparsefusion"
+        and told["kind"] == "published"
+        and set(told["tensors"]) == {"eft", "vldm", "vae"}
+    )
+    assert main(["weights", "convert", str(folder), str(out), "--model", "sparsefusion", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tensors"] == told["tensors"] and out.is_file()
+    (folder / "ckpt_latest.pt").unlink()
+    assert main(["weights", "check", str(folder), "--model", "sparsefusion"]) == 1
+    assert "ckpt_latest.pt is needed" in capsys.readouterr().err
