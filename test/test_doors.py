@@ -46,6 +46,13 @@ NETWORKS = (
     ),
     *(f"sparse_recon.complete.latent.{name}" for name in ("clip_pixels", "networks", "view_sampler")),
     *(
+        f"sparse_recon.complete.sparsefusion.{name}"
+        for name in (
+            *("eft", "eft_backbone", "eft_layers", "eft_rays", "model", "sampling"),
+            *("vldm", "vldm_attention", "vldm_blocks", "vldm_samplers", "vldm_schedule"),
+        )
+    ),
+    *(
         f"sparse_recon.complete.syncdreamer.{name}"
         for name in ("depth_attention", "frustum", "model", "network", "sampling", "unet3d", "volume")
     ),

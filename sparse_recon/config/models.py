@@ -47,6 +47,13 @@ MODELS: tuple[ModelRecord, ...] = (
         card="docs/default-model.md",
     ),
     ModelRecord(
+        "sparsefusion",
+        completer="sparse_recon.complete.sparsefusion.completer:SparseFusionCompleter",
+        parameters="sparse_recon.complete.sparsefusion.parameters:SparseFusionConfig",
+        card="docs/sparsefusion.md",
+        layout="sparse_recon.complete.sparsefusion.weights:layout",
+    ),
+    ModelRecord(
         "syncdreamer",
         completer="sparse_recon.complete.syncdreamer.completer:SyncDreamerCompleter",
         parameters="sparse_recon.complete.syncdreamer.parameters:SyncDreamerConfig",

@@ -98,7 +98,7 @@ def conditioning_image(
             f"{frame.camera}: the object's centre lies behind the camera; check the camera pose",
         )
     camera, warnings = _clamped_camera(true_camera, unit_m, trained)
-    if _touches_border(mask):
+    if touches_border(mask):
         warnings.append(
             f"{frame.camera}: the object is cut off at the image border; {trained.model} will complete it too small"
         )
@@ -154,6 +154,7 @@ def _clamped_camera(
     return SphericalCamera(true_camera.polar_rad, true_camera.azimuth_rad, radius), warnings
 
 
-def _touches_border(mask: np.ndarray) -> bool:
+def touches_border(mask: np.ndarray) -> bool:
+    """Whether more of an object than a corner or a foot lies on the border of its image, given its mask (H, W)."""
     border = sum(int(edge.sum()) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     return border > max(4.0, BORDER_SHARE * 4 * np.sqrt(mask.sum()))

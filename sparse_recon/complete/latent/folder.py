@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile
 from sparse_recon.complete.latent.mismatch import WeightsMismatchError
 from sparse_recon.complete.latent.shards import is_index, is_shard
 from sparse_recon.complete.latent.tensor_files import PICKLES, SAFETENSORS, TensorFile, open_tensors
-from sparse_recon.errors import FileError, quoted
+from sparse_recon.errors import FileError, listed, quoted
 from sparse_recon.inputs.files import read_bytes
 from sparse_recon.inputs.json_text import NotJson, parse_json
 
@@ -32,21 +32,41 @@ def published_files(path: Path, layout: Layout) -> list[tuple[TensorFile, Publis
     ModelError
         MODEL_WEIGHTS_INVALID if some are there and others are not, several fit one pattern, or one cannot be read.
     """
-    names = sorted(entry.name for entry in path.iterdir())
     patterns = [published.names or _ANY_CHECKPOINT for published in layout.published]
-    fitting = [[name for name in names if any(fnmatchcase(name, p) for p in accepted)] for accepted in patterns]
+    fitting = [_fitting(path, accepted) for accepted in patterns]
     if not any(fitting):
-        return []
+        return _refuse_folder_of_folders(path, layout, patterns)
+    for number, published in enumerate(layout.published):
+        if not fitting[number] and published.elsewhere:
+            fitting[number] = _fitting(path / published.elsewhere, patterns[number])
     faults = []
     for accepted, found in zip(patterns, fitting, strict=True):
         if len(found) != 1:
-            kind, there = ("missing", "none is") if not found else ("ambiguous", f"{', '.join(found)} are")
+            kind, there = (
+                ("missing", "none is") if not found else ("ambiguous", f"{', '.join(p.name for p in found)} are")
+            )
             faults.append(f"{kind}: one file named {' or '.join(accepted)} is needed, {there} there")
     if faults:
         raise WeightsMismatchError(path, faults, layout.model, layout.source)
-    return [
-        (open_tensors(path / found[0]), published) for published, found in zip(layout.published, fitting, strict=True)
-    ]
+    return [(open_tensors(found[0]), published) for published, found in zip(layout.published, fitting, strict=True)]
+
+
+def _fitting(path: Path, accepted: Sequence[str]) -> list[Path]:
+    """Return the files of a folder, if there is one, that fit one of these patterns."""
+    if not path.is_dir():
+        return []
+    return sorted(entry for entry in path.iterdir() if any(fnmatchcase(entry.name, p) for p in accepted))
+
+
+def _refuse_folder_of_folders(
+    path: Path, layout: Layout, patterns: Sequence[Sequence[str]]
+) -> list[tuple[TensorFile, PublishedFile]]:
+    """Refuse a folder whose folders hold what it should hold itself; else return that it holds none of it."""
+    inside = [d.name for d in sorted(path.iterdir()) if d.is_dir() and any(_fitting(d, p) for p in patterns)]
+    if len(layout.published) < 2 or not inside:
+        return []
+    faults = [f"missing: it holds folders of weights and none itself; give one of them: {listed(inside, 12)}"]
+    raise WeightsMismatchError(path, faults, layout.model, layout.source)
 
 
 def read_parts(path: Path, layout: Layout) -> dict[str, Tensor]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
-from sparse_recon.types import Float32, Float64, Frame, GeneratedView, UInt8
+from sparse_recon.types import Bool, CameraIntrinsics, Float32, Float64, Frame, GeneratedView, UInt8
 
 # Pictures are on white: what is darker is the object.
 WHITE = 243
+# Of those on black the object is what is brighter than this in the mean, in [0, 1]; as SparseFusion released it.
+BLACK = 0.1
 # How far a drawn picture is believed before views are compared with each other.
 CONFIDENCE = 0.5
 # Where rounding of bf16, 2 % of an answer's spread, becomes a fifth of it and more.
@@ -25,29 +27,45 @@ def generated_view(
     model: str,
     seed: int,
     confidence: float | Float32 = CONFIDENCE,
+    lens: CameraIntrinsics | None = None,
 ) -> GeneratedView:
     """Return a drawn picture as a frame of the world, without depth.
 
     Parameters
     ----------
-    rgb : (P, P, 3) uint8 on white, taken with `model_intrinsics(P)`.
+    rgb : (P, P, 3) uint8 on white.
     T_world_centre : (4, 4), frame in the object's centre, z up, to which `camera` is relative.
     unit_m : longest side of the object in metres.
     model, seed : what drew it.
     confidence : of each pixel, or (P, P).
+    lens : of the picture; None: `model_intrinsics(P)`.
     """
     mask = object_mask(rgb, WHITE)
     T_world_cam = T_world_centre @ camera.T_obj_cam(unit_m)
-    frame = Frame(np.ascontiguousarray(rgb), None, model_intrinsics(len(rgb)), T_world_cam, STAMP_NS, camera=model)
+    lens = lens or model_intrinsics(len(rgb))
+    frame = Frame(np.ascontiguousarray(rgb), None, lens, T_world_cam, STAMP_NS, camera=model)
     pixels: Float32 = np.broadcast_to(np.asarray(confidence, np.float32), mask.shape).copy()
     return GeneratedView(frame, mask, pixels, model, seed)
 
 
 def object_mask(rgb: UInt8, white: int) -> np.ndarray:
     """Return (H, W) bool, the object in an image on white: what differs from white, holes closed, largest part."""
+    return _solid(rgb.min(axis=-1) < white)
+
+
+def on_white(rgb: UInt8) -> tuple[UInt8, Bool]:
+    """Return a picture (H, W, 3) on black as one on white, and the object (H, W): what is bright, holes closed.
+
+    The object stays darker than white, so that it is found again.
+    """
+    mask = _solid(rgb.mean(axis=-1) > 255 * BLACK)
+    return np.where(mask[..., None], np.minimum(rgb, WHITE - 1), np.uint8(255)).astype(np.uint8), mask
+
+
+def _solid(shown: Bool) -> np.ndarray:
     from scipy.ndimage import binary_fill_holes, binary_opening, label
 
-    differs = binary_opening(rgb.min(axis=-1) < white, np.ones((2, 2), bool))
+    differs = binary_opening(shown, np.ones((2, 2), bool))
     parts, count = label(differs)
     if count == 0:
         return np.zeros(differs.shape, bool)

@@ -40,12 +40,17 @@ class PublishedFile:
     averaged : prefixes of a network's tensors in the file and in the module that averages them, with which the authors
         sample; None: there is none.
     names : patterns of its name in a folder, such as `upsrt*.pt`; empty for the only one: any `.ckpt`.
+    elsewhere : a folder, relative to that of the others, in which it may lie instead.
+    run : name of a number in it that is the same in all files of one training run, such as `step`; empty: there is
+        none.
     """
 
     rules: Sequence[Rule]
     dropped: Sequence[str] = ()
     averaged: tuple[str, str] | None = None
     names: tuple[str, ...] = ()
+    elsewhere: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class Layout:
             f"{name}.{tensor}": tuple(value.shape)
             for name, module in built.items()
             for tensor, value in module.state_dict().items()
+            if value.is_floating_point()  # counters are no weights
         }
 
 

@@ -12,27 +12,18 @@ from sparse_recon.complete.latent.architectures import ClipSize, VaeSize, clip_v
 from sparse_recon.complete.latent.clip_pixels import clip_pixels
 
 
-class ImageNetworks:
-    """Autoencoder and CLIP tower on one device, in one precision.
+class Autoencoder:
+    """The autoencoder of images on one device, in one precision.
 
     Parameters
     ----------
-    tensors : of all parts of a model as `find_weights` returns them; those of `vae` and `image_encoder` are taken.
+    tensors : of all parts of a model as `find_weights` returns them; those of `vae` are taken.
     """
 
-    def __init__(
-        self, tensors: Mapping[str, Tensor], vae_size: VaeSize, clip_size: ClipSize, device: str, dtype: torch.dtype
-    ) -> None:
-        self._side, self._scale = clip_size.side, vae_size.latent_scale
+    def __init__(self, tensors: Mapping[str, Tensor], vae_size: VaeSize, device: str, dtype: torch.dtype) -> None:
+        self._scale = vae_size.latent_scale
         self._device, self._dtype = device, dtype
         self.vae = load_network(lambda: vae(vae_size), "vae", tensors, device, dtype, of_images=True)
-        self.clip = load_network(lambda: clip_vision(clip_size), "image_encoder", tensors, device, dtype)
-
-    @torch.no_grad()
-    def clip_embedding(self, images: Tensor) -> Tensor:
-        """Return (B, 1, 768), the projected embedding of images (B, 3, P, P) in [-1, 1], not normalised."""
-        pixels = clip_pixels(images.to(self._device), self._side)
-        return self.clip(pixel_values=self._channels_last(pixels)).image_embeds[:, None].float()
 
     @torch.no_grad()
     def posterior(self, images: Tensor) -> Any:
@@ -54,6 +45,28 @@ class ImageNetworks:
 
     def _channels_last(self, images: Tensor) -> Tensor:
         return images.to(self._dtype).contiguous(memory_format=torch.channels_last)
+
+
+class ImageNetworks(Autoencoder):
+    """Autoencoder and CLIP tower on one device, in one precision.
+
+    Parameters
+    ----------
+    tensors : as of `Autoencoder`; those of `image_encoder` are taken, too.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], vae_size: VaeSize, clip_size: ClipSize, device: str, dtype: torch.dtype
+    ) -> None:
+        super().__init__(tensors, vae_size, device, dtype)
+        self._side = clip_size.side
+        self.clip = load_network(lambda: clip_vision(clip_size), "image_encoder", tensors, device, dtype)
+
+    @torch.no_grad()
+    def clip_embedding(self, images: Tensor) -> Tensor:
+        """Return (B, 1, 768), the projected embedding of images (B, 3, P, P) in [-1, 1], not normalised."""
+        pixels = clip_pixels(images.to(self._device), self._side)
+        return self.clip(pixel_values=self._channels_last(pixels)).image_embeds[:, None].float()
 
 
 def load_network(

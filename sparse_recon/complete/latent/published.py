@@ -44,6 +44,7 @@ def read_published(
     misshaped, unknown, averages = [], [], False
     sources: dict[str, str] = {}
     plans: list[tuple[Reading, _Renamed]] = []
+    wrong: list[TensorFile] = []
     for file, published in files:
         shapes, view = _known(file, published, layout, averaged)
         plan = reading(shapes, published.rules, wanted)
@@ -52,19 +53,30 @@ def read_published(
         misshaped += [f"misshaped: {target} is both in {sources[target]} and {file.path.name}" for target in twice]
         unknown += [f"unknown: {name}" for name in plan.unknown]
         sources |= dict.fromkeys(plan.pieces, file.path.name)
+        wrong += [file] if plan.misshaped or plan.unknown else []
         plans.append((plan, view))
         averages |= bool(view.names)
     lacking = [f"missing: {name}" for name in sorted(wanted.keys() - sources.keys())]
-    instead = " and ".join(dict.fromkeys(what for f, _ in files if (what := probably(f.shapes, layout.model))))
+    told = wrong or [file for file, _ in files]
+    instead = " and ".join(dict.fromkeys(what for file in told if (what := probably(file.shapes, layout.model))))
     if faults := [*misshaped, *unknown, *lacking]:
         raise WeightsMismatchError(path, faults, layout.model, layout.source, instead)
     differing: list[str] = []
     for plan, view in plans:
         differing += [f"differs: {sentence}" for sentence in differing_copies(plan, view)]
         tensors |= read(plan, view)
-    if differing:
+    if differing := [*_other_runs(files), *differing]:
         raise WeightsMismatchError(path, differing, layout.model, layout.source)
     return FoundWeights(tensors, "published", averages)
+
+
+def _other_runs(files: Sequence[tuple[TensorFile, PublishedFile]]) -> list[str]:
+    """Return a fault if files are of different training runs, as far as they tell."""
+    told = [(file.path.name, f"{one.run} {file.about[one.run]}") for file, one in files if one.run in file.about]
+    if len({run for _, run in told}) < 2:
+        return []
+    each = ", ".join(f"{name} at {run}" for name, run in told)
+    return [f"mixed: {each}; these files are saved together: take them from one folder"]
 
 
 class _Renamed(Mapping[str, Any]):

@@ -48,6 +48,8 @@ _HOSTILE = (
 )
 # Where a checkpoint keeps its tensors: the first of these that holds some, else the checkpoint itself.
 ROOTS = ("state_dict", "model_state_dict", "model")
+# Numbers beside them that say where a training run stood.
+RUN_NUMBERS = ("step", "global_step", "epoch")
 
 
 class TensorFile(Mapping[str, "Tensor"]):
@@ -138,7 +140,8 @@ def _pickle(path: Path) -> TensorFile:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _invalid(path, f"torch.load cannot read it ({clipped(reason)})") from error
     tensors = _tensors(path, held)
-    return TensorFile(path, tensors, {name: tuple(t.shape) for name, t in tensors.items()}, {})
+    about = {name: str(held[name]) for name in RUN_NUMBERS if type(held.get(name)) is int}
+    return TensorFile(path, tensors, {name: tuple(t.shape) for name, t in tensors.items()}, about)
 
 
 def _tensors(path: Path, held: Any) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
+from sparse_recon.complete.latent.agreement import agreements
 from sparse_recon.complete.latent.architectures import require_libraries
 from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
 from sparse_recon.complete.latent.conditioning_image import (
@@ -19,9 +20,8 @@ from sparse_recon.complete.latent.conditioning_image import (
 )
 from sparse_recon.complete.latent.generated_views import WHITE, generated_view, object_mask, rounding_warnings
 from sparse_recon.complete.latent.mini import MINI, mini_warning
-from sparse_recon.complete.syncdreamer.agreement import agreements
+from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.complete.syncdreamer.cameras import TRAINED, view_cameras
-from sparse_recon.complete.syncdreamer.outlines import Outlines
 from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig
 from sparse_recon.complete.syncdreamer.previews import EVERY, is_due, outlined
 from sparse_recon.complete.syncdreamer.similarity import Similarity, fitted_similarity

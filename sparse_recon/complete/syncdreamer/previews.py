@@ -8,7 +8,7 @@ import numpy as np
 
 from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
 from sparse_recon.complete.latent.generated_views import WHITE, object_mask
-from sparse_recon.complete.syncdreamer.outlines import Outlines
+from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse
 from sparse_recon.types import Float64, SurfaceField, UInt8

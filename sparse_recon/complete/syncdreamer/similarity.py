@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.complete.syncdreamer.outlines import Outlines
+from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.geometry.poses import pose
 from sparse_recon.types import Float64
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
+from sparse_recon.complete.latent.agreement import agreements
 from sparse_recon.complete.latent.cameras import model_intrinsics
-from sparse_recon.complete.syncdreamer.agreement import agreements
+from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.complete.syncdreamer.cameras import view_cameras
-from sparse_recon.complete.syncdreamer.outlines import Outlines
 from sparse_recon.complete.syncdreamer.previews import EVERY, is_due, outlined
 from sparse_recon.complete.syncdreamer.similarity import fitted_similarity
 from sparse_recon.geometry.grids import VoxelGrid

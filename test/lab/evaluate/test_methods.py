@@ -56,7 +56,7 @@ def test_all_answer_in_the_common_form(one: dict[str, Prediction]):
 
 
 def test_models_whose_weights_are_elsewhere_are_measured_by_name_only():
-    assert set(method_names()) - set(ready_methods()) == set(PUBLISHED) >= {"syncdreamer", "zero123"}
+    assert set(method_names()) - set(ready_methods()) == set(PUBLISHED) >= {"sparsefusion", "syncdreamer", "zero123"}
     check_methods(sorted(PUBLISHED))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sparse_recon.complete.syncdreamer.outlines import Outlines
+from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.types import CameraIntrinsics, Float32, Float64, UInt8
 
 # Side of the pictures that are compared, steps along a ray, and how far from the middle, in longest sides.

@@ -1,0 +1,49 @@
+"""The cameras that SparseFusion is asked for: around the object, as high and as far as those that took its pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparse_recon.complete.latent.cameras import SphericalCamera
+from sparse_recon.types import CameraIntrinsics, Float64
+
+# By turns so much lower and higher than the others: what the authors draw heights from.
+LATITUDE_RAD = 0.17
+LOWEST_RAD, HIGHEST_RAD = np.deg2rad(-10.0), np.deg2rad(60.0)
+# Share of a picture's side that the longest side of an object takes; less than in crops, for its diagonal is longer.
+FILL = 0.65
+# Views whose directions are farther apart than this hardly show the same surface.
+OVERLAP_RAD = np.deg2rad(100.0)
+
+
+def camera_ring(centres: Float64, count: int) -> list[SphericalCamera]:
+    """Return `count` cameras evenly around the object, the first from the azimuth of the first given.
+
+    Parameters
+    ----------
+    centres : (N, 3) of the cameras that took pictures, from the object's middle, z up, in longest sides.
+    """
+    given = [SphericalCamera.at(centre) for centre in centres]
+    radius = float(np.mean([camera.radius for camera in given]))
+    height = float(np.clip(np.mean([camera.elevation_rad for camera in given]), LOWEST_RAD, HIGHEST_RAD))
+    return [
+        SphericalCamera(
+            0.5 * np.pi - (height + LATITUDE_RAD * (1 if k % 2 else -1)),
+            given[0].azimuth_rad + 2 * np.pi * k / count,
+            radius,
+        )
+        for k in range(count)
+    ]
+
+
+def ring_lens(radius: float, side: int) -> CameraIntrinsics:
+    """Return the lens of a picture of `side` pixels, `FILL` of which an object takes at a distance in longest sides."""
+    focal, middle = FILL * side * radius, 0.5 * side - 0.5
+    return CameraIntrinsics(side, side, np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
+
+
+def least_turn_rad(centres: Float64) -> float:
+    """Return the largest angle from the direction of any camera to its nearest neighbour's; 0 for a single one."""
+    towards = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    cosines = np.clip(towards @ towards.T, -1.0, 1.0) - 3.0 * np.eye(len(towards))
+    return float(np.arccos(cosines.max(axis=1)).max()) if len(towards) > 1 else 0.0
