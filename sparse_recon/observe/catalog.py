@@ -44,6 +44,9 @@ from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 # Labels are associated in at most so many frames, evenly spread over those kept.
 LABEL_FRAMES = 24
 REGION_REACH_VOXELS = 2.0
+# A support plane is the own surface of a labelled thing if more than this share of it is that, and next to nothing
+# of the scene stands higher.
+OWN_SHARE, STANDING_SHARE = 0.5, 0.05
 _NAMED_OBJECTS, _NAMED_REJECTED = 16, 3  # in one message
 
 
@@ -276,9 +279,10 @@ class ObjectCatalog:
         self, scene: SceneClusters, frames: Sequence[Frame], checkpoint: Checkpoint
     ) -> tuple[list[FoundObject], Sequence[RejectedCandidate]]:
         found, rejected = [], []
-        for group in self._segments.groups(frames, checkpoint):
+        clouds = [(group, group.cloud()) for group in self._segments.groups(frames, checkpoint)]
+        plane = self._support_of_labels(scene, [cloud.means() for _, cloud in clouds])
+        for group, cloud in clouds:
             checkpoint()
-            cloud = group.cloud()
             points, count = cloud.means(), cloud.count
             values = [segment.label for segment in group.segments]
             common, names = max(sorted(set(values)), key=values.count), tuple(sorted(group.labels))
@@ -286,8 +290,8 @@ class ObjectCatalog:
                 rejected.append(RejectedCandidate(RejectionReason.UNPLACED, None, 0, frames=names, label=common))
                 continue
             above = np.ones(len(points), bool)
-            if scene.plane is not None:
-                above = scene.plane.heights(points) > 0.5 * self._config.segment.plane_tolerance_m
+            if plane is not None:
+                above = plane.heights(points) > 0.5 * self._config.segment.plane_tolerance_m
             body = largest_clusters(points, count, above, self._config.segment, checkpoint) == 0
             pixels = int(count[body].sum())
             if pixels < (least := self._config.segment.min_points):
@@ -296,8 +300,27 @@ class ObjectCatalog:
                 continue
             reach_m = REGION_REACH_VOXELS * self._config.segment.voxel_size_m
             region = LabelRegion(group.labels, points[body], reach_m)
-            found.append(with_cut(self._object(points[body], pixels, common, region, scene.plane), frames))
+            found.append(with_cut(self._object(points[body], pixels, common, region, plane), frames))
         return found, rejected
+
+    def _support_of_labels(self, scene: SceneClusters, clouds: Sequence[Float32]) -> SupportPlane | None:
+        """Return the support plane, unless it is itself a labelled thing of an object's size on which nothing stands.
+
+        So it is with the top of a flat box whose surroundings have no depth. A labelled table is larger, or carries
+        something.
+        """
+        plane, config = scene.plane, self._config.segment
+        if plane is None:
+            return None
+        on_plane = int(np.count_nonzero(scene.label == -1))
+        standing = int(np.count_nonzero(plane.heights(scene.points_world) > 2 * config.plane_tolerance_m))
+        if standing > STANDING_SHARE * on_plane:
+            return plane
+        for points in clouds:
+            own = points[np.abs(plane.heights(points)) <= config.plane_tolerance_m]
+            if len(own) > OWN_SHARE * on_plane and float(np.ptp(own, axis=0).max()) <= config.max_size_m:
+                return None
+        return plane
 
     def _from_silhouettes(
         self, frames: Sequence[Frame], checkpoint: Checkpoint

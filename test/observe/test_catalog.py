@@ -7,15 +7,18 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scenes import two_objects
+from scenes import around, block, two_objects
 
 from sparse_recon.config.session_config import SessionConfig, load_config
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import pose
-from sparse_recon.lab.simulate.recording import tabletop_recording
+from sparse_recon.lab.simulate.recording import record, tabletop_recording
+from sparse_recon.lab.simulate.scene import scene_of
+from sparse_recon.lab.simulate.sensor import SENSORS, exact
+from sparse_recon.lab.simulate.virtual_cameras import depth_camera
 from sparse_recon.observe.catalog import ObjectCatalog
 from sparse_recon.requests import CompletionRequest
-from sparse_recon.types import OrientedBox
+from sparse_recon.types import Frame, OrientedBox
 
 
 def places(catalog: ObjectCatalog, frames) -> dict[str, float]:
@@ -201,6 +204,34 @@ def test_label_of_a_few_pixels_says_so():
     with pytest.raises(EvidenceError, match="1 depth pixel") as caught:
         ObjectCatalog(SessionConfig()).resolve(CompletionRequest(label=4), [replace(frames[0], labels=labels)])
     assert caught.value.code == ErrorCode.OBJECT_TOO_SMALL
+
+
+def flat_box(with_table: bool) -> list[Frame]:
+    """A labelled box of 3 cm height, from above; without the table only the box has depth."""
+    scene = scene_of([block((0.16, 0.12, 0.03))], [pose(np.eye(3), (0, 0, 0))])
+    sensor, lens = exact(SENSORS["clean"]), depth_camera(320, 240)
+    poses = around(1, distance_m=0.5, elevation_deg=65.0)
+    frames = record(scene, poses, sensor=sensor, intrinsics=lens, with_labels=True).frames
+    if with_table:
+        return list(frames)
+    return [replace(f, depth_m=np.where(f.labels > 0, f.depth_m, np.nan)) for f in frames]
+
+
+def test_the_top_of_a_flat_labelled_box_is_no_table():
+    whole, alone = (
+        ObjectCatalog(SessionConfig()).resolve(CompletionRequest(label=1), flat_box(with_table))
+        for with_table in (True, False)
+    )
+    assert whole.plane is not None and alone.plane is None
+    assert np.allclose(np.sort(alone.candidate.box.size_m), np.sort(whole.candidate.box.size_m), atol=0.006)
+
+
+def test_a_labelled_table_stays_the_table():
+    frames = two_objects(with_labels=True).frames
+    labelled = [replace(f, labels=np.where(f.labels == 0, 9, f.labels).astype(np.int32)) for f in frames]
+    found = ObjectCatalog(SessionConfig()).objects(labelled)
+    assert sorted(f.candidate.label for f in found) == [1, 2]
+    assert all(f.plane is not None for f in found)
 
 
 def test_up_is_the_configured_one_or_that_of_the_support():
