@@ -75,6 +75,16 @@ class DepthConfig(Checked):
             high=1.0,
         ),
     )
+    average_frames: int = field(
+        default=16,
+        metadata=doc(
+            "Largest number of depth images of a camera that stands still that are averaged before an object is "
+            "completed from them. Pixels that flicker are dropped; what changed meanwhile is not averaged. 1 averages "
+            "none.",
+            low=1,
+            high=64,
+        ),
+    )
 
 
 @dataclass(frozen=True)

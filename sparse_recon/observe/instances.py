@@ -20,9 +20,10 @@ from sparse_recon.observe.refused import Refused
 from sparse_recon.observe.regions import ClusterRegion, pixel_points_world
 from sparse_recon.observe.segment import SceneClusters, SupportPlane, gap_cues, largest_clusters, number_pieces
 from sparse_recon.observe.segmenter.decoding import Instances
+from sparse_recon.observe.still import is_same_pose
 from sparse_recon.observe.wholeness import wholeness
 from sparse_recon.requests import RejectionReason
-from sparse_recon.types import Bool, Float32, Frame, Int32, OrientedBox
+from sparse_recon.types import Bool, Float32, Float64, Frame, Int32, OrientedBox
 
 # The plane under a frame is rounded to these steps, so that a frame need not be looked at anew with each that comes.
 UP_STEP, HEIGHT_STEP_M = 0.004, 0.001
@@ -57,9 +58,10 @@ Segment = Callable[[Frame, SupportPlane], Instances]
 
 @dataclass(frozen=True, eq=False)
 class Solid:
-    """Which pixels of a frame are of things at all, (H, W) bool."""
+    """Which pixels of a frame are of things at all, (H, W) bool, and which pose (4, 4) it was taken from."""
 
     pixels: Bool
+    T_world_cam: Float64
 
     def of(self, frame: Frame) -> Bool:
         """Return the same for a frame of every n-th pixel."""
@@ -90,8 +92,9 @@ class Look:
 class ThingRegion(ClusterRegion):
     """The pixels whose point is nearest to one thing, but for those that are of no thing where a frame says so.
 
-    What smears around an outline in the depth image, and the table beside a thing, is not the thing. In a frame that
-    was not looked at, what lies within `flat_m` of the support plane is the table.
+    What smears around an outline in the depth image, and the table beside a thing, is not the thing. A frame that was
+    not looked at, since nothing is new in it, has the things of the last one before it from the same pose. Without one,
+    what lies within `flat_m` of the support plane is the table.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class ThingRegion(ClusterRegion):
 
     def mask(self, frame: Frame) -> Bool:
         mask = super().mask(frame)
-        solid = self._solid.get((frame.camera, frame.stamp_ns))
+        solid = self._solid.get((frame.camera, frame.stamp_ns)) or self._solid_before(frame)
         if solid is not None:
             return mask & solid.of(frame)
         if self._plane is not None and frame.depth_m is not None and mask.any():
@@ -110,6 +113,16 @@ class ThingRegion(ClusterRegion):
             points = transform_points(frame.T_world_cam, points_cam).astype(np.float32)
             mask[mask] = self._plane.heights(points) > self._flat_m
         return mask
+
+    def _solid_before(self, frame: Frame) -> Solid | None:
+        before = [
+            (stamp_ns, solid)
+            for (camera, stamp_ns), solid in self._solid.items()
+            if camera == frame.camera
+            and stamp_ns < frame.stamp_ns
+            and is_same_pose(solid.T_world_cam, frame.T_world_cam)
+        ]
+        return max(before, key=lambda entry: entry[0])[1] if before else None
 
 
 class InstanceFinder:
@@ -183,7 +196,7 @@ class InstanceFinder:
 
         numbered = number_pieces(label, pieces, scene, scene.plane.up_world, config, cues_of)
         refused += numbered.refused
-        solid = {(f.camera, f.stamp_ns): Solid(f.labels > 0) for f in labelled if f.labels is not None}
+        solid = {(f.camera, f.stamp_ns): Solid(f.labels > 0, f.T_world_cam) for f in labelled if f.labels is not None}
         return replace(scene, label=label, refused=tuple(refused), cues=numbered.cues), solid
 
     def _labelled_frame(self, frame: Frame, plane: SupportPlane, checkpoint: Checkpoint) -> Frame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparse_recon.evidence.depth_filter import valid_neighbours
-from sparse_recon.types import Bool, Float32, Frame
+from sparse_recon.types import Bool, Float32, Float64, Frame
 
 # Poses that differ by less are one: half a pixel.
 SAME_MOVE_M, SAME_TURN_RAD = 0.001, 0.001
@@ -22,13 +22,19 @@ SPARSE_SHARE = 0.75
 
 def stands_still(a: Frame, b: Frame) -> bool:
     """Return whether two frames are of one camera from one pose."""
-    if a.camera != b.camera or np.abs(a.T_world_cam[:3, 3] - b.T_world_cam[:3, 3]).max() > SAME_MOVE_M:
+    if a.camera != b.camera or not is_same_pose(a.T_world_cam, b.T_world_cam):
         return False
-    T_a_b = np.linalg.solve(a.T_world_cam, b.T_world_cam)
+    return a.rgb.shape == b.rgb.shape and np.array_equal(a.intrinsics.K, b.intrinsics.K)
+
+
+def is_same_pose(T_world_a: Float64, T_world_b: Float64) -> bool:
+    """Return whether two poses (4, 4) of a camera are one."""
+    if np.abs(T_world_a[:3, 3] - T_world_b[:3, 3]).max() > SAME_MOVE_M:
+        return False
+    T_a_b = np.linalg.solve(T_world_a, T_world_b)
     moved_m = float(np.linalg.norm(T_a_b[:3, 3]))
     turned_rad = float(np.linalg.norm(T_a_b[:3, :3] - np.eye(3)) / np.sqrt(2.0))
-    same_image = a.rgb.shape == b.rgb.shape and np.array_equal(a.intrinsics.K, b.intrinsics.K)
-    return same_image and moved_m < SAME_MOVE_M and turned_rad < SAME_TURN_RAD
+    return moved_m < SAME_MOVE_M and turned_rad < SAME_TURN_RAD
 
 
 def is_sparse(depth_m: Float32) -> bool:

@@ -19,6 +19,7 @@ from sparse_recon.fuse.imagined import is_cut
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.near import moved_box, put_into_world, put_near
 from sparse_recon.machine.memory_shortage import memory_shortage, tells_memory_shortage
+from sparse_recon.observe.averaged import StillFrames
 from sparse_recon.observe.bumps import Bump
 from sparse_recon.observe.catalog import REGION_REACH_VOXELS, ObjectCatalog
 from sparse_recon.observe.forgotten import ForgottenPlace, ForgottenPlaces
@@ -92,6 +93,7 @@ class CompletionSession:
         self._catalog = ObjectCatalog(self._config)
         self._present = PresentFrames()
         self._forgotten = ForgottenPlaces()
+        self._still = StillFrames()
         self._completers: dict[str, ViewCompleter] = {}
         self._judged: tuple[tuple[tuple[str, int], ...], ViewsVerdict] = _NOTHING_JUDGED  # by names of the frames
 
@@ -145,6 +147,7 @@ class CompletionSession:
             self._catalog = ObjectCatalog(self._config, self._region)
             self._present = PresentFrames()
             self._forgotten = ForgottenPlaces()
+            self._still = StillFrames()
             self._judged = _NOTHING_JUDGED
             return self._frames.clear()
 
@@ -431,7 +434,7 @@ class CompletionSession:
         max_views = request.max_views or config.keyframes.max_views
         views = collect_views(
             name,
-            frames,
+            self._still.of(frames, config.depth, run.checkpoint),
             found.region,
             found.plane,
             found.up_world,

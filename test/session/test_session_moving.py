@@ -132,6 +132,26 @@ def test_what_did_not_move_keeps_its_name_its_frames_and_its_place():
     np.testing.assert_allclose(a.box.T_world_box[:3, 3], b.box.T_world_box[:3, 3], atol=0.003)
 
 
+def test_images_of_a_still_camera_count_as_one_view_with_less_noise():
+    truth, rng = view(0.0, labels=True), np.random.default_rng(0)
+    noise_m = rng.normal(0.0, 0.002, (6, *truth.depth_m.shape)).astype(np.float32)
+    frames = [replace(truth, depth_m=truth.depth_m + n) for n in noise_m]
+
+    def observed(average_frames: int):
+        session = session_of(*frames, **{"depth.average_frames": average_frames})
+        return session.observe(CompletionRequest(label=1)).views.views
+
+    def noise_left_m(seen) -> float:
+        left, top = np.rint(truth.intrinsics.K[:2, 2] - seen.frame.intrinsics.K[:2, 2]).astype(int)
+        height, width = seen.mask.shape
+        error = seen.frame.depth_m - truth.depth_m[top : top + height, left : left + width]
+        return float(np.nanstd(error[seen.mask]))
+
+    (average,), single = observed(16), observed(1)
+    assert noise_left_m(average) < 0.6 * noise_left_m(single[0])  # of six images the noise is 0.41
+    assert average.frame.stamp_ns == 6 * 2 * SECOND_NS
+
+
 def test_a_labelled_object_that_moved_is_completed_as_it_stands_now_and_the_other_from_all_frames():
     session = session_of(*[view(0.0, labels=True)] * 2)
     add(session, [view(0.05, labels=True)])
