@@ -68,6 +68,10 @@ class Solid:
         step = max(1, round(self.pixels.shape[0] / frame.rgb.shape[0]))
         return self.pixels[::step, ::step]
 
+    def fits(self, frame: Frame) -> bool:
+        """Whether a frame has these pixels, or every n-th of them: cameras change their resolution."""
+        return self.of(frame).shape == frame.rgb.shape[:2]
+
 
 @dataclass(frozen=True, eq=False)
 class Look:
@@ -120,6 +124,7 @@ class ThingRegion(ClusterRegion):
             for (camera, stamp_ns), solid in self._solid.items()
             if camera == frame.camera
             and stamp_ns < frame.stamp_ns
+            and solid.fits(frame)
             and is_same_pose(solid.T_world_cam, frame.T_world_cam)
         ]
         return max(before, key=lambda entry: entry[0])[1] if before else None
