@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from sparse_recon.config.observation_config import SegmentConfig
 from sparse_recon.geometry.cameras import unproject_depth
 from sparse_recon.geometry.clouds import inside_box, keys_of_points
+from sparse_recon.geometry.convex_overlap import overlap_share
 from sparse_recon.geometry.poses import rotation_to_up, transform_points
 from sparse_recon.observe.label_segments import LabelGroup, LabelSegments
 from sparse_recon.observe.object_score import ObjectCues
@@ -353,7 +353,7 @@ def _stacked(
     stacked: dict[int, list[int]] = {g: [] for g in present}
     for a in present:
         for b in (b for b in present if b > a and into[a] != into[b]):
-            if _overlap(outlines[a], outlines[b]) >= STACKED_SHARE:
+            if overlap_share(outlines[a], outlines[b]) >= STACKED_SHARE:
                 distance, _ = cKDTree(scene.points_world[body[a]]).query(scene.points_world[body[b]])
                 if distance.min() < config.cluster_gap_m:
                     stacked[a].append(b)
@@ -361,21 +361,13 @@ def _stacked(
     carriers = {
         g
         for g, others in stacked.items()
-        if any(_overlap(outlines[a], outlines[b]) < BESIDE_SHARE for a, b in combinations(others, 2))
+        if any(overlap_share(outlines[a], outlines[b]) < BESIDE_SHARE for a, b in combinations(others, 2))
     }
     for a, others in stacked.items():
         for b in others:
             if not {a, b} & carriers:
                 into[into == into[b]] = into[a]
     return into
-
-
-def _overlap(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
-    """Return the area that two convex outlines (N, 1, 2) share, as a share of the smaller one's."""
-    import cv2
-
-    smaller = min(cv2.contourArea(a), cv2.contourArea(b))
-    return float(cv2.intersectConvexConvex(a, b)[0]) / smaller if smaller > 0.0 else 0.0
 
 
 def _wholeness(members: npt.NDArray[np.intp], owner: Int32, looks: Sequence[Look]) -> float:
