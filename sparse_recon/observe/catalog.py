@@ -44,9 +44,8 @@ from sparse_recon.types import Float32, Float64, Frame, OrientedBox
 # Labels are associated in at most so many frames, evenly spread over those kept.
 LABEL_FRAMES = 24
 REGION_REACH_VOXELS = 2.0
-# A support plane is the own surface of a labelled thing if more than this share of it is that, and next to nothing
-# of the scene stands higher.
-OWN_SHARE, STANDING_SHARE = 0.5, 0.05
+# A support plane is the own surface of a labelled thing if more than this share of it is that.
+OWN_SHARE = 0.5
 _NAMED_OBJECTS, _NAMED_REJECTED = 16, 3  # in one message
 
 
@@ -307,15 +306,15 @@ class ObjectCatalog:
         """Return the support plane, unless it is itself a labelled thing of an object's size on which nothing stands.
 
         So it is with the top of a flat box whose surroundings have no depth. A labelled table is larger, or carries
-        something.
+        what has the pixels of an object.
         """
         plane, config = scene.plane, self._config.segment
         if plane is None:
             return None
-        on_plane = int(np.count_nonzero(scene.label == -1))
-        standing = int(np.count_nonzero(plane.heights(scene.points_world) > 2 * config.plane_tolerance_m))
-        if standing > STANDING_SHARE * on_plane:
+        stands = plane.heights(scene.points_world) > 2 * config.plane_tolerance_m
+        if int(scene.count[stands].sum()) >= config.min_points:
             return plane
+        on_plane = int(np.count_nonzero(scene.label == -1))
         for points in clouds:
             own = points[np.abs(plane.heights(points)) <= config.plane_tolerance_m]
             if len(own) > OWN_SHARE * on_plane and float(np.ptp(own, axis=0).max()) <= config.max_size_m:

@@ -234,6 +234,17 @@ def test_a_labelled_table_stays_the_table():
     assert all(f.plane is not None for f in found)
 
 
+def test_a_small_labelled_table_that_carries_one_small_thing_stays_the_table():
+    scene = scene_of([block((0.03, 0.03, 0.018))], [pose(np.eye(3), (0, 0, 0))])
+    sensor, lens = exact(SENSORS["clean"]), depth_camera(320, 240)
+    (frame,) = record(
+        scene, around(1, distance_m=0.45, elevation_deg=80.0), sensor=sensor, intrinsics=lens, with_labels=True
+    ).frames
+    labelled = replace(frame, labels=np.where(frame.labels == 0, 9, frame.labels).astype(np.int32))
+    found = ObjectCatalog(SessionConfig()).resolve(CompletionRequest(label=1), [labelled])
+    assert found.plane is not None and found.candidate.box.size_m[2] == pytest.approx(0.018, abs=0.004)
+
+
 def test_up_is_the_configured_one_or_that_of_the_support():
     catalog = ObjectCatalog(load_config({"up_world": (0.0, 0.0, 2.0)}))
     np.testing.assert_allclose(catalog.up_world(), (0, 0, 1))
