@@ -132,6 +132,16 @@ def _generate(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Any
     from sparse_recon.lab.training.generate import generate, shard_count
     from sparse_recon.lab.training.pack import packed_shapes
 
+    if args.shapes and not config.data.shape_shards:
+        raise ConfigError(
+            "--shapes is given and data.shape_shards is 0: set data.shape_shards to how many files of samples to make "
+            "of the pack, or leave --shapes out"
+        )
+    if config.data.shape_shards and not args.shapes:
+        raise ConfigError(
+            f"data.shape_shards is {config.data.shape_shards} and --shapes is not given: name the folder of the pack "
+            "with --shapes DIR, or set data.shape_shards to 0"
+        )
     scans = _scans(args, config)
     shapes = [s for s in packed_shapes(args.shapes, config.data.shapes) if s.tabletop] if args.shapes else []
     with tqdm(total=shard_count(config.data, scans, shapes), unit="shard", file=sys.stderr) as bar:

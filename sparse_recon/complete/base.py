@@ -24,8 +24,10 @@ class CompletionTask:
 
     A completer calls `on_step(step, steps, field)` after each step, with the best field so far or None, and
     `checkpoint` within long ones, one of them at least every 0.3 s. Both raise `CancelledError` when the caller wants
-    to stop, and the completer lets that through. Once its answer is there and it draws hypotheses beside it, it calls
-    `goes_on(step, steps, answer)` instead: that says False past the deadline, and then what there is is handed over.
+    to stop, and the completer lets that through. After a step that has something to show which is no answer it calls
+    `preview(step, steps, field)` in place of `on_step`: the best field so far stays what it was. Once its answer is
+    there and it draws hypotheses beside it, it calls `goes_on(step, steps, answer)` instead: that says False past the
+    deadline, and then what there is is handed over.
     """
 
     views: ObjectViews
@@ -37,6 +39,7 @@ class CompletionTask:
     config: SessionConfig
     on_step: Callable[[int, int, SurfaceField | None], None]
     checkpoint: Callable[[], None] = lambda: None
+    preview: Callable[[int, int, SurfaceField], None] = lambda step, steps, field: None
     goes_on: Callable[[int, int, SurfaceField | None], bool] = lambda step, steps, answer: True
 
 
@@ -80,7 +83,7 @@ class ViewCompleter(ABC):
         Raises
         ------
         CancelledError
-            When `task.on_step` or `task.checkpoint` asked to stop.
+            When `task.on_step`, `task.preview` or `task.checkpoint` asked to stop.
         ModelError
             When the model failed; the message says whether a retry can help.
         """

@@ -116,7 +116,13 @@ class CompletionRun:
         def on_step(step: int, steps: int, field: SurfaceField | None) -> None:
             if field is not None:
                 field = self._best = _resampled(field, grid, evidence.grid)
-            self._tell(self._step_progress(step, steps, field, views, evidence))
+            tell(step, steps, field)
+
+        def preview(step: int, steps: int, field: SurfaceField) -> None:
+            tell(step, steps, _resampled(field, grid, evidence.grid))
+
+        def tell(step: int, steps: int, shown: SurfaceField | None) -> None:
+            self._tell(self._step_progress(step, steps, shown, views, evidence))
             self.checkpoint()
             if self.deadline_passed() and step < steps:
                 raise _DeadlinePassed
@@ -124,7 +130,7 @@ class CompletionRun:
         if self.deadline_passed():
             raise self._too_late(completer)
         try:
-            task = self._task(completer, views, evidence, bounds, grid, on_step)
+            task = replace(self._task(completer, views, evidence, bounds, grid, on_step), preview=preview)
             completion = completer.complete(task)
             if completion.surface is not None:
                 completion = replace(completion, surface=_resampled(completion.surface, grid, evidence.grid))
@@ -177,7 +183,16 @@ class CompletionRun:
             return not self.deadline_passed()
 
         return CompletionTask(
-            views, evidence, bounds, prior, self.seed, self.generator, self.config, on_step, self.checkpoint, goes_on
+            views,
+            evidence,
+            bounds,
+            prior,
+            self.seed,
+            self.generator,
+            self.config,
+            on_step,
+            self.checkpoint,
+            goes_on=goes_on,
         )
 
     def _field(self, completion: Completion, views: ObjectViews, evidence: Evidence) -> SurfaceField:

@@ -157,6 +157,22 @@ def test_past_the_deadline_the_best_field_so_far_is_the_answer(stepper, clock):
     assert np.median(np.linalg.norm(unseen - WORLD[:3, 3], axis=1)) == pytest.approx(0.039, abs=0.0004)
 
 
+def test_what_is_only_shown_is_told_and_is_no_answer_at_the_deadline(stepper, clock):
+    def complete(task):
+        task.on_step(1, 4, ball_field(task, radius_m=0.039))
+        clock.s = 100.0
+        task.preview(2, 4, ball_field(task, radius_m=0.02))
+        raise AssertionError("the deadline has passed")
+
+    stepper.complete = complete
+    told = []
+    result = session_of().complete(CompletionRequest(label=1, deadline_s=50.0), on_progress=told.append)
+    shown = next(p for p in told if (p.stage, p.step) == ("complete", 2)).preview.vertices_world
+    np.testing.assert_allclose(np.linalg.norm(shown - WORLD[:3, 3], axis=1), 0.02, atol=0.001)
+    unseen = result.points_world[result.provenance == 2]
+    assert np.median(np.linalg.norm(unseen - WORLD[:3, 3], axis=1)) == pytest.approx(0.039, abs=0.0004)
+
+
 def test_past_the_deadline_without_a_field_there_is_no_answer(stepper, clock):
     stepper.before = lambda step: setattr(clock, "s", 100.0)
     with pytest.raises(CancelledError, match="first step of stepper") as caught:

@@ -43,11 +43,20 @@ def object_extent(prior: SurfaceField, evidence: Evidence) -> tuple[Float64, flo
 
     The prior is on the grid of the evidence; where it holds no solid, the box of the observed points is taken.
     """
-    grid = evidence.grid
-    inside = np.argwhere(prior.sdf_m < 0).astype(np.float64)
-    corners = grid.points(inside) if len(inside) else evidence.all_points_obj().astype(np.float64)
+    corners = _points_of(prior, evidence)
     low, high = corners.min(axis=0), corners.max(axis=0)
-    return 0.5 * (low + high), float((high - low).max()) + grid.voxel_m
+    return 0.5 * (low + high), float((high - low).max()) + evidence.grid.voxel_m
+
+
+def object_radius_m(prior: SurfaceField, evidence: Evidence, middle_obj: Float64) -> float:
+    """Return the radius of the sphere about a point (3,) of the object frame that holds what `object_extent` does."""
+    distances_m = np.linalg.norm(_points_of(prior, evidence) - middle_obj, axis=1)
+    return float(distances_m.max()) + 0.5 * evidence.grid.voxel_m
+
+
+def _points_of(prior: SurfaceField, evidence: Evidence) -> Float64:
+    inside = np.argwhere(prior.sdf_m < 0).astype(np.float64)
+    return evidence.grid.points(inside) if len(inside) else evidence.all_points_obj().astype(np.float64)
 
 
 def best_conditioning_view(views: Sequence[ObjectView]) -> ObjectView:

@@ -52,18 +52,22 @@ def published_files(path: Path, layout: Layout) -> list[tuple[TensorFile, Publis
 
 
 def _fitting(path: Path, accepted: Sequence[str]) -> list[Path]:
-    """Return the files of a folder, if there is one, that fit one of these patterns."""
-    if not path.is_dir():
+    """Return the files of a folder, if there is one that may be read, that fit one of these patterns."""
+    try:
+        entries = list(path.iterdir()) if path.is_dir() else []
+    except PermissionError:
         return []
-    return sorted(entry for entry in path.iterdir() if any(fnmatchcase(entry.name, p) for p in accepted))
+    return sorted(entry for entry in entries if any(fnmatchcase(entry.name, p) for p in accepted))
 
 
 def _refuse_folder_of_folders(
     path: Path, layout: Layout, patterns: Sequence[Sequence[str]]
 ) -> list[tuple[TensorFile, PublishedFile]]:
     """Refuse a folder whose folders hold what it should hold itself; else return that it holds none of it."""
-    inside = [d.name for d in sorted(path.iterdir()) if d.is_dir() and any(_fitting(d, p) for p in patterns)]
-    if len(layout.published) < 2 or not inside:
+    if len(layout.published) < 2:
+        return []
+    inside = [d.name for d in _fitting(path, ("*",)) if any(_fitting(d, p) for p in patterns)]
+    if not inside:
         return []
     faults = [f"missing: it holds folders of weights and none itself; give one of them: {listed(inside, 12)}"]
     raise WeightsMismatchError(path, faults, layout.model, layout.source)

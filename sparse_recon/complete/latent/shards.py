@@ -38,13 +38,17 @@ def index_of(shard: Path) -> Path:
     """Return where the index of a shard ought to be.
 
     That of `model.fp16-00001-of-00002.safetensors`, formerly `model-00001-of-00002.fp16.safetensors`, is
-    `model.safetensors.index.fp16.json`.
+    `model.safetensors.index.fp16.json`, unless there is a `model.fp16.safetensors.index.json`: what follows a dot in a
+    name may be no variant.
     """
     before, after = _SHARD.split(shard.name, maxsplit=1)
     name, _, variant = before.partition(".")
     earlier, _, suffix = after.rpartition(".")
+    plain = shard.with_name(f"{before}.{suffix}{_INDEX}")
+    if not earlier and plain.is_file():
+        return plain
     variant = variant or earlier
-    return shard.with_name(f"{name}.{suffix}.index.{variant}.json" if variant else f"{name}.{suffix}{_INDEX}")
+    return shard.with_name(f"{name}.{suffix}.index.{variant}.json") if variant else plain
 
 
 def open_shards(index: Path, open_one: Callable[[Path], TensorFile]) -> dict[str, TensorFile]:

@@ -9,13 +9,21 @@ import numpy as np
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
 from sparse_recon.complete.latent.agreement import agreements
 from sparse_recon.complete.latent.architectures import require_libraries
-from sparse_recon.complete.latent.conditioning_image import object_extent
+from sparse_recon.complete.latent.conditioning_image import object_extent, object_radius_m
 from sparse_recon.complete.latent.generated_views import generated_view, on_white, rounding_warnings
 from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, ndc_cameras
 from sparse_recon.complete.sparsefusion.crops import CroppedPicture, chosen_views, cropped
 from sparse_recon.complete.sparsefusion.parameters import SparseFusionConfig
-from sparse_recon.complete.sparsefusion.ring import OVERLAP_RAD, camera_ring, least_turn_rad, ring_lens
+from sparse_recon.complete.sparsefusion.ring import (
+    HIGHEST_RAD,
+    LOWEST_RAD,
+    OVERLAP_RAD,
+    camera_ring,
+    least_turn_rad,
+    mean_elevation_rad,
+    ring_lens,
+)
 from sparse_recon.complete.sparsefusion.sizes import MODEL, SparseFusionSize
 from sparse_recon.complete.sparsefusion.weights import layout
 from sparse_recon.completion import Completion
@@ -88,7 +96,7 @@ class SparseFusionCompleter(ViewCompleter):
         # 3. A ring of views, each from its own seed.
         centres = T_centre_cam[:, :3, 3] / unit_m
         ring = camera_ring(centres, own.views)
-        lens = ring_lens(ring[0].radius, side)
+        lens = ring_lens(ring[0].radius, object_radius_m(prior, task.evidence, middle_obj) / unit_m, side)
         queries = ndc_cameras([camera.T_obj_cam(unit_m) for camera in ring], [lens] * len(ring), scene_m)
         seeds = [task.seed * 1_000_003 + k for k in range(len(ring))]
         shown = torch.from_numpy(np.stack([picture.rgb for picture in pictures])).permute(0, 3, 1, 2).contiguous()
@@ -148,5 +156,12 @@ def _warnings(views: int, pictures: list[CroppedPicture], centres: Float64) -> t
         said.append(
             f"a view is {np.rad2deg(turn):.0f} degrees away from its nearest neighbour: they hardly show the same "
             f"surface, and {MODEL} compares views"
+        )
+    height = mean_elevation_rad(centres)
+    if not LOWEST_RAD <= height <= HIGHEST_RAD:
+        drawn = np.clip(height, LOWEST_RAD, HIGHEST_RAD)
+        said.append(
+            f"the cameras look from {np.rad2deg(height):.0f} degrees above the object's middle in the mean; the views "
+            f"are drawn from {np.rad2deg(drawn):.0f} degrees"
         )
     return tuple(said)

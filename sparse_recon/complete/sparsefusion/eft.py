@@ -20,8 +20,8 @@ from sparse_recon.complete.sparsefusion.eft_rays import (
 )
 from sparse_recon.complete.sparsefusion.sizes import EftSize
 
-# Rays that go through the transformers at once.
-CHUNK = 64
+# Pairs of a ray and a view that go through the transformers at once: what is called between them comes often enough.
+PAIRS, FEWEST_RAYS = 128, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +135,16 @@ class EpipolarFeatureTransformer(nn.Module):
         rays: Rays,
         dropout: Generator | None = None,
         checkpoint: Callable[[], None] = lambda: None,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
     ) -> EftAnswer:
-        """Return what is seen along any number of rays, `chunk` of them at once, which changes nothing.
+        """Return what is seen along any number of rays, some of them at once, which changes nothing but dropout.
 
         Parameters
         ----------
         checkpoint : called between chunks; may raise.
+        chunk : rays at once; None: fewer, the more views there are.
         """
+        chunk = chunk or max(FEWEST_RAYS, PAIRS // len(context.pictures))
         answers = []
         for first in range(0, len(rays), chunk):
             checkpoint()

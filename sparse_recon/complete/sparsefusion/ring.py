@@ -10,8 +10,10 @@ from sparse_recon.types import CameraIntrinsics, Float64
 # By turns so much lower and higher than the others: what the authors draw heights from.
 LATITUDE_RAD = 0.17
 LOWEST_RAD, HIGHEST_RAD = np.deg2rad(-10.0), np.deg2rad(60.0)
-# Share of a picture's side that the longest side of an object takes; less than in crops, for its diagonal is longer.
-FILL = 0.65
+# Share of a picture's side that the sphere around an object takes at most.
+FILL = 0.95
+# Half of a lens's angle, wherever cameras stand in or almost in that sphere.
+WIDEST_RAD = np.deg2rad(60.0)
 # Views whose directions are farther apart than this hardly show the same surface.
 OVERLAP_RAD = np.deg2rad(100.0)
 
@@ -21,11 +23,12 @@ def camera_ring(centres: Float64, count: int) -> list[SphericalCamera]:
 
     Parameters
     ----------
-    centres : (N, 3) of the cameras that took pictures, from the object's middle, z up, in longest sides.
+    centres : (N, 3) of the cameras that took pictures, from the object's middle, z up, in longest sides. The ring is as
+        high as they are in the mean, but not lower than `LOWEST_RAD` nor higher than `HIGHEST_RAD`.
     """
     given = [SphericalCamera.at(centre) for centre in centres]
     radius = float(np.mean([camera.radius for camera in given]))
-    height = float(np.clip(np.mean([camera.elevation_rad for camera in given]), LOWEST_RAD, HIGHEST_RAD))
+    height = float(np.clip(mean_elevation_rad(centres), LOWEST_RAD, HIGHEST_RAD))
     return [
         SphericalCamera(
             0.5 * np.pi - (height + LATITUDE_RAD * (1 if k % 2 else -1)),
@@ -36,9 +39,21 @@ def camera_ring(centres: Float64, count: int) -> list[SphericalCamera]:
     ]
 
 
-def ring_lens(radius: float, side: int) -> CameraIntrinsics:
-    """Return the lens of a picture of `side` pixels, `FILL` of which an object takes at a distance in longest sides."""
-    focal, middle = FILL * side * radius, 0.5 * side - 0.5
+def mean_elevation_rad(centres: Float64) -> float:
+    """Return how high cameras at these places (N, 3) stand above the horizon of the object's middle, in the mean."""
+    return float(np.mean([SphericalCamera.at(centre).elevation_rad for centre in centres]))
+
+
+def ring_lens(distance: float, object_radius: float, side: int) -> CameraIntrinsics:
+    """Return the lens of a picture of `side` pixels that shows all of a sphere.
+
+    Parameters
+    ----------
+    distance : of the camera from the sphere's middle, at which it looks.
+    object_radius : of the sphere, in the unit of the distance.
+    """
+    half_rad = float(np.arcsin(min(object_radius / distance, np.sin(WIDEST_RAD))))
+    focal, middle = FILL * 0.5 * side / np.tan(half_rad), 0.5 * side - 0.5
     return CameraIntrinsics(side, side, np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
 
 

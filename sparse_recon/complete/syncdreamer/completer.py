@@ -23,7 +23,7 @@ from sparse_recon.complete.latent.mini import MINI, mini_warning
 from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.complete.syncdreamer.cameras import TRAINED, view_cameras
 from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig
-from sparse_recon.complete.syncdreamer.previews import EVERY, is_due, outlined
+from sparse_recon.complete.syncdreamer.previews import EVERY, is_due, made_or, outlined
 from sparse_recon.complete.syncdreamer.similarity import Similarity, fitted_similarity
 from sparse_recon.complete.syncdreamer.sizes import MODEL, SyncDreamerSize
 from sparse_recon.complete.syncdreamer.weights import layout, mini
@@ -32,7 +32,7 @@ from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.geometry.poses import inverse, transform_points
 from sparse_recon.inputs.files import expanded
-from sparse_recon.types import Float32, Float64, GeneratedView, Positions, UInt8
+from sparse_recon.types import Float32, Float64, GeneratedView, Positions, SurfaceField, UInt8
 
 if TYPE_CHECKING:
     from sparse_recon.complete.syncdreamer.sampling import SetSampler
@@ -122,10 +122,14 @@ class SyncDreamerCompleter(ViewCompleter):
 
         def on_step(step: int, steps: int, clean: Any) -> None:
             nonlocal shown
-            if is_due(step, steps):
+
+            def make() -> SurfaceField:
                 some = sampler.pictures(clean[0, ::EVERY], task.checkpoint)
-                shown = outlined(prior, task.evidence.grid, some, cameras[::EVERY], middle_obj, unit_m)
-            task.on_step(step, steps, shown)
+                return outlined(prior, task.evidence.grid, some, cameras[::EVERY], middle_obj, unit_m)
+
+            if is_due(step, steps):
+                shown = made_or(prior, make)
+            task.preview(step, steps, shown)  # the outlines are not aligned yet: the answer so far stays the prior
 
         pictures = sampler.generate(picture, task.seed, own, on_step, task.checkpoint)
         task.checkpoint()

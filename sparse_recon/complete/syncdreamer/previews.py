@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +11,12 @@ import numpy as np
 from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
 from sparse_recon.complete.latent.generated_views import WHITE, object_mask
 from sparse_recon.complete.latent.outlines import Outlines
+from sparse_recon.errors import CancelledError
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse
 from sparse_recon.types import Float64, SurfaceField, UInt8
+
+log = logging.getLogger(__name__)
 
 # Shares of the steps after which there is something to see, and which of the views are decoded for it: decoding takes
 # a good part of a step's time.
@@ -22,6 +27,23 @@ EVERY = 4
 def is_due(step: int, steps: int) -> bool:
     """Whether a preview is to be made after a step, the first being 1."""
     return step in {max(1, round(share * steps)) for share in SHARES} and step < steps
+
+
+def made_or(prior: SurfaceField, make: Callable[[], SurfaceField]) -> SurfaceField:
+    """Return what `make` returns, or the prior where it fails: a preview is no reason to fail or to begin anew.
+
+    Raises
+    ------
+    CancelledError
+        If `make` raises it.
+    """
+    try:
+        return make()
+    except CancelledError:
+        raise
+    except Exception as error:  # NaN halfway, or memory that ran out
+        log.warning("no preview could be made, the carved prior is shown: %s: %s", type(error).__name__, error)
+    return prior
 
 
 def outlined(

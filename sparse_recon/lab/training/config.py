@@ -55,7 +55,9 @@ class DataConfig(Checked):
     )
     held_out_every: int = field(
         default=16,
-        metadata=doc("One shape of the pack in this many is never learned from.", low=2, high=1000),
+        metadata=doc(
+            "About one shape of the pack in this many, chosen by its name, is never learned from.", low=2, high=1000
+        ),
     )
     shards: int = field(
         default=500,

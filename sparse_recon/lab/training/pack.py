@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse_recon.errors import ErrorCode, FileError
+from sparse_recon.errors import ErrorCode, FileError, clipped, quoted
 from sparse_recon.types import Float64, Int32
 
 MANIFEST = "manifest.csv"
@@ -46,21 +47,35 @@ class PackedShape:
     longest_m: float = 0.2
 
     def held_out(self, every: int) -> bool:
-        """Whether the shape is never learned from: one in `every` of each category, or of a held-out source."""
+        """Whether the shape is never learned from: about one in `every` of all by its name, or of a held-out source."""
         return self.source in HELD_OUT_SOURCES or zlib.crc32(self.name.encode()) % every == 0
 
     @classmethod
     def of_row(cls, folder: Path, row: Mapping[str, str]) -> PackedShape:
-        """Read a row of the list."""
+        """Read a row of the list.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If it lacks something, or says what cannot be.
+        """
+        name, tabletop = row["name"], row.get("tabletop", "1")
+        longest_m = float(row.get("suggested_longest_m") or 0.2)
+        if not name:
+            raise ValueError("a row has no name")
+        if tabletop not in ("0", "1"):
+            raise ValueError(f"tabletop of {clipped(name)} is {quoted(tabletop)}, accepted are 0 and 1")
+        if not (math.isfinite(longest_m) and longest_m > 0):
+            raise ValueError(f"suggested_longest_m of {clipped(name)} is {longest_m:g}, it must be above 0 m")
         return cls(
             folder,
-            row["name"],
+            name,
             row["shard"],
             int(row["index"]),
             row["category"],
             row.get("source", ""),
-            row.get("tabletop", "1") != "0",
-            float(row.get("suggested_longest_m") or 0.2),
+            tabletop == "1",
+            longest_m,
         )
 
 
@@ -74,7 +89,7 @@ def packed_shapes(folder: Path, shards: Sequence[str], without: Sequence[str] = 
     Raises
     ------
     FileError
-        INPUT_MISSING if the folder is no pack, or lacks one of the files.
+        INPUT_MISSING if the folder is no pack, a row of its list is wrong, or it lacks one of the files.
     """
     path = Path(folder) / MANIFEST
     try:

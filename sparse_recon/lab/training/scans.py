@@ -80,12 +80,15 @@ def _varied(rng: np.random.Generator, family: str, field: Field, longest_m: floa
     return ProceduralObject(family, made, size_m)
 
 
-@lru_cache(maxsize=256)
 def unit_field(origin: Path | PackedShape) -> tuple[Field, float]:
     """Return the signed distance of a mesh whose longest half edge is made 1, and its true longest edge in metres.
 
     It is asked for once, on a grid: asking the mesh takes longer than all the rest of a sample.
     """
+    return _packed_field(origin) if isinstance(origin, PackedShape) else _scan_field(origin)
+
+
+def _made_field(origin: Path | PackedShape) -> tuple[Field, float]:
     vertices, faces = _mesh_of(origin)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     longest = float((high - low).max())
@@ -95,6 +98,11 @@ def unit_field(origin: Path | PackedShape) -> tuple[Field, float]:
     grid = VoxelGrid.around(-half - 3 * voxel, half + 3 * voxel, voxel)
     longest_m = origin.longest_m if isinstance(origin, PackedShape) else longest
     return sampled_field(_mesh_distances(vertices, faces, grid), grid), longest_m
+
+
+# A field takes up to 16 MB. Scans are few and drawn again and again, the thousands of shapes of a pack hardly ever.
+_scan_field = lru_cache(maxsize=256)(_made_field)
+_packed_field = lru_cache(maxsize=16)(_made_field)
 
 
 def _mesh_of(origin: Path | PackedShape) -> tuple[Float64, Int32]:

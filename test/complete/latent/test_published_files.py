@@ -163,6 +163,17 @@ def test_shards_of_a_variant(tmp_path: Path, pattern: str):
     assert open_tensors(shard).shapes == {"weight": (2, 3), "bias": (2,)}
 
 
+def test_a_dot_in_the_name_of_shards_is_no_variant_where_their_index_says_so(tmp_path: Path):
+    shard = tmp_path / "sd-v1.5-00001-of-00001.safetensors"
+    save_file({"a": torch.ones(2)}, shard)
+    index = tmp_path / "sd-v1.5.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": shard.name}}))
+
+    assert open_tensors(shard).shapes == {"a": (2,)}
+    index.rename(tmp_path / "sd-v1.safetensors.index.5.json")
+    assert open_tensors(shard).shapes == {"a": (2,)}
+
+
 def test_shards_of_pickles(tmp_path: Path):
     torch.save({"a": torch.ones(1)}, tmp_path / "pytorch_model-00001-of-00001.bin")
     index = tmp_path / "pytorch_model.bin.index.json"

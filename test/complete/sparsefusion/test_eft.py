@@ -139,6 +139,18 @@ def test_chunks_change_nothing(eft, context, rays):
     assert torch.allclose(whole.point_weights, parts.point_weights, atol=1e-5)
 
 
+@pytest.mark.parametrize(("views", "at_once"), [(1, 128), (2, 64), (4, 32)])
+def test_the_more_views_the_fewer_rays_between_two_checkpoints(eft, context, rays, views, at_once):
+    cameras, calls = context.cameras, []
+    rows = torch.arange(views)
+    some = CameraTensors(cameras.R[rows], cameras.T[rows], cameras.focal[rows], cameras.principal[rows])
+    few = Context(context.pictures[rows], context.maps[rows], some)
+    chosen = torch.arange(130) % len(rays)
+    many = Rays(rays.origins[chosen], rays.directions[chosen], rays.depths[chosen])
+    eft.at_rays(few, many, checkpoint=lambda: calls.append(1))
+    assert len(calls) == -(-130 // at_once)
+
+
 def test_default_is_without_chance_and_dropout_follows_its_generator(eft, context, rays):
     def dropped(seed):
         return eft(context, rays, torch.Generator().manual_seed(seed)).features

@@ -18,14 +18,16 @@ from sessions import digest, session_of  # noqa: E402
 from sparse_recon.complete.latent.weights import find_weights  # noqa: E402
 from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
 from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, ndc_cameras  # noqa: E402
+from sparse_recon.complete.sparsefusion.completer import _warnings  # noqa: E402
 from sparse_recon.complete.sparsefusion.model import SparseFusionModel  # noqa: E402
 from sparse_recon.complete.sparsefusion.parameters import SparseFusionConfig  # noqa: E402
-from sparse_recon.complete.sparsefusion.ring import FILL, camera_ring, least_turn_rad, ring_lens  # noqa: E402
+from sparse_recon.complete.sparsefusion.ring import FILL, WIDEST_RAD, camera_ring, least_turn_rad, ring_lens  # noqa: E402
 from sparse_recon.complete.sparsefusion.sampling import ViewSampler  # noqa: E402
 from sparse_recon.config.session_config import load_config  # noqa: E402
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError  # noqa: E402
 from sparse_recon.files.results import quality_record  # noqa: E402
-from sparse_recon.geometry.poses import look_at  # noqa: E402
+from sparse_recon.geometry.cameras import project_points  # noqa: E402
+from sparse_recon.geometry.poses import inverse, look_at, transform_points  # noqa: E402
 from sparse_recon.requests import CompletionRequest  # noqa: E402
 from sparse_recon.types import Provenance  # noqa: E402
 
@@ -69,7 +71,7 @@ def session_for(folder, monkeypatch):
 def asked(side=TINY.image_side, count=6):
     """Pictures of noise, cameras that took them, and those of a ring."""
     ring = camera_ring(CENTRES, count)
-    lens = ring_lens(ring[0].radius, side)
+    lens = ring_lens(ring[0].radius, 0.75, side)
     cameras = ndc_cameras([look_at(c, (0, 0, 0)) for c in CENTRES], [lens] * 3, 1 / OBJECT_UNITS)
     queries = ndc_cameras([camera.T_obj_cam() for camera in ring], [lens] * count, 1 / OBJECT_UNITS)
     return torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(1)), cameras, queries
@@ -196,9 +198,28 @@ def test_ring_is_around_the_object_and_shows_all_of_it():
     assert ring[0].radius == pytest.approx(np.linalg.norm(CENTRES, axis=1).mean())
     heights = [camera.elevation_rad for camera in ring]
     assert heights[0] == heights[2] == pytest.approx(heights[1] - 0.34)
-    lens = ring_lens(3.0, 64)
-    assert lens.fx / 3.0 == pytest.approx(FILL * 64)  # the longest side, seen from the front
-    assert np.sqrt(2) * FILL < 1
+
+
+@pytest.mark.parametrize("distance", [1.3, 3.0, 9.0])
+def test_lens_of_the_ring_shows_all_of_a_cube(distance):
+    corners = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+    lens = ring_lens(distance, float(np.linalg.norm(corners[0])), 64)
+    for camera in camera_ring(distance * CENTRES / np.linalg.norm(CENTRES, axis=1, keepdims=True), 6):
+        pixels = project_points(transform_points(inverse(camera.T_obj_cam()), corners), lens)
+        across = np.ptp(pixels, axis=0).max()
+        assert across > 0.5 * FILL * 64 and pixels.min() > -0.5 and pixels.max() < 63.5
+
+
+def test_lens_of_the_ring_within_the_object_is_no_wider_than_there_are():
+    lens = ring_lens(0.5, 0.8, 64)
+    assert np.arctan(32 / lens.fx) < np.arctan(np.tan(WIDEST_RAD) / FILL) + 1e-9
+
+
+def test_cameras_far_above_are_told_that_the_ring_is_lower():
+    above = np.array([(0.3, 0.0, 2.0), (-0.3, 0.0, 2.0)])
+    assert any("81 degrees" in text and "60 degrees" in text for text in _warnings(2, [], above))
+    assert not any("degrees above" in text for text in _warnings(2, [], CENTRES))
+    assert np.mean([camera.elevation_rad for camera in camera_ring(above, 6)]) == pytest.approx(np.deg2rad(60))
 
 
 def test_views_without_overlap_are_told_apart_from_others():

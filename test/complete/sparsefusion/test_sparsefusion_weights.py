@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from sparse_recon.complete.latent.mismatch import WeightsMismatchError  # noqa: 
 from sparse_recon.complete.latent.weights import find_weights  # noqa: E402
 from sparse_recon.complete.registry import PUBLISHED  # noqa: E402
 from sparse_recon.complete.sparsefusion.weights import COUNTERS, layout  # noqa: E402
-from sparse_recon.errors import ErrorCode  # noqa: E402
+from sparse_recon.errors import ErrorCode, ModelError  # noqa: E402
 
 LAYOUT = tiny_layout()
 
@@ -108,6 +109,24 @@ def test_folder_of_all_categories_is_told_from_one(tmp_path):
         "missing: it holds folders of weights and none itself; give one of them: hydrant, teddybear",
     )
     assert "ckpt_latest_eft.pt is needed, none is there" in refused(tmp_path / "sd").faults[0]
+
+
+def test_a_folder_that_may_not_be_read_is_as_an_empty_one(tmp_path, monkeypatch):
+    write_files(tmp_path / "sf" / "hydrant", vae=tmp_path / "sd")
+    locked = tmp_path / "sf" / "locked"
+    locked.mkdir()
+    listed = Path.iterdir
+
+    def iterdir(path):  # permissions do not hold for root, who runs tests in containers
+        if path == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert refused(tmp_path / "sf").faults[0].endswith("give one of them: hydrant")
+    with pytest.raises(ModelError) as caught:
+        find_weights(locked, LAYOUT)
+    assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID
 
 
 def test_files_of_two_categories_are_told_by_their_steps(tmp_path):

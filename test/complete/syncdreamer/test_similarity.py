@@ -10,8 +10,9 @@ from sparse_recon.complete.latent.agreement import agreements
 from sparse_recon.complete.latent.cameras import model_intrinsics
 from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.complete.syncdreamer.cameras import view_cameras
-from sparse_recon.complete.syncdreamer.previews import EVERY, is_due, outlined
+from sparse_recon.complete.syncdreamer.previews import EVERY, is_due, made_or, outlined
 from sparse_recon.complete.syncdreamer.similarity import fitted_similarity
+from sparse_recon.errors import CancelledError, ErrorCode, ModelError
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.poses import inverse
 from sparse_recon.types import SurfaceField
@@ -168,3 +169,19 @@ def test_a_preview_is_the_prior_within_the_outlines():
     assert outlined(prior, grid, blank, cameras[::EVERY], middle, unit_m) is prior
     assert [step for step in range(1, 51) if is_due(step, 50)] == [25, 38]
     assert not is_due(1, 1)
+
+
+def test_a_preview_that_fails_shows_the_prior_and_whoever_stops_it_is_heard():
+    prior, made = (SurfaceField(np.full((2, 2, 2), v, np.float32), np.ones((2, 2, 2), np.float32)) for v in (1, 2))
+
+    def failing(error):
+        def make():
+            raise error
+
+        return make
+
+    assert made_or(prior, lambda: made) is made
+    for error in (ModelError(ErrorCode.MODEL_FAILED, "NaN"), MemoryError(), RuntimeError("can't allocate memory")):
+        assert made_or(prior, failing(error)) is prior
+    with pytest.raises(CancelledError):
+        made_or(prior, failing(CancelledError(ErrorCode.CANCELLED, "stop")))

@@ -96,6 +96,33 @@ def test_a_session_completes_with_it(session):
     assert digest(result) == digest(again)
 
 
+@pytest.mark.parametrize("broken", ["nan", "memory"])
+def test_a_preview_that_cannot_be_made_neither_fails_nor_begins_anew(checkpoint, monkeypatch, broken):
+    monkeypatch.setitem(COMPLETERS, "syncdreamer", "published_syncdreamer:TinySyncDreamer")
+    config = load_config({**SMALL, "syncdreamer.weights": str(checkpoint), "syncdreamer.steps": 2})
+    session = session_of(recording(turn_deg=90).frames, config)
+    session.load()
+    model, passes, decoded = session._completers["syncdreamer"]._model, [], []
+    model.network.unet.conv_out.register_forward_hook(lambda *_: passes.append(0))
+    decode = model.decode_latents
+
+    def first_fails(latents):
+        decoded.append(len(passes))
+        if len(decoded) > 4:
+            return decode(latents)
+        if broken == "memory":
+            decoded.extend([0] * 3)
+            raise MemoryError
+        return decode(latents) * np.nan
+
+    monkeypatch.setattr(model, "decode_latents", first_fails)
+    with torch_threads(1):
+        result = session.complete(CompletionRequest(seed=3))
+    assert result.quality.nominal_watertight
+    # A preview after one pass, and all views after the second. It is imagined once more, in a larger cube.
+    assert decoded[0] == 1 and decoded[4:20] == [2] * 16
+
+
 def test_cancelled_within_a_pass_of_the_networks(session):
     session.load()
     passes = []

@@ -8,6 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from sparse_recon.cli.main import main
+from sparse_recon.errors import FileError
+from sparse_recon.lab.training import scans
 from sparse_recon.lab.training.config import DataConfig
 from sparse_recon.lab.training.generate import HELD_OUT, SHAPE_PREFIX, generate, shard_count
 from sparse_recon.lab.training.pack import HELD_OUT_SOURCES, draw_packed, packed_shapes
@@ -68,3 +71,39 @@ def test_shards_of_shapes_lie_beside_procedural_ones_on_both_sides(shapes, tmp_p
         families = [s.family for s in list_samples(paths)]
         assert any(f.startswith(PACK_FAMILY) for f in families)
     assert generate(tmp_path, config, shapes=shapes) == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "word"),
+    [
+        (("", "cc0", 0, "box", "maker", 1, 0.1), "has no name"),
+        (("a", "cc0", 0, "box", "maker", "yes", 0.1), "tabletop of a"),
+        (("a", "cc0", 0, "box", "maker", "", 0.1), "tabletop of a"),
+        (("a", "cc0", 0, "box", "maker", 1, "nan"), "suggested_longest_m of a"),
+        (("a", "cc0", 0, "box", "maker", 1, "inf"), "suggested_longest_m of a"),
+        (("a", "cc0", 0, "box", "maker", 1, -0.2), "suggested_longest_m of a"),
+    ],
+)
+def test_a_row_that_cannot_be_is_told(tmp_path, row, word):
+    with (tmp_path / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, row])
+    with pytest.raises(FileError, match=word):
+        packed_shapes(tmp_path, ("cc0",))
+
+
+def test_fields_of_a_pack_do_not_fill_the_memory(shapes, monkeypatch):
+    monkeypatch.setattr(scans, "FINEST", 8)
+    scans._packed_field.cache_clear()
+    for shape in shapes[:20]:
+        scans.unit_field(shape)
+    assert scans._packed_field.cache_info().currsize == 16
+    scans._packed_field.cache_clear()  # of coarse ones
+
+
+def test_a_pack_without_files_to_make_of_it_and_files_without_a_pack_are_refused(shapes, tmp_path, capsys):
+    begun = ["train", "--generate", "--data", str(tmp_path / "data")]
+    assert main([*begun, "--shapes", str(shapes[0].folder)]) != 0
+    assert "set data.shape_shards to" in capsys.readouterr().err
+    assert main([*begun, "--set", "data.shape_shards=3"]) != 0
+    assert "--shapes DIR" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
