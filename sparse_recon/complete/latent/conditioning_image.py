@@ -56,7 +56,8 @@ def object_radius_m(prior: SurfaceField, evidence: Evidence, middle_obj: Float64
 
 def _points_of(prior: SurfaceField, evidence: Evidence) -> Float64:
     inside = np.argwhere(prior.sdf_m < 0).astype(np.float64)
-    return evidence.grid.points(inside) if len(inside) else evidence.all_points_obj().astype(np.float64)
+    points = evidence.grid.points(inside) if len(inside) else evidence.all_points_obj()
+    return np.asarray(points, np.float64)
 
 
 def best_conditioning_view(views: Sequence[ObjectView]) -> ObjectView:
