@@ -69,6 +69,10 @@ class Oracle:
         self._azimuth = SphericalCamera.at(centre_world - self._middle).azimuth_rad
         self._jitter, self._side = np.deg2rad(jitter_deg), side
 
+    def pictures(self, clean: Any, checkpoint: Any) -> UInt8:
+        """Return no picture of what is seen on the way: the truth takes no steps."""
+        return np.full((len(clean), self._side, self._side, 3), 255, np.uint8)
+
     def generate(self, image: ConditioningImage, seed: int, config: Any, on_step: Any, checkpoint: Any) -> UInt8:
         """Return what `SetSampler.generate` returns, drawn by the truth."""
         rng = np.random.default_rng(seed)
@@ -84,7 +88,7 @@ class Oracle:
             rgb = np.where((seen.labels == 1)[..., None], seen.rgb, np.uint8(255)).astype(np.float32)
             shape = (self._side, SUPERSAMPLING, self._side, SUPERSAMPLING, 3)
             pictures.append(rgb.reshape(shape).mean(axis=(1, 3)).round().astype(np.uint8))
-            on_step(k + 1, 16, None)
+            on_step(k + 1, 16, np.zeros((1, 16, 1)))
         return np.stack(pictures)
 
 
