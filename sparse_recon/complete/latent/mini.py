@@ -41,7 +41,7 @@ class MiniFile:
 
 def mini_warning(model: str) -> str:
     """Return the sentence that goes with every answer of mini weights."""
-    return f"the mini weights of {model} draw blurred grey views of 64 pixels that show how it works and no more"
+    return f"the mini weights of {model} draw blurred views of 64 pixels that show how it works and no more"
 
 
 def mini_path(name: str) -> Path:
