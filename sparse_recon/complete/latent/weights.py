@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sparse_recon.complete.latent import folder, published
+from sparse_recon.complete.latent.architectures import require_libraries
 from sparse_recon.complete.latent.layout import FoundWeights, Layout
+from sparse_recon.complete.latent.mini import MINI
 from sparse_recon.complete.latent.mismatch import WeightsMismatchError
 from sparse_recon.complete.latent.tensor_files import open_tensors
 from sparse_recon.errors import ErrorCode, ModelError
-from sparse_recon.inputs.files import what_is_there
+from sparse_recon.inputs.files import expanded, what_is_there
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+S = TypeVar("S")
 
 
 def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeights:
@@ -51,6 +56,46 @@ def find_weights(path: Path, layout: Layout, averaged: bool = True) -> FoundWeig
         raise WeightsMismatchError(path, faults, layout.model, layout.source)
     if layout.faults and (faults := layout.faults(found.tensors)):
         raise WeightsMismatchError(path, faults, layout.model, layout.source)
+    return found
+
+
+def check_given(weights: str, layout: Layout) -> None:
+    """Check that weights are named, and that the libraries of their networks are there.
+
+    Raises
+    ------
+    ModelError
+        MODEL_WEIGHTS_MISSING if none are named.
+    DependencyError
+        If a library is missing.
+    """
+    if not weights:
+        raise missing("", layout)
+    require_libraries(layout.model)
+
+
+def read_given(
+    weights: str,
+    size: S,
+    layout: Layout,
+    on_progress: Callable[[float, str], None],
+    mini: Callable[[], tuple[S, Mapping[str, Tensor]]] | None = None,
+    averaged: bool = True,
+) -> tuple[S, Mapping[str, Tensor]]:
+    """Return the sizes of a model and the weights that its parameter names, see `find_weights`.
+
+    Parameters
+    ----------
+    weights : a path, or `MINI` where `mini` reads such.
+    size : of the published model.
+    on_progress : takes the share that is done, and a sentence.
+    """
+    on_progress(0.1, "libraries are there")
+    if mini is not None and weights == MINI:
+        found = mini()
+    else:
+        found = size, find_weights(expanded(weights), layout, averaged).tensors
+    on_progress(0.6, "weights read")
     return found
 
 

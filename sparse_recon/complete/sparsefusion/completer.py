@@ -8,7 +8,6 @@ import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
 from sparse_recon.complete.latent.agreement import agreements
-from sparse_recon.complete.latent.architectures import require_libraries
 from sparse_recon.complete.latent.conditioning_image import object_extent, object_radius_m
 from sparse_recon.complete.latent.generated_views import generated_view, on_white, rounding_warnings
 from sparse_recon.complete.latent.outlines import Outlines
@@ -30,7 +29,6 @@ from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.geometry.poses import inverse
-from sparse_recon.inputs.files import expanded
 from sparse_recon.types import Float64
 
 if TYPE_CHECKING:
@@ -49,20 +47,16 @@ class SparseFusionCompleter(ViewCompleter):
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights, strictly; see `ViewCompleter.load`."""
-        from sparse_recon.complete.latent.weights import find_weights, missing
+        from sparse_recon.complete.latent.weights import check_given, read_given
 
         own, known = config.of(SparseFusionConfig), layout(self._size)
-        if not own.weights:
-            raise missing("", known)
-        require_libraries(self.name)
+        check_given(own.weights, known)
         from sparse_recon.complete.sparsefusion.model import SparseFusionModel
         from sparse_recon.complete.sparsefusion.sampling import ViewSampler
         from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
         device = chosen_device(own.device)
-        on_progress(0.1, "libraries are there")
-        tensors = find_weights(expanded(own.weights), known).tensors
-        on_progress(0.6, "weights read")
+        _, tensors = read_given(own.weights, self._size, known, on_progress)
         self._model = SparseFusionModel(tensors, self._size, device, chosen_dtype(own.precision, device))
         self._sampler = ViewSampler(self._model, own)
         on_progress(1.0, f"networks on {device}")

@@ -10,7 +10,6 @@ import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
 from sparse_recon.complete.latent.agreement import agreements
-from sparse_recon.complete.latent.architectures import require_libraries
 from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
 from sparse_recon.complete.latent.conditioning_image import (
     ConditioningImage,
@@ -31,7 +30,6 @@ from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.geometry.poses import inverse, transform_points
-from sparse_recon.inputs.files import expanded
 from sparse_recon.types import Float32, Float64, GeneratedView, Positions, SurfaceField, UInt8
 
 if TYPE_CHECKING:
@@ -73,23 +71,16 @@ class SyncDreamerCompleter(ViewCompleter):
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights, strictly; see `ViewCompleter.load`."""
-        from sparse_recon.complete.latent.weights import find_weights, missing
+        from sparse_recon.complete.latent.weights import check_given, read_given
 
         own, known = config.of(SyncDreamerConfig), layout(self._published_size)
-        if not own.weights:
-            raise missing("", known)
-        require_libraries(self.name)
+        check_given(own.weights, known)
         from sparse_recon.complete.syncdreamer.model import SyncDreamerModel
         from sparse_recon.complete.syncdreamer.sampling import SetSampler
         from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
         device = chosen_device(own.device)
-        on_progress(0.1, "libraries are there")
-        if own.weights == MINI:
-            self._size, tensors = mini()
-        else:
-            self._size, tensors = self._published_size, find_weights(expanded(own.weights), known).tensors
-        on_progress(0.6, "weights read")
+        self._size, tensors = read_given(own.weights, self._published_size, known, on_progress, mini)
         self._model = SyncDreamerModel(tensors, self._size, device, chosen_dtype(own.precision, device))
         self._sampler = SetSampler(self._model, own)
         on_progress(1.0, f"networks on {device}")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
-from sparse_recon.complete.latent.architectures import require_libraries
 from sparse_recon.complete.latent.conditioning_image import (
     ConditioningImage,
     best_conditioning_view,
@@ -22,7 +21,6 @@ from sparse_recon.complete.zero123.weights import Zero123Size, layout, mini
 from sparse_recon.completion import Completion
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
-from sparse_recon.inputs.files import expanded
 
 if TYPE_CHECKING:
     from sparse_recon.complete.zero123.sampling import ViewSampler
@@ -40,24 +38,19 @@ class Zero123Completer(ViewCompleter):
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights, strictly; see `ViewCompleter.load`."""
-        from sparse_recon.complete.latent.weights import find_weights, missing
+        from sparse_recon.complete.latent.weights import check_given, read_given
 
         own, known = config.of(Zero123Config), layout(self._published_size)
-        if not own.weights:
-            raise missing("", known)
-        require_libraries(self.name)
+        check_given(own.weights, known)
         from sparse_recon.complete.zero123.model import Zero123Model
         from sparse_recon.complete.zero123.sampling import ViewSampler
         from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
         device = chosen_device(own.device)
         dtype = chosen_dtype(own.precision, device, amplified=own.geometry == "distill")
-        on_progress(0.1, "libraries are there")
-        if own.weights == MINI:
-            self._size, tensors = mini()
-        else:
-            self._size, tensors = self._published_size, find_weights(expanded(own.weights), known, own.averaged).tensors
-        on_progress(0.6, "weights read")
+        self._size, tensors = read_given(
+            own.weights, self._published_size, known, on_progress, mini, averaged=own.averaged
+        )
         self._model = Zero123Model(tensors, self._size, device, dtype)
         if own.compile:
             self._model.compile()
