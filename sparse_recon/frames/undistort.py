@@ -225,8 +225,12 @@ def registered_depth(
             f"camera (fx={target.fx:g}, fy={target.fy:g}); check both camera infos",
         )
     du, dv = np.meshgrid(np.arange(across), np.arange(down))
-    columns = np.rint(u - (across - 1) / 2).astype(np.int64)[:, None] + du.ravel()
-    rows = np.rint(v - (down - 1) / 2).astype(np.int64)[:, None] + dv.ravel()
+    # Four bytes an index, of which there are as many as footprints have pixels; points far outside stay outside.
+    u, v = (
+        np.clip(np.rint(x - (n - 1) / 2), -n, size).astype(np.int32)
+        for x, n, size in ((u, across, target.width), (v, down, target.height))
+    )
+    columns, rows = (x[:, None] + d.ravel().astype(np.int32) for x, d in ((u, du), (v, dv)))
     inside = (columns >= 0) & (columns < target.width) & (rows >= 0) & (rows < target.height)
     out = np.full((target.height, target.width), np.nan, dtype=np.float32)
     out[rows[inside], columns[inside]] = np.broadcast_to(z[:, None], inside.shape)[inside]

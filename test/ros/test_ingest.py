@@ -13,6 +13,7 @@ import pytest
 from fuzz.ingest_world import (
     CONFIG,
     HEIGHT,
+    MEGAPIXELS_ANSWER_S,
     SECOND_NS,
     T0_NS,
     WIDTH,
@@ -168,7 +169,7 @@ def test_images_that_fit_are_decoded_within_the_budget(distorted):
     with World(budget_of(800 * MEGABYTE), ONE_INFO) as world:
         world.say_all(messages[:3])
         with memory_growth() as growth:
-            world.say_all(messages[3:])
+            world.say_all(messages[3:], MEGAPIXELS_ANSWER_S)
         assert world.ingest.counts.kept == 1, world.ingest.counts.rejections
         assert growth[0] < 800 * MEGABYTE
 
@@ -183,7 +184,7 @@ def test_frames_go_for_a_large_one_that_fits_without_them_and_for_no_other():
                     world.say_all([("tf", good_transform(stamp_ns + d, number)) for d in (-20_000_000, 20_000_000)])
                 elif role != "info":
                     stamped(message, stamp_ns)
-                world.say_all([(role, message)] if role != "tf" else [])
+                world.say_all([(role, message)] if role != "tf" else [], MEGAPIXELS_ANSWER_S)
         assert world.ingest.counts.kept == 3 and not world.ingest.counts.rejected
         kept = len(world.session.frames)
         huge = large(9000, 7000)
