@@ -66,7 +66,7 @@ class TrainingRun(ABC):
         self.bf16 = self.dtype is torch.bfloat16
         torch.manual_seed(config.seed)  # initial weights alone are drawn from the global generator
         self.net: nn.Module = self.begin().to(self.device)
-        self.compute_net = self.begin().to(self.device).to(self.dtype) if self.bf16 else self.net
+        self.compute_net = with_weights_in(self.dtype, self.begin().to(self.device)) if self.bf16 else self.net
         self.ema_weights = {name: w.detach().clone().float() for name, w in self.net.state_dict().items()}
         self.optimizer = MuonAdamW(self.net, config.learning_rate, config.weight_decay, self.dtype, config.muon)
         self.step, self.seconds = 0, 0.0
@@ -298,3 +298,10 @@ def _truncate_csv(path: Path, step: int) -> None:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [lines[0], *(line for line in lines[1:] if int(line.split(",")[0]) <= step)]
     path.write_text("".join(kept), encoding="utf-8")
+
+
+def with_weights_in(dtype: torch.dtype, net: nn.Module) -> nn.Module:
+    """Return a network with its weights in a type; its buffers, such as where vertices are seen, stay exact."""
+    for weight in net.parameters():
+        weight.data = weight.data.to(dtype)
+    return net

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_recon.complete.latent.architectures import ClipSize, UNetSize
+from sparse_recon.complete.latent.attention import attend_in_steps
 from sparse_recon.complete.latent.mini import read_mini
 from sparse_recon.complete.latent.schedules import TRAIN_STEPS
 from sparse_recon.complete.syncdreamer.network import SyncDreamerNetwork
@@ -66,6 +67,8 @@ class SyncDreamerRun(LatentRun):
             for part in _PARTS:
                 net.get_submodule(part).requires_grad_(False)
         cast(Any, net.unet).to(memory_format=torch.channels_last)  # volumes have a dimension more
+        if self.device == "cpu":
+            attend_in_steps(net.unet, net.image_encoder)
         return net
 
     def losses(self, net: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:

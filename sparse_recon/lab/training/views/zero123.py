@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_recon.complete.latent.architectures import clip_vision, unet
-from sparse_recon.complete.latent.attention import attend_to_one_token
+from sparse_recon.complete.latent.attention import attend_in_steps, attend_to_one_token
 from sparse_recon.complete.latent.clip_pixels import clip_pixels
 from sparse_recon.complete.latent.schedules import TRAIN_STEPS
 from sparse_recon.complete.zero123.weights import Zero123Size
@@ -33,6 +33,8 @@ class Zero123Run(LatentRun):
         attend_to_one_token(denoiser)
         begin_with_the_input(denoiser, self.autoencoder.size.latent_channels)
         parts = {"unet": denoiser, "image_encoder": clip_vision(self.size.clip)}
+        if self.device == "cpu":
+            attend_in_steps(**parts)
         net: Any = nn.ModuleDict({**parts, "cc_projection": self.size.projection()})
         return cast(nn.Module, net.to(memory_format=torch.channels_last))
 

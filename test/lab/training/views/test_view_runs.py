@@ -129,9 +129,12 @@ def test_a_killed_run_goes_on_with_the_same_curve(system, data, autoencoder, tmp
         torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-2 if system == "syncdreamer" else 0)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("system", ["zero123", "syncdreamer"])
-def test_every_network_learns(system, data, autoencoder, tmp_path):
-    run = run_of(system, system_config(system, autoencoder, steps=3), data, tmp_path, False)
+def test_every_network_learns(system, precision, data, autoencoder, tmp_path):
+    run = run_of(system, system_config(system, autoencoder, steps=3, precision=precision), data, tmp_path, False)
+    exact = dict(run.net.named_buffers())
+    assert all(torch.equal(exact[name], buffer) for name, buffer in run.compute_net.named_buffers())
     before = {name: w.clone() for name, w in run.net.state_dict().items()}
     run.train()
 
