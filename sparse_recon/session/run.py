@@ -83,6 +83,7 @@ class CompletionRun:
         self._stage = ""
         self._fraction = 0.0
         self._best: SurfaceField | None = None
+        self._views_drawn: Completion | None = None
 
     def enter(self, stage: str) -> None:
         """Begin a stage: close the clock of the one before, tell the caller, and stop if the caller wants to.
@@ -101,6 +102,8 @@ class CompletionRun:
 
     def imagine(self, completer: ViewCompleter, views: ObjectViews, evidence: Evidence, bounds: Bounds) -> Imagined:
         """Carve the prior and let the completer work; past the deadline the best field so far is the answer.
+
+        Views that were drawn before, for a smaller cube, serve again: they are cameras of the world.
 
         Raises
         ------
@@ -130,8 +133,12 @@ class CompletionRun:
         if self.deadline_passed():
             raise self._too_late(completer)
         try:
-            task = replace(self._task(completer, views, evidence, bounds, grid, on_step), preview=preview)
-            completion = completer.complete(task)
+            completion = self._views_drawn
+            if completion is None:
+                task = replace(self._task(completer, views, evidence, bounds, grid, on_step), preview=preview)
+                completion = completer.complete(task)
+            if completion.views:
+                self._views_drawn = completion
             if completion.surface is not None:
                 completion = replace(completion, surface=_resampled(completion.surface, grid, evidence.grid))
             drawn = tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ from sparse_recon.machine.safetensors_file import read_weights
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.run import STAGES
 from sparse_recon.session.session import LARGER_CUBE, CompletionSession
-from sparse_recon.types import SurfaceField
+from sparse_recon.types import GeneratedView, SurfaceField
 
 PETABYTE = 10**15
 
@@ -85,6 +86,28 @@ def test_what_does_not_fit_its_cube_is_looked_at_once_more_in_a_larger_one(regis
     assert of_model == [f"the cube is {Spreading.cubes[-1]:.3f} m wide"]  # not what was said of an answer thrown away
     if cubes == 2:
         assert Spreading.cubes[1] == pytest.approx(LARGER_CUBE * Spreading.cubes[0], rel=0.05)
+
+
+class Drawing(CarveCompleter):
+    """Draws a view of the camera that saw the object, in which it fills the whole picture."""
+
+    name = "drawing"
+    calls = 0
+
+    def complete(self, task):
+        Drawing.calls += 1
+        frame = replace(task.views.views[0].frame, depth_m=None)
+        everywhere = np.ones(frame.rgb.shape[:2], bool)
+        view = GeneratedView(frame, everywhere, everywhere.astype(np.float32), self.name, task.seed)
+        return Completion(self.name, task.seed, views=(view,), warnings=("it fills the picture",))
+
+
+def test_views_that_do_not_fit_the_cube_are_drawn_once(register, monkeypatch):
+    monkeypatch.setattr(Drawing, "calls", 0)
+    session = session_of(recording("ball", 1).frames, load_config({"fit.iterations": 0}))
+    warnings = session.complete(CompletionRequest(model=register(Drawing))).quality.warnings
+    assert Drawing.calls == 1
+    assert any("is cut off there" in warning for warning in warnings) and warnings.count("it fills the picture") == 1
 
 
 # Loading
