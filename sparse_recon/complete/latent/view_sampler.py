@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,10 @@ from sparse_recon.types import UInt8
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+# Between the seeds of two draws of one view. PyTorch's generator knows the lowest 32 bits of a seed only: the golden
+# section of their range keeps draws apart from the next views and objects.
+DRAW_SEED = 0x9E3779B1
 
 # Called with the steps done, their number, and the clean latents seen by then; may raise.
 OnStep = Callable[[int, int, Tensor], None]
@@ -97,6 +102,27 @@ def sample_in_batches(
         noise = seeded_noise(seeds[rows], latent_shape, device)
         drawn.append(sample(denoiser, noise, sampling.sampler, sampling.steps, sampling.eta, report))
     return torch.cat(drawn)
+
+
+def mean_of_draws(draw: Callable[[int, OnStep], UInt8], count: int, on_step: OnStep) -> UInt8:
+    """Return the mean of images (..., P, P, 3) uint8 that are drawn `count` times; one draw is given as it is.
+
+    A draw errs twice: by what the model does not know, and by what it made up in its place. The mean errs by the first
+    alone.
+
+    Parameters
+    ----------
+    draw : called with the number of the draw, from 0, and what it is to call at its steps.
+    on_step : counts the steps of all draws.
+    """
+    drawn = []
+    for number in range(count):
+
+        def report(step: int, steps: int, clean: Tensor, number: int = number) -> None:
+            on_step(number * steps + step, count * steps, clean)
+
+        drawn.append(draw(number, report))
+    return drawn[0] if count == 1 else np.rint(np.mean(drawn, axis=0)).astype(np.uint8)
 
 
 @torch.no_grad()

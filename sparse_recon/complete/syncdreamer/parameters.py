@@ -53,6 +53,15 @@ class SyncDreamerConfig(Checked):
             "measured depth."
         ),
     )
+    draws: int = field(
+        default=1,
+        metadata=doc(
+            "Number of draws of all views whose mean is taken, at so many times the cost; 1 as published. The mean is "
+            "nearer the truth than a draw and less sharp: little networks gain by it.",
+            low=1,
+            high=64,
+        ),
+    )
     at_once: int = field(
         default=4,
         metadata=doc(

@@ -10,14 +10,21 @@ from torch import Tensor
 from sparse_recon.complete.latent.conditioning_image import ConditioningImage
 from sparse_recon.complete.latent.samplers import Denoiser, sample, seeded_noise
 from sparse_recon.complete.latent.schedules import alpha_bars
-from sparse_recon.complete.latent.view_sampler import BatchSize, OnStep, as_tensor, decoded_bytes
+from sparse_recon.complete.latent.view_sampler import (
+    DRAW_SEED,
+    BatchSize,
+    OnStep,
+    as_tensor,
+    decoded_bytes,
+    mean_of_draws,
+)
 from sparse_recon.complete.syncdreamer.model import SyncDreamerModel
 from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig
 from sparse_recon.complete.syncdreamer.sizes import MODEL
 from sparse_recon.types import UInt8
 
-# Apart from the seeds of objects, which count from zero.
-_IMAGE_SEED = 1 << 40
+# Apart from the seeds of objects, which lie below; PyTorch's generator knows the lowest 32 bits of a seed only.
+IMAGE_SEED = 1 << 31
 
 
 class SetSampler:
@@ -51,13 +58,16 @@ class SetSampler:
         """
         model = self._model
 
-        def draw(at_once: int) -> UInt8:
-            latents = self.latents(image, seed, config, at_once, on_step)
-            return decoded_bytes(model.decode_latents, latents, MODEL)
+        def draw(number: int, on_step: OnStep) -> UInt8:
+            def at(at_once: int) -> UInt8:
+                latents = self.latents(image, seed + number * DRAW_SEED, config, at_once, on_step)
+                return decoded_bytes(model.decode_latents, latents, MODEL)
+
+            return self._batch.draw(model.size.volume.views, config.at_once, at)
 
         model.checkpoint = checkpoint
         try:
-            return self._batch.draw(model.size.volume.views, config.at_once, draw)
+            return mean_of_draws(draw, config.draws, on_step)
         finally:
             model.checkpoint = lambda: None
 
@@ -75,7 +85,7 @@ class SetSampler:
     ) -> Tensor:
         """Return the clean latents (V, 4, S, S) of all views, scaled."""
         model = self._model
-        of_image = seeded_noise([seed ^ _IMAGE_SEED], model.latent_shape[1:], "cpu")
+        of_image = seeded_noise([seed ^ IMAGE_SEED], model.latent_shape[1:], "cpu")
         conditions = model.conditions(as_tensor(image) * 2 - 1, image.camera.elevation_rad, of_image())
 
         def denoiser(latents: Tensor, t: int) -> Tensor:

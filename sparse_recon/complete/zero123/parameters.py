@@ -66,6 +66,15 @@ class Zero123Config(Checked):
             live=False,
         ),
     )
+    draws: int = field(
+        default=1,
+        metadata=doc(
+            "Number of draws of each view whose mean is taken, at so many times the cost; 1 as published. The mean is "
+            "nearer the truth than a draw and less sharp: little networks gain by it.",
+            low=1,
+            high=64,
+        ),
+    )
     at_once: int = field(
         default=8,
         metadata=doc("Number of views in one batch. Halved automatically where memory runs out.", low=1, high=64),

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from sparse_recon.complete.latent.cameras import SphericalCamera, pose_vectors
 from sparse_recon.complete.latent.conditioning_image import ConditioningImage
-from sparse_recon.complete.latent.view_sampler import BatchSize, OnStep, as_tensor, decoded_bytes, sample_in_batches
+from sparse_recon.complete.latent.view_sampler import (
+    DRAW_SEED,
+    BatchSize,
+    OnStep,
+    as_tensor,
+    decoded_bytes,
+    mean_of_draws,
+    sample_in_batches,
+)
 from sparse_recon.complete.zero123.model import ImageContext, Zero123Model
 from sparse_recon.complete.zero123.parameters import Zero123Config
 from sparse_recon.types import UInt8
@@ -48,10 +56,15 @@ class ViewSampler:
         def predict_noise(latents: Tensor, t: int, rows: slice) -> Tensor:
             return model.predict_noise(latents, t, poses[rows], context, config.guidance)
 
-        def draw(at_once: int) -> UInt8:
-            latents = sample_in_batches(
-                predict_noise, seeds, model.latent_shape, model.device, at_once, config, on_step
-            )
-            return decoded_bytes(model.decode_latents, latents, "zero123")
+        def draw(number: int, on_step: OnStep) -> UInt8:
+            others = [seed + number * DRAW_SEED for seed in seeds]
 
-        return self._batch.draw(len(cameras), config.at_once, draw)
+            def at(at_once: int) -> UInt8:
+                latents = sample_in_batches(
+                    predict_noise, others, model.latent_shape, model.device, at_once, config, on_step
+                )
+                return decoded_bytes(model.decode_latents, latents, "zero123")
+
+            return self._batch.draw(len(cameras), config.at_once, at)
+
+        return mean_of_draws(draw, config.draws, on_step)

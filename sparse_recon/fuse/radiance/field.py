@@ -66,6 +66,16 @@ class RadianceField(nn.Module):
         features = _interpolated(self.features, points).T
         return torch.sigmoid(features) if self.channels == COLORS else features
 
+    def resampled(self, grid: int) -> RadianceField:
+        """Return a field of as many voxels along an edge that looks alike, interpolated trilinearly."""
+        made = RadianceField(self.channels, grid, None, self.device)
+        with torch.no_grad():
+            for ours, its in ((self.raw, made.raw), (self.features, made.features)):
+                its.copy_(functional.interpolate(ours, size=(grid,) * 3, mode="trilinear", align_corners=False))
+            made.scale.copy_(self.scale)
+        made.scale.requires_grad_(self.scale.requires_grad)
+        return made
+
     def voxel_density(self) -> Tensor:
         """Return the density (N, N, N) of the voxel centres."""
         return self._activated(self.raw[0, 0])

@@ -26,6 +26,8 @@ INITIAL_ALPHA, EMPTY_DENSITY = 0.12, -15.0
 COLOR_RATE = 0.1  # of the learning rate of density
 FINAL_RATE_SHARE = 0.1  # of the first
 SHORTCUT_ITERATIONS = 10
+# The first steps fit a field with half as many voxels along an edge: large errors are found in a quarter of the time.
+COARSE_SHARE = 0.5
 # Light that ends farther than this from the measured depth, in units of the cube, costs no more.
 DEPTH_REACH = 0.25
 
@@ -77,18 +79,20 @@ def fit(
             f"the masks of {len(generated)} generated views do not intersect outside observed free space: camera poses "
             "or the size of the object are wrong; try another seed or view",
         )
+    coarse = int(COARSE_SHARE * config.iterations)
     field = _first_field(config.grid, torch.from_numpy(possible), device)
-    optimizer = torch.optim.Adam(
-        [
-            {"params": [field.raw], "lr": config.learning_rate},
-            {"params": [field.features], "lr": COLOR_RATE * config.learning_rate},
-        ],
-        fused=True,
-    )
-    rates = torch.optim.lr_scheduler.ExponentialLR(optimizer, FINAL_RATE_SHARE ** (1.0 / max(config.iterations, 1)))
+    if coarse:
+        field = field.resampled(-(-config.grid // 2))
+    optimizer = _optimizer(field, config.learning_rate)
     shortcuts = field.shortcuts()
     for iteration in range(config.iterations):
         checkpoint()
+        if iteration == coarse > 0:
+            field = field.resampled(config.grid)
+            field.raw.data[0, 0][~torch.from_numpy(possible).to(device)] = EMPTY_DENSITY
+            optimizer = _optimizer(field, 0.0)
+        for group, share in zip(optimizer.param_groups, (1.0, COLOR_RATE), strict=True):
+            group["lr"] = share * config.learning_rate * FINAL_RATE_SHARE ** (iteration / config.iterations)
         if iteration % SHORTCUT_ITERATIONS == 0:
             shortcuts = field.shortcuts()
         batch = pixels.sample(config.rays, generator)
@@ -100,7 +104,6 @@ def fit(
         optimizer.zero_grad(set_to_none=False)
         loss.backward()
         optimizer.step()
-        rates.step()
         on_step(iteration + 1, config.iterations)
         if iteration + 1 < config.iterations and deadline_passed():
             break
@@ -137,6 +140,11 @@ def depth_loss(rendered: Rendered, pixels: Pixels) -> Tensor:
     before = depth - rendered.depths - 2.0 * step
     away = torch.where(pixels.inside[rendered.ray] == 1.0, away, before).clamp(0.0, DEPTH_REACH) / DEPTH_REACH
     return (rendered.weights * torch.nan_to_num(away)).sum() / max(1, len(pixels.depth))
+
+
+def _optimizer(field: RadianceField, rate: float) -> torch.optim.Optimizer:
+    groups = [{"params": [field.raw], "lr": rate}, {"params": [field.features], "lr": COLOR_RATE * rate}]
+    return torch.optim.Adam(groups, fused=True)
 
 
 def _first_field(grid: int, possible: Tensor, device: str) -> RadianceField:

@@ -15,9 +15,11 @@ from sessions import digest, session_of  # noqa: E402
 
 from sparse_recon.complete.latent.cameras import SphericalCamera  # noqa: E402
 from sparse_recon.complete.latent.conditioning_image import ConditioningImage  # noqa: E402
+from sparse_recon.complete.latent.samplers import seeded_noise  # noqa: E402
+from sparse_recon.complete.latent.view_sampler import DRAW_SEED  # noqa: E402
 from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
 from sparse_recon.complete.syncdreamer.parameters import SyncDreamerConfig  # noqa: E402
-from sparse_recon.complete.syncdreamer.sampling import SetSampler  # noqa: E402
+from sparse_recon.complete.syncdreamer.sampling import IMAGE_SEED, SetSampler  # noqa: E402
 from sparse_recon.config.session_config import load_config  # noqa: E402
 from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, ModelError  # noqa: E402
 from sparse_recon.files.results import quality_record  # noqa: E402
@@ -171,6 +173,21 @@ def test_latents_are_the_same_in_chunks_of_any_size(model):
 def test_seed_of_an_object_decides_its_views(model):
     first, again, other = (drawn(model, seed, at_once=16) for seed in (3, 3, 4))
     assert torch.equal(first, again) and not torch.allclose(first, other)
+
+
+def test_the_picture_has_noise_of_its_own():
+    of_image, of_views = (seeded_noise([seed], (4, 16, 16), "cpu")() for seed in (5 ^ IMAGE_SEED, 5))
+    assert abs(float((of_image * of_views).mean())) < 0.1
+
+
+def test_pictures_are_the_mean_of_their_draws(model):
+    def made(seed, draws):
+        config = SyncDreamerConfig(steps=1, guidance=1.0, at_once=16, draws=draws)
+        return SetSampler(model, config).generate(PICTURE, seed, config, lambda step, steps, clean: None)
+
+    one, other = made(3, 1).astype(int), made(3 + DRAW_SEED, 1).astype(int)
+    assert np.abs(one - other).max() > 1
+    assert np.abs(made(3, 2) - (one + other) / 2).max() <= 0.5
 
 
 def test_other_samplers_draw_too(model):

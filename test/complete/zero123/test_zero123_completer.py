@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sessions import digest, session_of  # noqa: E402
 
 from sparse_recon.complete.latent.cameras import SphericalCamera  # noqa: E402
 from sparse_recon.complete.latent.conditioning_image import ConditioningImage, best_conditioning_view  # noqa: E402
+from sparse_recon.complete.latent.view_sampler import DRAW_SEED  # noqa: E402
 from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
 from sparse_recon.complete.zero123 import sampling  # noqa: E402
 from sparse_recon.complete.zero123.cameras import camera_ring  # noqa: E402
@@ -131,6 +133,21 @@ def test_views_are_the_same_in_any_number_of_passes(model):
     assert np.abs(whole.astype(int) - passes).max() <= 1
     # Two steps are 1, 501: the released loop leaves the second out, so that each of three passes has one.
     assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_picture_is_the_mean_of_its_draws(model):
+    steps = []
+    sampler, config = ViewSampler(model, Zero123Config()), Zero123Config(steps=2, draws=2)
+    cameras = camera_ring(PICTURE.camera, 3)
+
+    def made(seeds, config):
+        return sampler.generate(PICTURE, cameras, seeds, config, lambda k, n, clean: steps.append((k, n)))
+
+    mean = made([0, 1, 2], config)
+    assert steps == [(1, 2), (2, 2)]
+    one, other = (made([first, 1 + first, 2 + first], replace(config, draws=1)) for first in (0, DRAW_SEED))
+    assert np.abs(one.astype(int) - other).max() > 1
+    assert np.abs(mean - (one.astype(float) + other) / 2).max() <= 0.5
 
 
 def test_fewer_views_at_once_where_memory_does_not_suffice(model, monkeypatch, caplog):

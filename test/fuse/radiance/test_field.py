@@ -41,6 +41,20 @@ def test_features_are_interpolated_and_colours_go_through_a_sigmoid():
     torch.testing.assert_close(colors.features_at(between)[0], torch.sigmoid(mean[1]))
 
 
+def test_a_finer_field_looks_alike():
+    field = RadianceField(3, N)
+    line = torch.linspace(-1.0, 1.0, N)
+    with torch.no_grad():
+        field.raw[0, 0] = line[:, None, None] + 2 * line[None, :, None] - line
+        field.features[0, 1] = 3 * line[:, None]
+    fine = field.resampled(2 * N)
+    points = torch.rand((50, 3), generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+    assert fine.grid == 2 * N
+    torch.testing.assert_close(fine.density(points), field.density(points))
+    torch.testing.assert_close(fine.features_at(points), field.features_at(points))
+    torch.testing.assert_close(fine.resampled(N).raw[..., 1:-1, 1:-1, 1:-1], field.raw[..., 1:-1, 1:-1, 1:-1])
+
+
 def test_shortcuts_bound_the_density_of_a_voxel_and_its_neighbours():
     field = random_field()
     shortcuts, density = field.shortcuts(), field.voxel_density().detach().numpy()
