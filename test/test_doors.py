@@ -44,11 +44,11 @@ NETWORKS = (
         f"sparse_recon.complete.compact.{name}"
         for name in ("conditioning", "flow", "network", "patches", "sampling", "weights")
     ),
-    *(f"sparse_recon.complete.latent.{name}" for name in ("clip_pixels", "networks", "view_sampler")),
+    *(f"sparse_recon.complete.latent.{name}" for name in ("clip_pixels", "networks", "perceptual", "view_sampler")),
     *(
         f"sparse_recon.complete.sparsefusion.{name}"
         for name in (
-            *("eft", "eft_backbone", "eft_layers", "eft_rays", "model", "sampling"),
+            *("eft", "eft_backbone", "eft_layers", "eft_rays", "model", "sampling", "target"),
             *("vldm", "vldm_attention", "vldm_blocks", "vldm_samplers", "vldm_schedule"),
         )
     ),

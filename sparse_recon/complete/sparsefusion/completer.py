@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from sparse_recon.complete.latent.agreement import agreements
 from sparse_recon.complete.latent.conditioning_image import object_extent, object_radius_m
 from sparse_recon.complete.latent.generated_views import generated_view, on_white, rounding_warnings
 from sparse_recon.complete.latent.outlines import Outlines
-from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, ndc_cameras
+from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, NdcCameras, ndc_cameras
 from sparse_recon.complete.sparsefusion.crops import CroppedPicture, chosen_views, cropped
 from sparse_recon.complete.sparsefusion.parameters import SparseFusionConfig
 from sparse_recon.complete.sparsefusion.ring import (
@@ -25,13 +27,16 @@ from sparse_recon.complete.sparsefusion.ring import (
 )
 from sparse_recon.complete.sparsefusion.sizes import MODEL, SparseFusionSize
 from sparse_recon.complete.sparsefusion.weights import layout
-from sparse_recon.completion import Completion
+from sparse_recon.completion import Completion, PictureTarget
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.geometry.poses import inverse
-from sparse_recon.types import Float64
+from sparse_recon.types import Float64, ObjectView
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sparse_recon.complete.sparsefusion.model import ShownPictures
     from sparse_recon.complete.sparsefusion.sampling import ViewSampler
 
 
@@ -87,13 +92,21 @@ class SparseFusionCompleter(ViewCompleter):
         T_centre_cam = np.stack([inverse(T_world_centre) @ picture.T_world_cam for picture in pictures])
         cameras = ndc_cameras(T_centre_cam, [picture.intrinsics for picture in pictures], scene_m)
 
-        # 3. A ring of views, each from its own seed.
         centres = T_centre_cam[:, :3, 3] / unit_m
+        shown = torch.from_numpy(np.stack([picture.rgb for picture in pictures])).permute(0, 3, 1, 2).contiguous()
+        warnings = (
+            *_warnings(len(task.views.views), pictures, centres),
+            *rounding_warnings(MODEL, str(self._model.dtype), own.guidance),
+        )
+        if own.geometry == "distill":
+            target = self._target(task, own, views, self._seen(shown, cameras, task), T_world_centre, unit_m)
+            return Completion(MODEL, task.seed, target=target, centre_obj=middle_obj, warnings=warnings)
+
+        # 3. A ring of views, each from its own seed.
         ring = camera_ring(centres, own.views)
         lens = ring_lens(ring[0].radius, object_radius_m(prior, task.evidence, middle_obj) / unit_m, side)
         queries = ndc_cameras([camera.T_obj_cam(unit_m) for camera in ring], [lens] * len(ring), scene_m)
         seeds = [task.seed * 1_000_003 + k for k in range(len(ring))]
-        shown = torch.from_numpy(np.stack([picture.rgb for picture in pictures])).permute(0, 3, 1, 2).contiguous()
         drawn = self._sampler.generate(
             shown,
             cameras,
@@ -124,10 +137,7 @@ class SparseFusionCompleter(ViewCompleter):
                 for k, camera in enumerate(ring)
                 if masks[k].any()
             ),
-            warnings=(
-                *_warnings(len(task.views.views), pictures, centres),
-                *rounding_warnings(MODEL, str(self._model.dtype), own.guidance),
-            ),
+            warnings=warnings,
             diagnostics={
                 "unit_m": unit_m,
                 "context_views": float(len(pictures)),
@@ -137,6 +147,43 @@ class SparseFusionCompleter(ViewCompleter):
                 "precision": str(self._model.dtype).removeprefix("torch."),
                 "agreement": float(confidence[masks].mean()),
             },
+        )
+
+    def _seen(self, shown: Tensor, cameras: NdcCameras, task: CompletionTask) -> ShownPictures:
+        self._model.checkpoint = task.checkpoint
+        try:
+            seen: ShownPictures = self._model.shown(shown, cameras)
+            return seen
+        finally:
+            self._model.checkpoint = lambda: None
+
+    def _target(
+        self,
+        task: CompletionTask,
+        own: SparseFusionConfig,
+        views: Sequence[ObjectView],
+        shown: ShownPictures,
+        T_world_centre: Float64,
+        unit_m: float,
+    ) -> PictureTarget:
+        """Return what a field is distilled towards."""
+        from sparse_recon.complete.latent.perceptual import lpips_distance, own_distance
+        from sparse_recon.complete.sparsefusion.target import SparseFusionTarget, schedule
+
+        device = self._model.device
+        middle_obj = (inverse(task.views.object_frame.T_world_obj) @ T_world_centre)[:3, 3]
+        return SparseFusionTarget(
+            self._model,
+            shown,
+            views,
+            T_world_centre,
+            unit_m,
+            object_radius_m(task.prior, task.evidence, middle_obj),
+            unit_m / OBJECT_UNITS,
+            schedule(own.iterations, task.config.distill.grid),
+            lpips_distance(Path(own.lpips), device) if own.lpips else own_distance(device),
+            task.seed,
+            task.checkpoint,
         )
 
 

@@ -115,6 +115,10 @@ class SparseFusionModel:
         seen, unseen = both.chunk(2)
         return unseen + guidance * (seen - unseen)
 
+    def encoded(self, images: Tensor) -> Tensor:
+        """Return the scaled latents (B, 4, S, S) of images (B, 3, P, P) in [0, 1]."""
+        return self._images.encode_images(images)
+
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Return images (B, 3, P, P) in [0, 1] of scaled latents (B, 4, S, S)."""
         return self._images.decode_latents(latents)

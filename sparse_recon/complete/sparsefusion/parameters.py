@@ -28,6 +28,32 @@ class SparseFusionConfig(Checked):
             choices=("vldm", "eft"),
         ),
     )
+    geometry: str = field(
+        default="fit",
+        metadata=doc(
+            "How geometry is made. fit: a radiance field is fitted to views of a ring, seconds instead of an hour. "
+            "distill: a field is distilled towards what the model takes its renderings for, the published method.",
+            choices=("fit", "distill"),
+            live=False,
+        ),
+    )
+    iterations: int = field(
+        default=3000,
+        metadata=doc(
+            "Number of iterations of a distillation; in the first third the feature network alone leads.",
+            low=2,
+            high=1_000_000,
+        ),
+    )
+    lpips: str = field(
+        default="",
+        metadata=doc(
+            "Path of a folder with vgg16-397923af.pth of torchvision and vgg.pth of LPIPS 0.1, the perceptual term of "
+            "a distillation as published. Empty takes distances of features of the autoencoder that ships with the "
+            "package.",
+            live=False,
+        ),
+    )
     context_views: int = field(
         default=8, metadata=doc("Largest number of images that the model is conditioned on.", low=1, high=8)
     )
