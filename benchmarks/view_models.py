@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["input", "carve", "zero123", "syncdreamer"])
     parser.add_argument("--steps", type=int, default=25, help="denoising steps (default 25)")
     parser.add_argument("--guidance", type=float, default=1.5, help="guidance scale (default 1.5)")
+    parser.add_argument("--draws", type=int, default=1, help="draws whose mean a view is (default 1)")
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 0: all cores")
     parser.add_argument("--sheet", type=Path, help="also draw some of the views")
     args = parser.parse_args()
@@ -95,7 +96,7 @@ def main() -> None:
         "syncdreamer": syncdreamer,
     }
     rows = {}
-    print(f"{len(objects)} objects, {args.steps} steps, guidance {args.guidance:g}")
+    print(f"{len(objects)} objects, {args.steps} steps, guidance {args.guidance:g}, draws {args.draws}")
     print(
         "| | PSNR on the object, dB | PSNR, dB | agreement, dB | hull IoU | seconds an object |\n" + "| --- " * 6 + "|"
     )
@@ -177,7 +178,7 @@ def zero123(args: argparse.Namespace) -> Method:
     from sparse_recon.complete.zero123.weights import mini
 
     size, tensors = mini()
-    config = Zero123Config(steps=args.steps, guidance=args.guidance, sampler="ddim", at_once=VIEWS)
+    config = Zero123Config(steps=args.steps, guidance=args.guidance, sampler="ddim", draws=args.draws, at_once=VIEWS)
     sampler = ViewSampler(Zero123Model(tensors, size, "cpu", torch.float32), config)
 
     def draw(o: Shown, number: int) -> UInt8:
@@ -195,7 +196,7 @@ def syncdreamer(args: argparse.Namespace) -> Method:
     from sparse_recon.complete.syncdreamer.weights import mini
 
     size, tensors = mini()
-    config = SyncDreamerConfig(steps=args.steps, guidance=args.guidance, at_once=VIEWS)
+    config = SyncDreamerConfig(steps=args.steps, guidance=args.guidance, draws=args.draws, at_once=VIEWS)
     sampler = SetSampler(SyncDreamerModel(tensors, size, "cpu", torch.float32), config)
     return lambda o, number: sampler.generate(conditioning(o), number, config, lambda *step: None)
 
