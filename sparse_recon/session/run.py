@@ -17,7 +17,7 @@ from sparse_recon.errors import CancelledError, ErrorCode, MemoryBudgetError, Mo
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.fuse.confidence import probability_within
 from sparse_recon.fuse.fusion import FusedGeometry
-from sparse_recon.fuse.imagined import imagined_field
+from sparse_recon.fuse.imagined import imagined_field, is_cut
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.geometry.near import moved_mesh
@@ -83,7 +83,7 @@ class CompletionRun:
         self._stage = ""
         self._fraction = 0.0
         self._best: SurfaceField | None = None
-        self._views_drawn: Completion | None = None
+        self._views_drawn: tuple[Completion, Float64] | None = None
 
     def enter(self, stage: str) -> None:
         """Begin a stage: close the clock of the one before, tell the caller, and stop if the caller wants to.
@@ -133,12 +133,13 @@ class CompletionRun:
         if self.deadline_passed():
             raise self._too_late(completer)
         try:
-            completion = self._views_drawn
+            completion = self._drawn_before()
             if completion is None:
                 task = replace(self._task(completer, views, evidence, bounds, grid, on_step), preview=preview)
                 completion = completer.complete(task)
-            if completion.views:
-                self._views_drawn = completion
+                # A carved shape that the cube cuts says neither where the object's middle is nor how large it is.
+                if completion.surface is None and completion.views and not is_cut(task.prior, views.object_frame):
+                    self._views_drawn = completion, self.origin_world
             if completion.surface is not None:
                 completion = replace(completion, surface=_resampled(completion.surface, grid, evidence.grid))
             drawn = tuple(
@@ -166,6 +167,12 @@ class CompletionRun:
                 ) from error
         # Outside the handler, so that the traceback no longer holds what the completer had allocated.
         raise MemoryBudgetError(f"{completer.name} imagined {views.object_id}", shortage)
+
+    def _drawn_before(self) -> Completion | None:
+        """Return what was drawn for a smaller cube, if the frame of views is still the same."""
+        if self._views_drawn is None or not np.array_equal(self._views_drawn[1], self.origin_world):
+            return None
+        return self._views_drawn[0]
 
     def _task(
         self,

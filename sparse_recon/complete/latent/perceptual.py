@@ -23,6 +23,7 @@ Perceptual = Callable[[Tensor, Tensor], Tensor]
 VGG_FILE, LPIPS_FILE = "vgg16-397923af.pth", "vgg.pth"
 # Convolutions of torchvision's VGG-16 by their place; a level ends before each pooling.
 _LEVELS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+_WIDTHS = (64, 128, 256, 512, 512)
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _LEAST = 1e-10
 
@@ -61,10 +62,15 @@ def lpips_distance(folder: Path, device: str) -> Perceptual:
         MODEL_WEIGHTS_MISSING or MODEL_WEIGHTS_INVALID.
     """
     vgg, heads = (_read(folder / name) for name in (VGG_FILE, LPIPS_FILE))
-    names = [f"features.{k}" for level in _LEVELS for k in level]
-    convolutions = {n: (_of(vgg, f"{n}.weight", 4, folder), _of(vgg, f"{n}.bias", 1, folder)) for n in names}
-    weights = [_of(heads, f"lin{k}.model.1.weight", 4, folder).to(device) for k in range(len(_LEVELS))]
-    layers = {n: (w.to(device), b.to(device)) for n, (w, b) in convolutions.items()}
+    layers, before = {}, 3
+    for places, width in zip(_LEVELS, _WIDTHS, strict=True):
+        for k in places:
+            weight = _of(vgg, f"features.{k}.weight", (width, before, 3, 3), folder)
+            layers[k] = weight.to(device), _of(vgg, f"features.{k}.bias", (width,), folder).to(device)
+            before = width
+    weights = [
+        _of(heads, f"lin{k}.model.1.weight", (1, width, 1, 1), folder).to(device) for k, width in enumerate(_WIDTHS)
+    ]
     shift, scale = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (_SHIFT, _SCALE))
 
     def levels(picture: Tensor) -> list[Tensor]:
@@ -73,7 +79,7 @@ def lpips_distance(folder: Path, device: str) -> Perceptual:
             if number:
                 x = functional.max_pool2d(x, 2)
             for k in level:
-                x = functional.relu(functional.conv2d(x, *layers[f"features.{k}"], padding=1))
+                x = functional.relu(functional.conv2d(x, *layers[k], padding=1))
             seen.append(x)
         return seen
 
@@ -100,10 +106,10 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     return open_tensors(path)
 
 
-def _of(tensors: Mapping[str, Tensor], name: str, dimensions: int, folder: Path) -> Tensor:
+def _of(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], folder: Path) -> Tensor:
     found = tensors.get(name)
-    if found is None or found.ndim != dimensions or not bool(torch.isfinite(found).all()):
-        what = "missing" if found is None else f"of shape {tuple(found.shape)}, or not finite"
+    if found is None or tuple(found.shape) != shape or not bool(torch.isfinite(found).all()):
+        what = "missing" if found is None else f"of shape {tuple(found.shape)} instead of {shape}, or not finite"
         raise ModelError(
             ErrorCode.MODEL_WEIGHTS_INVALID,
             f"{folder}: {name} is {what}; accepted are {VGG_FILE} of torchvision and {LPIPS_FILE} of LPIPS 0.1",

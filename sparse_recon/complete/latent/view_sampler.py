@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -115,14 +115,14 @@ def mean_of_draws(draw: Callable[[int, OnStep], UInt8], count: int, on_step: OnS
     draw : called with the number of the draw, from 0, and what it is to call at its steps.
     on_step : counts the steps of all draws.
     """
-    drawn = []
+    total: Any = 0
     for number in range(count):
 
         def report(step: int, steps: int, clean: Tensor, number: int = number) -> None:
             on_step(number * steps + step, count * steps, clean)
 
-        drawn.append(draw(number, report))
-    return drawn[0] if count == 1 else np.rint(np.mean(drawn, axis=0)).astype(np.uint8)
+        total = total + draw(number, report).astype(np.uint32)
+    return np.rint(total / count).astype(np.uint8)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from sparse_recon.complete.latent.agreement import agreements
 from sparse_recon.complete.latent.conditioning_image import object_extent, object_radius_m
 from sparse_recon.complete.latent.generated_views import generated_view, on_white, rounding_warnings
 from sparse_recon.complete.latent.outlines import Outlines
-from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, NdcCameras, ndc_cameras
+from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, ndc_cameras
 from sparse_recon.complete.sparsefusion.crops import CroppedPicture, chosen_views, cropped
 from sparse_recon.complete.sparsefusion.parameters import SparseFusionConfig
 from sparse_recon.complete.sparsefusion.ring import (
@@ -34,8 +34,6 @@ from sparse_recon.geometry.poses import inverse
 from sparse_recon.types import Float64, ObjectView
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sparse_recon.complete.sparsefusion.model import ShownPictures
     from sparse_recon.complete.sparsefusion.sampling import ViewSampler
 
@@ -49,6 +47,7 @@ class SparseFusionCompleter(ViewCompleter):
         self._size = size or SparseFusionSize()
         self._sampler: ViewSampler | None = None
         self._model: Any = None
+        self._perceptual: Any = None
 
     def load(self, config: SessionConfig, on_progress: OnLoad) -> None:
         """Read the weights, strictly; see `ViewCompleter.load`."""
@@ -64,6 +63,10 @@ class SparseFusionCompleter(ViewCompleter):
         _, tensors = read_given(own.weights, self._size, known, on_progress)
         self._model = SparseFusionModel(tensors, self._size, device, chosen_dtype(own.precision, device))
         self._sampler = ViewSampler(self._model, own)
+        if own.geometry == "distill":
+            from sparse_recon.complete.latent.perceptual import lpips_distance, own_distance
+
+            self._perceptual = lpips_distance(Path(own.lpips), device) if own.lpips else own_distance(device)
         on_progress(1.0, f"networks on {device}")
 
     def complete(self, task: CompletionTask) -> Completion:
@@ -94,13 +97,18 @@ class SparseFusionCompleter(ViewCompleter):
 
         centres = T_centre_cam[:, :3, 3] / unit_m
         shown = torch.from_numpy(np.stack([picture.rgb for picture in pictures])).permute(0, 3, 1, 2).contiguous()
-        warnings = (
-            *_warnings(len(task.views.views), pictures, centres),
-            *rounding_warnings(MODEL, str(self._model.dtype), own.guidance),
-        )
+        warnings = _warnings(len(task.views.views), pictures, centres)
+        figures: dict[str, float | str] = {
+            "unit_m": unit_m,
+            "context_views": float(len(pictures)),
+            "device": self._model.device,
+            "precision": str(self._model.dtype).removeprefix("torch."),
+        }
         if own.geometry == "distill":
-            target = self._target(task, own, views, self._seen(shown, cameras, task), T_world_centre, unit_m)
-            return Completion(MODEL, task.seed, target=target, centre_obj=middle_obj, warnings=warnings)
+            target = self._target(task, own, views, self._model.shown(shown, cameras), T_world_centre, unit_m)
+            return Completion(
+                MODEL, task.seed, target=target, centre_obj=middle_obj, warnings=warnings, diagnostics=figures
+            )
 
         # 3. A ring of views, each from its own seed.
         ring = camera_ring(centres, own.views)
@@ -137,25 +145,14 @@ class SparseFusionCompleter(ViewCompleter):
                 for k, camera in enumerate(ring)
                 if masks[k].any()
             ),
-            warnings=warnings,
+            warnings=(*warnings, *rounding_warnings(MODEL, str(self._model.dtype), own.guidance)),
             diagnostics={
-                "unit_m": unit_m,
-                "context_views": float(len(pictures)),
+                **figures,
                 "radius": ring[0].radius,
                 "elevation_deg": float(np.rad2deg(np.mean([camera.elevation_rad for camera in ring]))),
-                "device": self._model.device,
-                "precision": str(self._model.dtype).removeprefix("torch."),
                 "agreement": float(confidence[masks].mean()),
             },
         )
-
-    def _seen(self, shown: Tensor, cameras: NdcCameras, task: CompletionTask) -> ShownPictures:
-        self._model.checkpoint = task.checkpoint
-        try:
-            seen: ShownPictures = self._model.shown(shown, cameras)
-            return seen
-        finally:
-            self._model.checkpoint = lambda: None
 
     def _target(
         self,
@@ -167,10 +164,8 @@ class SparseFusionCompleter(ViewCompleter):
         unit_m: float,
     ) -> PictureTarget:
         """Return what a field is distilled towards."""
-        from sparse_recon.complete.latent.perceptual import lpips_distance, own_distance
         from sparse_recon.complete.sparsefusion.target import SparseFusionTarget, schedule
 
-        device = self._model.device
         middle_obj = (inverse(task.views.object_frame.T_world_obj) @ T_world_centre)[:3, 3]
         return SparseFusionTarget(
             self._model,
@@ -181,7 +176,7 @@ class SparseFusionCompleter(ViewCompleter):
             object_radius_m(task.prior, task.evidence, middle_obj),
             unit_m / OBJECT_UNITS,
             schedule(own.iterations, task.config.distill.grid),
-            lpips_distance(Path(own.lpips), device) if own.lpips else own_distance(device),
+            self._perceptual,
             task.seed,
             task.checkpoint,
         )

@@ -32,7 +32,8 @@ class SparseFusionConfig(Checked):
         default="fit",
         metadata=doc(
             "How geometry is made. fit: a radiance field is fitted to views of a ring, seconds instead of an hour. "
-            "distill: a field is distilled towards what the model takes its renderings for, the published method.",
+            "distill: a field is distilled towards what the model takes its renderings for, the published method; "
+            "generator, views, sampler, steps and guidance have no say in it.",
             choices=("fit", "distill"),
             live=False,
         ),

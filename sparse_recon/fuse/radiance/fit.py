@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ from sparse_recon.fuse.radiance.terms import total_variation
 from sparse_recon.fuse.radiance.visual_hull import visual_hull
 from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.machine.processor import chosen_device
-from sparse_recon.types import GeneratedView, ObjectViews
+from sparse_recon.types import Bool, GeneratedView, ObjectViews
 
 # At first a sample within the hull takes this share of the light, one outside of it none, for good.
 INITIAL_ALPHA, EMPTY_DENSITY = 0.12, -15.0
@@ -80,17 +81,14 @@ def fit(
             "or the size of the object are wrong; try another seed or view",
         )
     coarse = int(COARSE_SHARE * config.iterations)
-    field = _first_field(config.grid, torch.from_numpy(possible), device)
-    if coarse:
-        field = field.resampled(-(-config.grid // 2))
+    field = _first_field(torch.from_numpy(_halved(possible) if coarse else possible), device)
     optimizer = _optimizer(field, config.learning_rate)
     shortcuts = field.shortcuts()
     for iteration in range(config.iterations):
         checkpoint()
         if iteration == coarse > 0:
-            field = field.resampled(config.grid)
-            field.raw.data[0, 0][~torch.from_numpy(possible).to(device)] = EMPTY_DENSITY
-            optimizer = _optimizer(field, 0.0)
+            field = _refined(field, possible)
+            optimizer, shortcuts = _optimizer(field, 0.0), field.shortcuts()
         for group, share in zip(optimizer.param_groups, (1.0, COLOR_RATE), strict=True):
             group["lr"] = share * config.learning_rate * FINAL_RATE_SHARE ** (iteration / config.iterations)
         if iteration % SHORTCUT_ITERATIONS == 0:
@@ -107,7 +105,7 @@ def fit(
         on_step(iteration + 1, config.iterations)
         if iteration + 1 < config.iterations and deadline_passed():
             break
-    return field
+    return field if field.grid == config.grid else _refined(field, possible)
 
 
 def fit_loss(rendered: Rendered, pixels: Pixels, background: Tensor, config: FitConfig) -> Tensor:
@@ -147,8 +145,25 @@ def _optimizer(field: RadianceField, rate: float) -> torch.optim.Optimizer:
     return torch.optim.Adam(groups, fused=True)
 
 
-def _first_field(grid: int, possible: Tensor, device: str) -> RadianceField:
-    field = RadianceField(3, grid, None, device)
+def _halved(possible: Bool) -> Bool:
+    """Return the voxels of half the resolution that hold a possible one: what is thin is not lost."""
+    coarse = possible[::2, ::2, ::2].copy()
+    for corner in itertools.product((0, 1), repeat=3):
+        part = possible[tuple(slice(first, None, 2) for first in corner)]
+        coarse[tuple(slice(0, n) for n in part.shape)] |= part
+    return coarse
+
+
+def _refined(field: RadianceField, possible: Bool) -> RadianceField:
+    """Return a field of twice the resolution that looks alike, empty where nothing is possible."""
+    fine = field.resampled(len(possible))
+    with torch.no_grad():
+        fine.raw[0, 0][~torch.from_numpy(possible).to(fine.device)] = EMPTY_DENSITY
+    return fine
+
+
+def _first_field(possible: Tensor, device: str) -> RadianceField:
+    field = RadianceField(3, len(possible), None, device)
     density = -np.log1p(-INITIAL_ALPHA) / field.step
     first = np.log(np.expm1(density)) - DENSITY_SHIFT
     with torch.no_grad():

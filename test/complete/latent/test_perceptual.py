@@ -84,8 +84,11 @@ def test_one_level_by_hand(tmp_path):
     assert float(lpips_distance(folder, "cpu")(a, b)) == pytest.approx(float(expected), rel=1e-3)
 
 
-def test_other_files_are_refused(tmp_path):
-    folder = write_published(tmp_path, **{"lin3.model.1.weight": torch.zeros(7)})
-    with pytest.raises(ModelError, match=r"lin3\.model\.1\.weight is of shape \(7,\)") as caught:
+@pytest.mark.parametrize("shape", [(7,), (1, 256, 1, 1)])
+def test_other_files_are_refused(tmp_path, shape):
+    folder = write_published(tmp_path, **{"lin3.model.1.weight": torch.zeros(shape)})
+    with pytest.raises(
+        ModelError, match=r"lin3\.model\.1\.weight is of shape .* instead of \(1, 512, 1, 1\)"
+    ) as caught:
         lpips_distance(folder, "cpu")
     assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID

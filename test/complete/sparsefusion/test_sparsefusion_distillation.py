@@ -183,12 +183,18 @@ def test_a_field_learns_from_it(model):
 
 
 def test_it_can_be_stopped_within_the_networks(model):
-    def stop() -> None:
-        raise CancelledError(ErrorCode.CANCELLED, "cancelled")
+    asked = []
 
+    def stop() -> None:
+        asked.append(0)
+        if len(asked) > 3:
+            raise CancelledError(ErrorCode.CANCELLED, "cancelled")
+
+    target = target_of(model, checkpoint=stop)
+    target._told[0] = model.told(target._shown, target._queries[:1], target._depths, 0)
     with pytest.raises(CancelledError):
-        denoised(target_of(model, checkpoint=stop))
-    assert model.checkpoint() is None
+        denoised(target)
+    assert len(asked) == 4 and model.checkpoint() is None
 
 
 def test_a_session_distils(tmp_path, monkeypatch):
@@ -209,11 +215,17 @@ def test_a_session_distils(tmp_path, monkeypatch):
     steps = []
     result = session.complete(CompletionRequest(), on_progress=lambda told: steps.append(told.fraction))
     assert result.quality.nominal_watertight and steps == sorted(steps) and len(steps) > 60
+    assert result.quality.model_figures["context_views"] == 3
 
 
-def test_lpips_says_which_files_it_wants(tmp_path, monkeypatch):
-    from sparse_recon.complete.latent.perceptual import lpips_distance
-
+def test_lpips_that_is_not_there_is_told_when_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setitem(COMPLETERS, "sparsefusion", "published_sparsefusion:TinySparseFusion")
+    values = {
+        "model": "sparsefusion",
+        "sparsefusion.weights": str(write_files(Path(tmp_path) / "hydrant")),
+        "sparsefusion.geometry": "distill",
+        "sparsefusion.lpips": str(tmp_path),
+    }
     with pytest.raises(ModelError, match=r"vgg16-397923af\.pth.*vgg\.pth") as caught:
-        lpips_distance(tmp_path, "cpu")
+        session_of((), load_config(values)).load()
     assert caught.value.code is ErrorCode.MODEL_WEIGHTS_MISSING

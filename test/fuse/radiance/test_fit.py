@@ -166,6 +166,22 @@ def test_the_same_seed_gives_the_same_field():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_what_is_thin_is_possible_at_half_the_resolution():
+    rod = np.zeros((17, 17, 17), bool)
+    rod[7, 9, 2:16] = True
+    coarse = radiance_fit._halved(rod)
+    assert coarse.shape == (9, 9, 9) and np.argwhere(coarse).tolist() == [[3, 4, z] for z in range(1, 8)]
+    assert radiance_fit._halved(~rod).all()
+
+
+def test_a_fit_that_ends_early_is_as_fine_and_as_empty():
+    late = fit(studio().generated(), studio().observed(), evidence(), SHORT, 0, deadline_passed=lambda: True)
+    whole = fit(studio().generated(), studio().observed(), evidence(), SHORT, 0)
+    assert late.grid == whole.grid == SHORT.grid
+    never = whole.raw < -12
+    assert never.any() and (late.raw[never] < -12).all()
+
+
 def test_a_cancel_ends_it():
     def stop() -> None:
         raise CancelledError(ErrorCode.CANCELLED, "cancelled")
