@@ -93,14 +93,13 @@ class SparseFusionTarget:
         asked = np.stack([*T_centre_cam, *(camera.T_obj_cam(unit_m) for camera in ring)])
         # One lens for all: that of the nearest camera, whose picture the object's sphere fills.
         nearest_m = float(np.linalg.norm(asked[:, :3, 3], axis=1).min())
-        self.focal = ring_lens(nearest_m, object_radius_m, self.size).fx
-        large = ring_lens(nearest_m, object_radius_m, model.size.image_side)
+        lens, large = (ring_lens(nearest_m, object_radius_m, side) for side in (self.size, model.size.image_side))
+        self.focal = lens.fx
         self._queries: NdcCameras = ndc_cameras(asked, [large] * len(asked), scene_m)
         self._depths = depth_range(shown.cameras)
         self._told: dict[int, ToldViews] = {}
         self.cameras = asked.copy()
         self.cameras[:, :3, 3] /= unit_m
-        lens = ring_lens(nearest_m, object_radius_m, self.size)
         self.inputs = tuple(
             input_view(view, T_world_centre @ T, lens, camera, model.device)
             for view, T, camera in zip(views, T_centre_cam, self.cameras, strict=False)

@@ -27,7 +27,7 @@ INITIAL_ALPHA, EMPTY_DENSITY = 0.12, -15.0
 COLOR_RATE = 0.1  # of the learning rate of density
 FINAL_RATE_SHARE = 0.1  # of the first
 SHORTCUT_ITERATIONS = 10
-# The first steps fit a field with half as many voxels along an edge: large errors are found in a quarter of the time.
+# The first steps fit a field with half as many voxels along an edge: half the samples a ray for what is wrong at large.
 COARSE_SHARE = 0.5
 # Light that ends farther than this from the measured depth, in units of the cube, costs no more.
 DEPTH_REACH = 0.25
@@ -82,16 +82,15 @@ def fit(
         )
     coarse = int(COARSE_SHARE * config.iterations)
     field = _first_field(torch.from_numpy(_halved(possible) if coarse else possible), device)
-    optimizer = _optimizer(field, config.learning_rate)
-    shortcuts = field.shortcuts()
+    optimizer, shortcuts = _optimizer(field), field.shortcuts()
     for iteration in range(config.iterations):
         checkpoint()
         if iteration == coarse > 0:
             field = _refined(field, possible)
-            optimizer, shortcuts = _optimizer(field, 0.0), field.shortcuts()
+            optimizer = _optimizer(field)
         for group, share in zip(optimizer.param_groups, (1.0, COLOR_RATE), strict=True):
             group["lr"] = share * config.learning_rate * FINAL_RATE_SHARE ** (iteration / config.iterations)
-        if iteration % SHORTCUT_ITERATIONS == 0:
+        if iteration % SHORTCUT_ITERATIONS == 0 or iteration == coarse:
             shortcuts = field.shortcuts()
         batch = pixels.sample(config.rays, generator)
         background = torch.rand((config.rays, 3), generator=generator).to(device)
@@ -140,9 +139,9 @@ def depth_loss(rendered: Rendered, pixels: Pixels) -> Tensor:
     return (rendered.weights * torch.nan_to_num(away)).sum() / max(1, len(pixels.depth))
 
 
-def _optimizer(field: RadianceField, rate: float) -> torch.optim.Optimizer:
-    groups = [{"params": [field.raw], "lr": rate}, {"params": [field.features], "lr": COLOR_RATE * rate}]
-    return torch.optim.Adam(groups, fused=True)
+def _optimizer(field: RadianceField) -> torch.optim.Optimizer:
+    """Return an optimiser of density and colours; their rates are set anew in each step."""
+    return torch.optim.Adam([{"params": [field.raw]}, {"params": [field.features]}], fused=True)
 
 
 def _halved(possible: Bool) -> Bool:
