@@ -1,14 +1,17 @@
 """Is the way from generated views to geometry good? Measured with the truth in the place of the network.
 
-    python benchmarks/oracle_views.py [--objects ../shared/data/objects] [--object ycb_035_power_drill ...]
-        [--views 1] [--jitter 0] [--scale 1] [--set fit.iterations=300 ...] [--json FILE]
+    python benchmarks/oracle_views.py [--model syncdreamer] [--objects ../shared/data/objects]
+        [--object ycb_035_power_drill ...] [--views 1] [--jitter 0] [--scale 1] [--set fit.iterations=300 ...]
+        [--json FILE]
 
-`model: syncdreamer`, but what it draws are renderings of the scanned object from its sixteen cameras: turned to the
-camera that is shown, the object's longest side one unit, as the network would draw them if it were always right. All
-else is as on a robot: a simulated camera with depth, the session, placing of the set, the radiance field, evidence and
-fusion. Seconds are from the request to the result, of the clock and of processors; libraries are loaded before.
-F-scores are those of the nominal mesh, not aligned, at 2 % (1 %) of the diagonal of the object's box. `--jitter` makes
-each picture one from a camera some degrees off, `--scale` draws the object that much larger than it is.
+`model: syncdreamer` or `sparsefusion`, but what it draws are renderings of the scanned object from the cameras that it
+asks for: SyncDreamer's sixteen, turned to the camera that is shown, the object's longest side one unit; SparseFusion's
+ring, on black. So the network would draw them if it were always right. All else is as on a robot: a simulated camera
+with depth, the session, placing of the set, the radiance field, evidence and fusion. Seconds are from the request to
+the result, of the clock and of processors; libraries are loaded before. F-scores are those of the nominal mesh, not
+aligned, at 2 % (1 %) of the diagonal of the object's box; "held_out_db" is the PSNR of pictures of the coloured mesh
+from cameras between those of SyncDreamer, beside true ones. `--jitter` makes each picture one from a camera some
+degrees off, `--scale` draws the object that much larger than it is; both are SyncDreamer's.
 """
 
 from __future__ import annotations
@@ -21,10 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from sparse_recon.complete.latent.cameras import IMAGE_SIDE, SphericalCamera, model_intrinsics
-from sparse_recon.complete.latent.conditioning_image import ConditioningImage
+from sparse_recon.complete.latent.conditioning_image import ConditioningImage, object_extent
 from sparse_recon.complete.registry import COMPLETERS
+from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, NdcCameras
+from sparse_recon.complete.sparsefusion.completer import SparseFusionCompleter
 from sparse_recon.complete.syncdreamer.cameras import view_cameras
 from sparse_recon.complete.syncdreamer.completer import SyncDreamerCompleter
 from sparse_recon.config.session_config import load_config
@@ -36,9 +42,11 @@ from sparse_recon.lab.evaluate.protocol import Protocol
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import Scene
 from sparse_recon.lab.simulate.shapes import Shape
+from sparse_recon.lab.training.views.bodies import Body
+from sparse_recon.lab.training.views.raycast import pictures
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
-from sparse_recon.types import CompletedObject, Float64, TriangleMesh, UInt8
+from sparse_recon.types import CameraIntrinsics, CompletedObject, Float64, TriangleMesh, UInt8
 
 SUPERSAMPLING = 2
 
@@ -76,20 +84,66 @@ class Oracle:
     def generate(self, image: ConditioningImage, seed: int, config: Any, on_step: Any, checkpoint: Any) -> UInt8:
         """Return what `SetSampler.generate` returns, drawn by the truth."""
         rng = np.random.default_rng(seed)
-        pictures = []
+        drawn = []
         for k, camera in enumerate(view_cameras(self._azimuth)):
             checkpoint()
             polar, azimuth = rng.normal(0, self._jitter, 2)
             off = SphericalCamera(camera.polar_rad + polar, camera.azimuth_rad + azimuth, camera.radius)
-            T = off.T_obj_cam(self._unit_m)
-            T_world_cam = pose(T[:3, :3], T[:3, 3] + self._middle)
-            side = SUPERSAMPLING * self._side
-            seen = self._renderer.render(model_intrinsics(side), T_world_cam, shadows=False)
-            rgb = np.where((seen.labels == 1)[..., None], seen.rgb, np.uint8(255)).astype(np.float32)
-            shape = (self._side, SUPERSAMPLING, self._side, SUPERSAMPLING, 3)
-            pictures.append(rgb.reshape(shape).mean(axis=(1, 3)).round().astype(np.uint8))
+            drawn.append(self.picture(self._about_middle(off), model_intrinsics(SUPERSAMPLING * self._side)))
             on_step(k + 1, 16, np.zeros((1, 16, 1)))
-        return np.stack(pictures)
+        return np.stack(drawn)
+
+    def picture(self, T_world_cam: Float64, fine: CameraIntrinsics, background: int = 255) -> UInt8:
+        """Return the true picture (P, P, 3), of a camera with so many times the pixels."""
+        seen = self._renderer.render(fine, T_world_cam, shadows=False)
+        rgb = np.where((seen.labels == 1)[..., None], seen.rgb, np.uint8(background)).astype(np.float32)
+        shape = (fine.height // SUPERSAMPLING, SUPERSAMPLING, fine.width // SUPERSAMPLING, SUPERSAMPLING, 3)
+        return np.asarray(rgb.reshape(shape).mean(axis=(1, 3)).round(), np.uint8)
+
+    def held_out_db(self, result: CompletedObject) -> float:
+        """Return the PSNR of pictures of a result's coloured mesh, from eight cameras at 20 degrees."""
+        vertices = result.nominal.vertices_world.astype(np.float64)
+        colors = result.colors[cKDTree(result.points_world).query(vertices)[1]].astype(np.float64) / 255
+        faces = result.nominal.faces.astype(np.int32)
+
+        def interpolated(face: np.ndarray, uv: np.ndarray, points: Float64) -> Float64:
+            corner = colors[faces[face]]
+            return corner[:, 0] * (1 - uv.sum(axis=1))[:, None] + corner[:, 1] * uv[:, :1] + corner[:, 2] * uv[:, 1:]
+
+        cameras = [SphericalCamera(np.deg2rad(70.0), self._azimuth + np.deg2rad(11.25 + 45 * k), 1.5) for k in range(8)]
+        body = Body("result", (vertices - self._middle) / self._unit_m, faces, interpolated)
+        ours = pictures(body, cameras, self._side).rgb.astype(np.float64)
+        fine = model_intrinsics(SUPERSAMPLING * self._side)
+        theirs = np.stack([self.picture(self._about_middle(camera), fine) for camera in cameras])
+        return float(np.mean(-10 * np.log10((((ours - theirs) / 255) ** 2).mean(axis=(1, 2, 3)))))
+
+    def _about_middle(self, camera: SphericalCamera) -> Float64:
+        T = camera.T_obj_cam(self._unit_m)
+        return pose(T[:3, :3], T[:3, 3] + self._middle)
+
+
+class RingOracle:
+    """Draws the same in the place of SparseFusion's `ViewSampler`.
+
+    Parameters
+    ----------
+    T_world_centre : (4, 4), where the model's scene lies.
+    scene_m : size of its unit.
+    """
+
+    def __init__(self, truth: Oracle, T_world_centre: Float64, scene_m: float) -> None:
+        self._truth, self._T_world_centre, self._scene_m = truth, T_world_centre, scene_m
+
+    def generate(
+        self, shown: Any, cameras: Any, queries: NdcCameras, seeds: Any, config: Any, on_step: Any, checkpoint: Any
+    ) -> UInt8:
+        """Return what `ViewSampler.generate` returns, drawn by the truth."""
+        drawn = []
+        side = SUPERSAMPLING * IMAGE_SIDE
+        for T, lens in zip(queries.T_scene_cam(self._scene_m), queries.pixels(side, side), strict=True):
+            checkpoint()
+            drawn.append(self._truth.picture(self._T_world_centre @ T, lens, background=0))
+        return np.stack(drawn)
 
 
 class OracleCompleter(SyncDreamerCompleter):
@@ -113,21 +167,43 @@ class OracleCompleter(SyncDreamerCompleter):
         return completion
 
 
+class RingOracleCompleter(SparseFusionCompleter):
+    """SparseFusion whose networks are the truth."""
+
+    def load(self, config: Any, on_progress: Any) -> None:
+        """Read nothing."""
+        eft = argparse.Namespace(authors_mode=lambda on: None)
+        self._model = argparse.Namespace(device="none", dtype="none", eft=eft)
+        self._sampler = Any  # set for every object
+
+    def complete(self, task: Any) -> Any:
+        """See `SparseFusionCompleter.complete`."""
+        middle_obj, unit_m = object_extent(task.prior, task.evidence)
+        T_world_obj = task.views.object_frame.T_world_obj
+        T_world_centre = T_world_obj @ pose(np.eye(3), middle_obj)
+        assert OracleCompleter.oracle is not None
+        self._sampler = RingOracle(OracleCompleter.oracle, T_world_centre, unit_m / OBJECT_UNITS)  # type: ignore[assignment]
+        return super().complete(task)
+
+
+ORACLES = {"syncdreamer": OracleCompleter, "sparsefusion": RingOracleCompleter}
+
+
 def completed(
-    case: Case, views: int, values: dict[str, Any], jitter_deg: float = 0.0, scale: float = 1.0
+    case: Case, model: str, views: int, values: dict[str, Any], jitter_deg: float = 0.0, scale: float = 1.0
 ) -> tuple[CompletedObject, dict[str, float]]:
     """Return what a session makes of a case, and the seconds that it took, of the clock and of processors."""
-    COMPLETERS["syncdreamer"] = f"{OracleCompleter.__module__}:{OracleCompleter.__name__}"
+    COMPLETERS[model] = f"{ORACLES[model].__module__}:{ORACLES[model].__name__}"
     case = case.seen_from(views)
     OracleCompleter.oracle = Oracle(case.scene, case.frames[0].T_world_cam[:3, 3], jitter_deg, scale)
-    session = CompletionSession(load_config({"model": "syncdreamer", **values}))
+    session = CompletionSession(load_config({"model": model, **values}))
     for frame in case.frames:
         session.add_frame(frame)
     session.load()
     started, processor = time.perf_counter(), time.process_time()
     result = session.complete(CompletionRequest(label=LABEL))
     took = {"seconds": time.perf_counter() - started, "processor_s": time.process_time() - processor}
-    return result, took
+    return result, took | {"held_out_db": OracleCompleter.oracle.held_out_db(result)}
 
 
 def figures(result: CompletedObject, truth: TriangleMesh) -> dict[str, float]:
@@ -140,6 +216,7 @@ def figures(result: CompletedObject, truth: TriangleMesh) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=ORACLES, default="syncdreamer", help="default syncdreamer")
     parser.add_argument("--objects", type=Path, default=Path("../shared/data/objects"), help="folder of scans")
     parser.add_argument("--object", nargs="*", default=["ycb_035_power_drill", "ycb_006_mustard_bottle"])
     parser.add_argument("--views", type=int, default=1, help="measured views (default 1)")
@@ -153,7 +230,7 @@ def main() -> None:
     for scored in folder_objects(args.objects):
         if scored.name in args.object:
             case = make_case(scored, "clean", 0, Protocol())
-            result, took = completed(case, args.views, values, args.jitter, args.scale)
+            result, took = completed(case, args.model, args.views, values, args.jitter, args.scale)
             found[scored.name] = figures(result, case.truth) | took
             print(scored.name, {name: round(value, 3) for name, value in found[scored.name].items()}, flush=True)
     if args.json:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "compact"
 # Of `lab.training.views.systems`, which is not imported for the help.
-VIEW_MODELS = ("autoencoder", "zero123", "syncdreamer")
+VIEW_MODELS = ("autoencoder", "sparsefusion", "syncdreamer", "zero123")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what is trained (default {DEFAULT_MODEL}); the others learn from pictures",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of the run; defaults where it says nothing")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters, over the file's")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="parameters, over the file's"
+    )
     parser.add_argument(
         "--data",
         type=output_path,

@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of meshes, metres, z up, that lie in the clutter beside boxes",
     )
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters of the run")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="parameters of the run"
+    )
     parser.add_argument(
         "--begin-from", type=Path, metavar="FILE", help="begin with these weights, not with random ones"
     )

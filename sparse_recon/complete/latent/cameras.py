@@ -71,6 +71,12 @@ class TrainedCameras:
     max_elevation_rad: float = 0.5 * np.pi
 
 
+def square_lens(side: int, focal_px: float) -> CameraIntrinsics:
+    """Return the lens of a picture of `side` pixels whose optical axis goes through its middle."""
+    middle = 0.5 * side - 0.5
+    return CameraIntrinsics(side, side, np.array([[focal_px, 0, middle], [0, focal_px, middle], [0, 0, 1.0]]))
+
+
 def pose_vector(source: SphericalCamera, target: SphericalCamera) -> Float32:
     """Return (4,): difference of polar angle, sine and cosine of that of azimuth, difference of radius.
 
@@ -88,5 +94,4 @@ def pose_vectors(source: SphericalCamera, targets: Sequence[SphericalCamera]) ->
 
 def model_intrinsics(side: int = IMAGE_SIDE) -> CameraIntrinsics:
     """Return the pinhole camera that all images of these models are taken with, for an image of `side` pixels."""
-    focal, middle = FOCAL_PX * side / IMAGE_SIDE, 0.5 * side - 0.5
-    return CameraIntrinsics(side, side, np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
+    return square_lens(side, FOCAL_PX * side / IMAGE_SIDE)

@@ -11,6 +11,10 @@ from sparse_recon.types import Bool, CameraIntrinsics, Float32, Float64, Frame, 
 WHITE = 243
 # Of those on black the object is what is brighter than this in the mean, in [0, 1]; as SparseFusion released it.
 BLACK = 0.1
+# What is darker, but brighter than this and no rim of the object, is a dark part of it.
+DARK = 0.02
+# Pixels that the soft rim of a bright part is wide at most.
+RIM = 2
 # How far a drawn picture is believed before views are compared with each other.
 CONFIDENCE = 0.5
 # Where rounding of bf16, 2 % of an answer's spread, becomes a fifth of it and more.
@@ -56,9 +60,15 @@ def object_mask(rgb: UInt8, white: int) -> np.ndarray:
 def on_white(rgb: UInt8) -> tuple[UInt8, Bool]:
     """Return a picture (H, W, 3) on black as one on white, and the object (H, W): what is bright, holes closed.
 
-    The object stays darker than white, so that it is found again.
+    Dark parts of it count where they are wider than the soft rim of what is bright. The object stays darker than white,
+    so that it is found again.
     """
-    mask = _solid(rgb.mean(axis=-1) > 255 * BLACK)
+    from scipy.ndimage import binary_opening
+
+    level = rgb.mean(axis=-1) / 255
+    bright = level > BLACK
+    dark = binary_opening((level > DARK) & ~bright, np.ones((RIM + 1, RIM + 1), bool))
+    mask = _solid(bright | dark)
     return np.where(mask[..., None], np.minimum(rgb, WHITE - 1), np.uint8(255)).astype(np.uint8), mask
 
 

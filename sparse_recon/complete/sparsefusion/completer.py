@@ -12,6 +12,7 @@ from sparse_recon.complete.base import CompletionTask, OnLoad, ViewCompleter
 from sparse_recon.complete.latent.agreement import agreements
 from sparse_recon.complete.latent.conditioning_image import object_extent, object_radius_m
 from sparse_recon.complete.latent.generated_views import generated_view, on_white, rounding_warnings
+from sparse_recon.complete.latent.mini import MINI, mini_warning
 from sparse_recon.complete.latent.outlines import Outlines
 from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, ndc_cameras
 from sparse_recon.complete.sparsefusion.crops import CroppedPicture, chosen_views, cropped
@@ -26,7 +27,7 @@ from sparse_recon.complete.sparsefusion.ring import (
     ring_lens,
 )
 from sparse_recon.complete.sparsefusion.sizes import MODEL, SparseFusionSize
-from sparse_recon.complete.sparsefusion.weights import layout
+from sparse_recon.complete.sparsefusion.weights import layout, mini
 from sparse_recon.completion import Completion, PictureTarget
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import ErrorCode, ModelError
@@ -44,7 +45,7 @@ class SparseFusionCompleter(ViewCompleter):
     name = MODEL
 
     def __init__(self, size: SparseFusionSize | None = None) -> None:
-        self._size = size or SparseFusionSize()
+        self._published_size = self._size = size or SparseFusionSize()
         self._sampler: ViewSampler | None = None
         self._model: Any = None
         self._perceptual: Any = None
@@ -53,14 +54,14 @@ class SparseFusionCompleter(ViewCompleter):
         """Read the weights, strictly; see `ViewCompleter.load`."""
         from sparse_recon.complete.latent.weights import check_given, read_given
 
-        own, known = config.of(SparseFusionConfig), layout(self._size)
+        own, known = config.of(SparseFusionConfig), layout(self._published_size)
         check_given(own.weights, known)
         from sparse_recon.complete.sparsefusion.model import SparseFusionModel
         from sparse_recon.complete.sparsefusion.sampling import ViewSampler
         from sparse_recon.machine.processor import chosen_device, chosen_dtype
 
         device = chosen_device(own.device)
-        _, tensors = read_given(own.weights, self._size, known, on_progress)
+        self._size, tensors = read_given(own.weights, self._published_size, known, on_progress, mini)
         self._model = SparseFusionModel(tensors, self._size, device, chosen_dtype(own.precision, device))
         self._sampler = ViewSampler(self._model, own)
         if own.geometry == "distill":
@@ -98,6 +99,8 @@ class SparseFusionCompleter(ViewCompleter):
         centres = T_centre_cam[:, :3, 3] / unit_m
         shown = torch.from_numpy(np.stack([picture.rgb for picture in pictures])).permute(0, 3, 1, 2).contiguous()
         warnings = _warnings(len(task.views.views), pictures, centres)
+        if own.weights == MINI:
+            warnings += (mini_warning(MODEL),)
         figures: dict[str, float | str] = {
             "unit_m": unit_m,
             "context_views": float(len(pictures)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
@@ -25,7 +27,7 @@ class Stack(nn.Module):
         ----------
         dropout : draws what is dropped; None: nothing is.
         """
-        x = self.pre(tokens)
+        x = self.pre(tokens.to(cast(nn.Linear, self.pre[0]).weight.dtype))
         for layer in self.encoder.layers:  # type: ignore[union-attr]
             x = layer(x, dropout)
         return x

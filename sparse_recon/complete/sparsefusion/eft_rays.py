@@ -32,6 +32,10 @@ class CameraTensors:
     focal: Tensor
     principal: Tensor
 
+    def to(self, device: str | torch.device) -> CameraTensors:
+        """Return the same on a device."""
+        return CameraTensors(*(t.to(device) for t in (self.R, self.T, self.focal, self.principal)))
+
     def centres(self) -> Tensor:
         """Return (N, 3)."""
         return -(self.T[:, None] @ self.R.transpose(1, 2))[:, 0]
@@ -63,11 +67,15 @@ class Rays:
         """Return (R, D, 3)."""
         return self.origins[:, None] + self.depths[..., None] * self.directions[:, None]
 
-    def __getitem__(self, rows: slice) -> Rays:
+    def __getitem__(self, rows: slice | Tensor) -> Rays:
         return Rays(self.origins[rows], self.directions[rows], self.depths[rows])
 
     def __len__(self) -> int:
         return len(self.origins)
+
+    def to(self, device: str | torch.device) -> Rays:
+        """Return the same on a device."""
+        return Rays(self.origins.to(device), self.directions.to(device), self.depths.to(device))
 
 
 def query_rays(camera: CameraTensors, side: int, image_side: int, nearest: float, farthest: float, count: int) -> Rays:

@@ -117,11 +117,12 @@ class SparseFusionModel:
 
     def encoded(self, images: Tensor) -> Tensor:
         """Return the scaled latents (B, 4, S, S) of images (B, 3, P, P) in [0, 1]."""
-        return self._images.encode_images(images)
+        return self._images.encode_images(1 - images if self.size.negative else images)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Return images (B, 3, P, P) in [0, 1] of scaled latents (B, 4, S, S)."""
-        return self._images.decode_latents(latents)
+        images = self._images.decode_latents(latents)
+        return 1 - images if self.size.negative else images
 
     def _tensors(self, cameras: NdcCameras) -> CameraTensors:
         values = (cameras.R, cameras.T, cameras.focal, cameras.principal)

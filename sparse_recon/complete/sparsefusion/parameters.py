@@ -16,7 +16,7 @@ class SparseFusionConfig(Checked):
         default="",
         metadata=doc(
             "Path of the weights: the folder with the authors' files of one category, or the file that `sparse_recon "
-            "weights convert` made of it.",
+            "weights convert` made of it. mini takes the small networks that ship with the package.",
             live=False,
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse_recon.complete.latent.cameras import SphericalCamera
+from sparse_recon.complete.latent.cameras import SphericalCamera, square_lens
 from sparse_recon.types import CameraIntrinsics, Float64
 
 # By turns so much lower and higher than the others: what the authors draw heights from.
@@ -53,8 +53,7 @@ def ring_lens(distance: float, object_radius: float, side: int) -> CameraIntrins
     object_radius : of the sphere, in the unit of the distance.
     """
     half_rad = float(np.arcsin(min(object_radius / distance, np.sin(WIDEST_RAD))))
-    focal, middle = FILL * 0.5 * side / np.tan(half_rad), 0.5 * side - 0.5
-    return CameraIntrinsics(side, side, np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
+    return square_lens(side, FILL * 0.5 * side / np.tan(half_rad))
 
 
 def least_turn_rad(centres: Float64) -> float:

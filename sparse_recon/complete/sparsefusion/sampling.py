@@ -56,7 +56,8 @@ class ViewSampler:
             shown = model.shown(pictures, cameras)
             views = self._told(shown, queries, seeds, on_step, self._steps(count, config))
             if config.generator == "eft":
-                large = functional.interpolate(views.rgb, model.size.image_side, mode="bilinear")
+                # Rays reach from corner pixel to corner pixel.
+                large = functional.interpolate(views.rgb, model.size.image_side, mode="bilinear", align_corners=True)
                 return decoded_bytes(lambda rgb: rgb, large, MODEL)
 
             def draw(at_once: int) -> UInt8:

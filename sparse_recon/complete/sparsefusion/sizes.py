@@ -88,11 +88,16 @@ class VldmSize:
 
 @dataclass(frozen=True)
 class SparseFusionSize:
-    """Sizes of all networks; the defaults are the published ones."""
+    """Sizes of all networks; the defaults are the published ones.
+
+    `negative` says that the autoencoder is shown negatives: that of the minis knows pictures on white, and these are on
+    black.
+    """
 
     eft: EftSize = field(default_factory=EftSize)
     vldm: VldmSize = field(default_factory=VldmSize)
     vae: VaeSize = field(default_factory=VaeSize)
+    negative: bool = False
 
     @property
     def image_side(self) -> int:

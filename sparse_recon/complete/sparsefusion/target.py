@@ -115,7 +115,7 @@ class SparseFusionTarget:
         try:
             told = self._of(camera)
             if level == 0.0:
-                picture = functional.interpolate(told.rgb, side, mode="bilinear")[0]
+                picture = functional.interpolate(told.rgb, side, mode="bilinear", align_corners=True)[0]
                 return DenoisedPicture(picture, 1.0, (picture.mean(0) > SEEN).float())
             level = min(level, MOST_LEVEL)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from sparse_recon.complete.latent.architectures import vae
 from sparse_recon.complete.latent.keymap import Rule, into, under
 from sparse_recon.complete.latent.layout import Layout, Part, PublishedFile, old_attention
 from sparse_recon.complete.latent.ldm import vae_rules
-from sparse_recon.complete.sparsefusion.sizes import MODEL, SparseFusionSize, VldmSize
+from sparse_recon.complete.latent.mini import mini_path, mini_weights
+from sparse_recon.complete.sparsefusion.sizes import MODEL, EftSize, SparseFusionSize, VldmSize
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EFT_FILE, VLDM_FILE, VAE_FILES = "ckpt_latest_eft.pt", "ckpt_latest.pt", ("sd-v1-*.ckpt", "sd-v1-*.safetensors")
 CATEGORIES = ("donut", "apple", "hydrant", "vase", "cake", "ball", "bench", "suitcase", "teddybear", "plant")
@@ -18,6 +22,7 @@ SOURCE = (
     f"section on pretrained weights of its README) with {EFT_FILE} and {VLDM_FILE}, and put sd-v1-3-vae.ckpt into it, "
     "which is Stable Diffusion 1.3 by another name; or leave that where the authors put it, in ../../sd."
 )
+MINI_FILE = "sparsefusion-mini.safetensors"
 # Relative to the folder of a category, where the authors put what all categories share.
 SHARED_FOLDER = "../../sd"
 _VLDM, _VAE = "unets.0.", "first_stage_model."
@@ -68,7 +73,20 @@ def layout(size: SparseFusionSize | None = None) -> Layout:
             elsewhere=SHARED_FOLDER,
         ),
     )
-    return Layout(MODEL, parts, published, SOURCE)
+    return Layout(MODEL, parts, published, SOURCE, mini=MINI_FILE)
+
+
+def mini() -> tuple[SparseFusionSize, Mapping[str, Tensor]]:
+    """Return the sizes and tensors of the mini weights.
+
+    Raises
+    ------
+    ModelError
+        See `mini_weights`.
+    """
+    told = {"eft": EftSize, "vldm": VldmSize}
+    found = mini_weights(mini_path(MINI_FILE), told, lambda s: layout(SparseFusionSize(**s, negative=True)))
+    return SparseFusionSize(**found.sizes, negative=True), found.tensors
 
 
 EFT_NAMES = ("encoder_model", "t1", "t2", "t2_attn", "t3", "t3_attn", "color_layer")

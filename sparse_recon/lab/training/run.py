@@ -226,6 +226,8 @@ class TrainingRun(ABC):
         if self.bf16:
             for weight, half_weight in zip(self.net.parameters(), self.compute_net.parameters(), strict=True):
                 weight.grad = None if half_weight.grad is None else half_weight.grad.to(weight)
+            for own, twin in zip(self.net.buffers(), self.compute_net.buffers(), strict=True):
+                own.copy_(twin)  # averages that normalisation keeps
         self.team.all_reduce_mean([p.grad for p in self.net.parameters() if p.grad is not None])
         return found
 
@@ -301,7 +303,13 @@ def _truncate_csv(path: Path, step: int) -> None:
 
 
 def with_weights_in(dtype: torch.dtype, net: nn.Module) -> nn.Module:
-    """Return a network with its weights in a type; its buffers, such as where vertices are seen, stay exact."""
-    for weight in net.parameters():
-        weight.data = weight.data.to(dtype)
+    """Return a network with its weights in a type; its buffers, such as where vertices are seen, stay exact.
+
+    So do the weights of normalisation that keeps averages, which PyTorch wants in their type.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            continue
+        for weight in module.parameters(recurse=False):
+            weight.data = weight.data.to(dtype)
     return net

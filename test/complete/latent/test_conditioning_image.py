@@ -11,7 +11,7 @@ from scenes import block
 from sparse_recon.complete.latent import conditioning_image as module
 from sparse_recon.complete.latent.cameras import SphericalCamera, TrainedCameras, model_intrinsics, pose_vector
 from sparse_recon.complete.latent.conditioning_image import ConditioningImage
-from sparse_recon.complete.latent.generated_views import generated_view, object_mask
+from sparse_recon.complete.latent.generated_views import generated_view, object_mask, on_white
 from sparse_recon.complete.zero123.cameras import TRAINED, camera_ring
 from sparse_recon.errors import ErrorCode, EvidenceError
 from sparse_recon.geometry.poses import look_at, pose
@@ -173,6 +173,24 @@ def test_mask_of_a_picture_on_white():
     expected[10:40, 10:40] = True
     assert (found == expected).mean() > 0.99 and not found[60, 60] and found[22, 22]
     assert not object_mask(np.full((8, 8, 3), 255, np.uint8), 243).any()
+
+
+def test_a_picture_on_black_keeps_its_dark_parts_and_not_its_soft_rim():
+    import cv2
+
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    rgb[20:40, 20:40] = 200
+    rgb[24:34, 8:20] = (4, 9, 12)  # a dark handle, at its border a bright part
+    soft = cv2.GaussianBlur(rgb, (5, 5), 0.8)
+    soft[50:60, 50:60] = 3  # what is left of nothing
+
+    white, found = on_white(soft)
+
+    expected = rgb.any(axis=-1)
+    bright = soft.mean(axis=-1) > 25.5
+    assert (expected & ~found).sum() <= 5 and (found & ~expected & ~bright).sum() <= 5
+    assert found[28, 10] and not found[55, 55]
+    assert (white[~found] == 255).all() and (object_mask(white, 243) == found).mean() > 0.99
 
 
 def test_picture_of_another_size_is_the_same_picture_smaller():

@@ -91,19 +91,6 @@ class LatentRunConfig(ViewRunConfig):
     autoencoder: str = field(
         default="", metadata=doc("Path of the autoencoder's weights. Empty takes those that ship with the package.")
     )
-    width: int = field(default=48, metadata=doc("Number of channels of the denoiser's finest level.", low=8, high=1024))
-    multipliers: tuple[int, ...] = field(
-        default=(1, 2, 3), metadata=doc("Channels of each of the denoiser's levels in widths.")
-    )
-    layers: int = field(default=1, metadata=doc("Number of residual blocks of a level.", low=1, high=8))
-    heads: int = field(default=4, metadata=doc("Number of heads of every attention.", low=1, high=32))
-    groups: int = field(default=16, metadata=doc("Number of groups of channels in normalisation.", low=1, high=64))
-    context: int = field(default=128, metadata=doc("Width of the token of image and pose.", low=16, high=4096))
-    clip_width: int = field(default=96, metadata=doc("Width of the image tower.", low=16, high=4096))
-    clip_layers: int = field(default=3, metadata=doc("Number of layers of the image tower.", low=1, high=48))
-    clip_heads: int = field(default=4, metadata=doc("Number of heads of the image tower.", low=1, high=64))
-    clip_patch: int = field(default=8, metadata=doc("Pixels along a patch of the image tower.", low=2, high=64))
-    clip_side: int = field(default=64, metadata=doc("Pixels along the image that the tower sees.", low=16, high=512))
     image_dropout: float = field(
         default=0.1,
         metadata=doc(
@@ -129,7 +116,76 @@ class LatentRunConfig(ViewRunConfig):
 
 
 @dataclass(frozen=True)
-class SyncDreamerConfig(LatentRunConfig):
+class UNetRunConfig(LatentRunConfig):
+    """A training run of a denoiser of the form of Stable Diffusion's, which is told of an image by one token."""
+
+    width: int = field(default=48, metadata=doc("Number of channels of the denoiser's finest level.", low=8, high=1024))
+    multipliers: tuple[int, ...] = field(
+        default=(1, 2, 3), metadata=doc("Channels of each of the denoiser's levels in widths.")
+    )
+    layers: int = field(default=1, metadata=doc("Number of residual blocks of a level.", low=1, high=8))
+    heads: int = field(default=4, metadata=doc("Number of heads of every attention.", low=1, high=32))
+    groups: int = field(default=16, metadata=doc("Number of groups of channels in normalisation.", low=1, high=64))
+    context: int = field(default=128, metadata=doc("Width of the token of image and pose.", low=16, high=4096))
+    clip_width: int = field(default=96, metadata=doc("Width of the image tower.", low=16, high=4096))
+    clip_layers: int = field(default=3, metadata=doc("Number of layers of the image tower.", low=1, high=48))
+    clip_heads: int = field(default=4, metadata=doc("Number of heads of the image tower.", low=1, high=64))
+    clip_patch: int = field(default=8, metadata=doc("Pixels along a patch of the image tower.", low=2, high=64))
+    clip_side: int = field(default=64, metadata=doc("Pixels along the image that the tower sees.", low=16, high=512))
+
+
+@dataclass(frozen=True)
+class SparseFusionRunConfig(LatentRunConfig):
+    """A training run of the feature transformer, or of the denoiser that looks at its features."""
+
+    learns: str = field(
+        default="denoiser",
+        metadata=doc(
+            "What is learned: transformer, which draws blurred colours; denoiser, which looks at the features of a "
+            "finished transformer; or both at once, as published.",
+            choices=("transformer", "denoiser", "both"),
+        ),
+    )
+    begin_from: str = field(
+        default="", metadata=doc("Path of weights of an earlier run of the same sizes. Empty begins with random ones.")
+    )
+    fewest: int = field(default=2, metadata=doc("Least number of pictures that are shown.", low=1, high=8))
+    most: int = field(default=5, metadata=doc("Largest number of pictures that are shown.", low=1, high=8))
+    rays: int = field(
+        default=96,
+        metadata=doc("Number of rays of a view in a step of the transformer alone.", low=1, high=16384),
+    )
+    draws: int = field(
+        default=12, metadata=doc("Number of noises that a view is denoised from in a step.", low=1, high=256)
+    )
+    scale: float = field(
+        default=0.2,
+        metadata=doc("How much objects are larger or smaller than told, as on a robot; a share.", low=0.0, high=0.9),
+    )
+    backbone: tuple[int, ...] = field(
+        default=(16, 24, 32), metadata=doc("Channels of the levels of the pictures' maps: three of them.")
+    )
+    features: int = field(
+        default=64, metadata=doc("Width of the transformers, and features of a ray.", low=8, high=512)
+    )
+    layers: int = field(default=2, metadata=doc("Number of layers of each of the transformers.", low=1, high=12))
+    points: int = field(default=20, metadata=doc("Number of points on a ray.", low=2, high=128))
+    width: int = field(default=32, metadata=doc("Number of channels of the denoiser's finest level.", low=8, high=1024))
+    multipliers: tuple[int, ...] = field(
+        default=(1, 2, 3), metadata=doc("Channels of each of the denoiser's levels in widths.")
+    )
+    blocks: int = field(
+        default=1, metadata=doc("Number of residual blocks of a level, beside its first.", low=1, high=8)
+    )
+    heads: int = field(default=4, metadata=doc("Number of heads of every attention.", low=1, high=32))
+    head_width: int = field(default=16, metadata=doc("Channels of a head.", low=4, high=256))
+    kernels: tuple[int, ...] = field(
+        default=(3, 5, 7), metadata=doc("Sides of the denoiser's first convolutions, which look at the input together.")
+    )
+
+
+@dataclass(frozen=True)
+class SyncDreamerConfig(UNetRunConfig):
     """A training run of a model that draws all views of an object together."""
 
     targets: int = field(default=16, metadata=doc("Number of views that are drawn together.", low=2, high=64))

@@ -58,4 +58,7 @@ def generate_views(
 def taken(entry: Entry, config: ViewDataConfig) -> Pictures:
     """Take the pictures of an object."""
     rng = np.random.default_rng([config.seed, zlib.crc32(entry.name.encode()), entry.draw, 1])
-    return pictures(entry.load(config.seed), POLICIES[config.cameras].draw(rng), config.side, rng)
+    body, policy = entry.load(config.seed), POLICIES[config.cameras]
+    cameras = policy.draw(rng)
+    focal = policy.lenses(cameras, float(np.linalg.norm(body.vertices, axis=1).max()), rng)
+    return pictures(body, cameras, config.side, rng, focal)

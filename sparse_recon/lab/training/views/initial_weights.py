@@ -57,6 +57,29 @@ def begin_with_the_input(denoiser: Any, channels: int) -> bool:
     return True
 
 
+@torch.no_grad()
+def answer_the_latents(denoiser: Any) -> None:
+    """Set weights of a `ViewDenoiser` so that it answers the noisy latents, which follow the features in its input.
+
+    Its last layer is not normalised: copies of the latents in the first channels need only be handed on.
+    """
+    channels = denoiser.conv_out.out_channels
+    kept = torch.arange(channels)
+    first, last = denoiser.conv_in.convs[0], denoiser.up[-1].blocks[-1]
+    # 1. The first layer copies them, and the blocks until they are handed across add nothing.
+    _only_centre(first, kept, first.in_channels - channels + kept)
+    for block in (denoiser.down[0].first, denoiser.down[0].blocks[0], last, denoiser.last):
+        block.conv2.weight[kept] = 0
+        block.conv2.bias[kept] = 0
+    # 2. The last block of the way up, to which they are handed, passes them by its shortcut.
+    shortcut, before = last.shortcut, denoiser.up[-1].blocks[-1].norm1.num_channels - denoiser.size.width
+    shortcut.weight[kept] = 0
+    shortcut.bias[kept] = 0
+    shortcut.weight[kept, before + kept, 0, 0] = 2**0.5
+    # 3. The last layer takes them.
+    _only_centre(denoiser.conv_out, kept, kept)
+
+
 def _only_centre(layer: Any, rows: Tensor, columns: Tensor) -> None:
     """Make channels `rows` of a convolution copies of its input channels `columns`."""
     centre = layer.weight.shape[-1] // 2

@@ -16,10 +16,10 @@ from sparse_recon.complete.latent.architectures import ClipSize, UNetSize
 from sparse_recon.complete.latent.samplers import Denoiser, sample
 from sparse_recon.complete.latent.schedules import TRAIN_STEPS, alpha_bars
 from sparse_recon.lab.training.checkpoints import MODEL_FILE, write_state
-from sparse_recon.lab.training.views.config import LatentRunConfig
+from sparse_recon.lab.training.views.config import LatentRunConfig, UNetRunConfig
 from sparse_recon.lab.training.views.latents import Autoencoder, latents_of
 from sparse_recon.lab.training.views.view_run import ViewRun
-from sparse_recon.lab.training.views.view_set import object_pixels, psnr_db
+from sparse_recon.lab.training.views.view_set import object_pixels, psnr_db, to_signed
 
 log = logging.getLogger(__name__)
 _LATENTS_FILE = "latents.safetensors"
@@ -46,8 +46,12 @@ class LatentRun(ViewRun):
 
     def prepare(self) -> None:
         """Encode all pictures."""
-        self.latents = latents_of(self.views, self.autoencoder, self.out / _LATENTS_FILE)
+        self.latents = latents_of(self.views, self.autoencoder, self.for_autoencoder, self.out / _LATENTS_FILE)
         self._alpha_bar = torch.tensor(alpha_bars(), dtype=torch.float32)
+
+    def for_autoencoder(self, rgb: Tensor) -> Tensor:
+        """Return bytes (B, 3, P, P) of pictures as the autoencoder takes them, float32 in [-1, 1]."""
+        return to_signed(rgb)
 
     @property
     def scale(self) -> float:
@@ -103,7 +107,8 @@ class LatentRun(ViewRun):
 
     def write_weights(self) -> None:
         """Write the averaged weights in half precision with the sizes of their networks; the autoencoder is apart."""
-        half = {name: t.to(torch.float16) for name, t in self.ema_weights.items()}
+        counts = {name for name, t in self.net.state_dict().items() if not t.is_floating_point()}
+        half = {name: t.to(torch.float16) for name, t in self.ema_weights.items() if name not in counts}
         about = {
             "model": self.system,
             "sizes": {name: asdict(size) for name, size in self.sizes().items()},
@@ -124,7 +129,7 @@ class LatentRun(ViewRun):
         return sample(denoiser, noise, "ddim", self.config.measure_steps, eta=0.0)
 
 
-def unet_size(config: LatentRunConfig, autoencoder: Autoencoder) -> UNetSize:
+def unet_size(config: UNetRunConfig, autoencoder: Autoencoder) -> UNetSize:
     """Return the sizes of a run's denoiser."""
     channels = autoencoder.size.latent_channels
     return UNetSize(
@@ -140,7 +145,7 @@ def unet_size(config: LatentRunConfig, autoencoder: Autoencoder) -> UNetSize:
     )
 
 
-def clip_size(config: LatentRunConfig) -> ClipSize:
+def clip_size(config: UNetRunConfig) -> ClipSize:
     """Return the sizes of a run's image tower."""
     return ClipSize(
         config.clip_width, config.clip_layers, config.clip_heads, config.clip_patch, config.clip_side, config.context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,17 @@ class Autoencoder:
         return self._net.decode(latents / self.size.latent_scale).sample.clamp(-1, 1)
 
 
-def latents_of(views: ViewSet, autoencoder: Autoencoder, kept: Path | None = None) -> Tensor:
+def latents_of(
+    views: ViewSet,
+    autoencoder: Autoencoder,
+    prepared: Callable[[Tensor], Tensor] = to_signed,
+    kept: Path | None = None,
+) -> Tensor:
     """Return the unscaled latents (N, V, 4, S, S) float16 of all views.
 
     Parameters
     ----------
+    prepared : bytes (B, 3, P, P) to what the autoencoder takes.
     kept : file that is read if it holds those of the same pictures and autoencoder, else written.
     """
     about = {"autoencoder": autoencoder.sha256, "objects": len(views), "first": views.names[0], "last": views.names[-1]}
@@ -70,7 +77,7 @@ def latents_of(views: ViewSet, autoencoder: Autoencoder, kept: Path | None = Non
         if found == about:
             return tensors["latents"]
     log.info("encoding %d pictures", len(views) * views.count)
-    latents = torch.stack([autoencoder.encode(to_signed(rgb)).half().cpu() for rgb in views.rgb])
+    latents = torch.stack([autoencoder.encode(prepared(rgb)).half().cpu() for rgb in views.rgb])
     if kept is not None:
         write_state(kept, {"latents": latents}, about)
     return latents

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sparse_recon.complete.latent.cameras import SphericalCamera, model_intrinsics
+from sparse_recon.complete.latent.cameras import FOCAL_PX, IMAGE_SIDE, SphericalCamera, square_lens
 from sparse_recon.errors import DependencyError
 from sparse_recon.geometry.cameras import pixel_rays
 from sparse_recon.lab.training.views.bodies import Body
-from sparse_recon.types import CameraIntrinsics, Float32, Float64, UInt8
+from sparse_recon.types import Float32, Float64, UInt8
 
 # Rays across a pixel, so that outlines are soft as a camera's.
 _ACROSS = 2
@@ -29,7 +29,8 @@ class Pictures:
     rgb : (V, P, P, 3) uint8, on white.
     mask : (V, P, P) uint8, share of the object in 255ths.
     depth : (V, P, P) float16, along the optical axis, longest sides of the object; infinite beside it.
-    cameras : (V, 3) float32, polar angle and azimuth in radians, distance in longest sides.
+    cameras : (V, 4) float32, polar angle and azimuth in radians, distance in longest sides, focal length in sides of
+        the picture.
     """
 
     rgb: UInt8
@@ -39,13 +40,18 @@ class Pictures:
 
 
 def pictures(
-    body: Body, cameras: Sequence[SphericalCamera], side: int, rng: np.random.Generator | None = None
+    body: Body,
+    cameras: Sequence[SphericalCamera],
+    side: int,
+    rng: np.random.Generator | None = None,
+    focal: Float32 | None = None,
 ) -> Pictures:
-    """Take pictures of `side` pixels with the lens of the published models.
+    """Take pictures of `side` pixels.
 
     Parameters
     ----------
     rng : draws where the light comes from; None: everything has its own colour.
+    focal : (V,) in sides of the picture; None: that of the published models.
 
     Raises
     ------
@@ -61,7 +67,8 @@ def pictures(
         o3d.core.Tensor.from_numpy(body.vertices.astype(np.float32)),
         o3d.core.Tensor.from_numpy(body.faces.astype(np.uint32)),
     )
-    rays = _rays(cameras, side)
+    focal = np.full(len(cameras), FOCAL_PX / IMAGE_SIDE, np.float32) if focal is None else focal
+    rays = _rays(cameras, side, focal)
     hits = scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
     t = hits["t_hit"].numpy()
     hit = np.isfinite(t)
@@ -78,23 +85,19 @@ def pictures(
         (rgb * 255 + 0.5).astype(np.uint8),
         (mask * 255 + 0.5).astype(np.uint8),
         depth.astype(np.float16),
-        np.array([(c.polar_rad, c.azimuth_rad, c.radius) for c in cameras], np.float32),
+        np.array([(c.polar_rad, c.azimuth_rad, c.radius, f) for c, f in zip(cameras, focal, strict=True)], np.float32),
     )
 
 
 _USED = ("primitive_ids", "primitive_uvs", "primitive_normals")
 
 
-def _rays(cameras: Sequence[SphericalCamera], side: int) -> Float32:
+def _rays(cameras: Sequence[SphericalCamera], side: int, focal: Float32) -> Float32:
     """Return (V, P * across, P * across, 6): origins and directions with depth 1 along the optical axis."""
-    coarse = model_intrinsics(side)
-    K = coarse.K * _ACROSS
-    # Pixel centres at integers: the first of two fine pixels lies a quarter of a pixel before the coarse centre.
-    K[:2, 2] += 0.5 * (_ACROSS - 1)
-    K[2, 2] = 1.0
-    local = pixel_rays(CameraIntrinsics(side * _ACROSS, side * _ACROSS, K))
-    rays = np.empty((len(cameras), *local.shape[:2], 6), np.float32)
-    for k, camera in enumerate(cameras):
+    fine = side * _ACROSS
+    rays = np.empty((len(cameras), fine, fine, 6), np.float32)
+    for k, (camera, sides) in enumerate(zip(cameras, focal, strict=True)):
+        local = pixel_rays(square_lens(fine, float(sides) * fine))
         T = camera.T_obj_cam()
         rays[k, ..., :3] = T[:3, 3]
         rays[k, ..., 3:] = local @ T[:3, :3].T.astype(np.float32)

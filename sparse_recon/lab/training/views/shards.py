@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sparse_recon.complete.latent.cameras import FOCAL_PX, IMAGE_SIDE
 from sparse_recon.errors import ErrorCode, FileError
 from sparse_recon.lab.training.packed import load_zstd, read_header, read_record, write_packed
 from sparse_recon.lab.training.views.raycast import Pictures
@@ -16,12 +17,17 @@ from sparse_recon.lab.training.views.raycast import Pictures
 SUFFIX = ".views"
 _MAGIC = b"SRVIEWS\0"
 _LAYOUT = {"version": 1, "record": ["rgb uint8", "mask uint8", "depth float16", "cameras float32"]}
+# Polar angle, azimuth, distance and focal length; shards that were made when all lenses were alike lack the last.
+_OF_A_CAMERA, _WITHOUT_LENS = 4, 3
 _LEVEL = 3
 
 
 @dataclass(frozen=True)
 class StoredViews:
-    """Where the pictures of an object lie: file, first byte and number of bytes, count of views, side in pixels."""
+    """Where the pictures of an object lie: file, first byte and number of bytes, count of views, side in pixels.
+
+    `numbers` is how many tell of a camera.
+    """
 
     path: Path
     start: int
@@ -29,6 +35,7 @@ class StoredViews:
     name: str
     count: int
     side: int
+    numbers: int = _OF_A_CAMERA
 
 
 def write_views(path: Path, objects: Iterable[tuple[str, Pictures]]) -> int:
@@ -43,7 +50,8 @@ def write_views(path: Path, objects: Iterable[tuple[str, Pictures]]) -> int:
     entries, blobs = [], []
     for name, seen in objects:
         blob = zstd.compress(b"".join(a.tobytes() for a in (seen.rgb, seen.mask, seen.depth, seen.cameras)), _LEVEL)
-        entries.append({"size": len(blob), "name": name, "count": len(seen.rgb), "side": seen.rgb.shape[1]})
+        about = {"size": len(blob), "name": name, "count": len(seen.rgb), "side": seen.rgb.shape[1]}
+        entries.append({**about, "numbers": seen.cameras.shape[1]})
         blobs.append(blob)
     write_packed(path, _MAGIC, {**_LAYOUT, "objects": entries}, blobs)
     return len(entries)
@@ -66,8 +74,9 @@ def list_views(paths: Sequence[Path]) -> list[StoredViews]:
     for path in paths:
         header, start = read_header(path, _MAGIC, _LAYOUT)
         for entry in header["objects"]:
-            size = int(entry["size"])
-            found.append(StoredViews(path, start, size, str(entry["name"]), int(entry["count"]), int(entry["side"])))
+            size, numbers = int(entry["size"]), int(entry.get("numbers", _WITHOUT_LENS))
+            about = (str(entry["name"]), int(entry["count"]), int(entry["side"]), numbers)
+            found.append(StoredViews(path, start, size, *about))
             start += size
     return found
 
@@ -82,16 +91,19 @@ def read_views(stored: StoredViews) -> Pictures:
     """
     count, side = stored.count, stored.side
     pixels = count * side * side
-    sizes = np.cumsum([0, 3 * pixels, pixels, 2 * pixels, 12 * count])
+    sizes = np.cumsum([0, 3 * pixels, pixels, 2 * pixels, 4 * stored.numbers * count])
     data = read_record(stored.path, stored.start, stored.size, int(sizes[-1]))
     if len(data) != sizes[-1]:
         raise FileError(
             ErrorCode.INPUT_MISSING, f"{stored.path} is damaged: {len(data)} bytes of {sizes[-1]}; generate it again"
         )
-    rgb, mask, depth, cameras = (data[a:b] for a, b in pairwise(sizes))
+    rgb, mask, depth, numbers = (data[a:b] for a, b in pairwise(sizes))
+    cameras = np.frombuffer(numbers, np.float32).reshape(count, stored.numbers)
+    if stored.numbers == _WITHOUT_LENS:
+        cameras = np.insert(cameras, _WITHOUT_LENS, FOCAL_PX / IMAGE_SIDE, axis=1)
     return Pictures(
         np.frombuffer(rgb, np.uint8).reshape(count, side, side, 3),
         np.frombuffer(mask, np.uint8).reshape(count, side, side),
         np.frombuffer(depth, np.float16).reshape(count, side, side),
-        np.frombuffer(cameras, np.float32).reshape(count, 3),
+        cameras,
     )

@@ -15,7 +15,8 @@ from sparse_recon.lab.training.views.view_run import ViewRun
 _HERE = "sparse_recon.lab.training.views"
 SYSTEMS: dict[str, tuple[str, str]] = {
     "autoencoder": (f"{_HERE}.config:AutoencoderConfig", f"{_HERE}.autoencoder:AutoencoderRun"),
-    "zero123": (f"{_HERE}.config:LatentRunConfig", f"{_HERE}.zero123:Zero123Run"),
+    "sparsefusion": (f"{_HERE}.config:SparseFusionRunConfig", f"{_HERE}.sparsefusion:SparseFusionRun"),
+    "zero123": (f"{_HERE}.config:UNetRunConfig", f"{_HERE}.zero123:Zero123Run"),
     "syncdreamer": (f"{_HERE}.config:SyncDreamerConfig", f"{_HERE}.syncdreamer:SyncDreamerRun"),
 }
 

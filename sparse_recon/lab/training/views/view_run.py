@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -22,6 +22,7 @@ class ViewRun(TrainingRun):
     ----------
     views : what is learned from; at a checkpoint, shards that were made meanwhile are not taken up.
     held_out : objects that never are.
+    on_black : whether pictures are on black instead of on white.
 
     Raises
     ------
@@ -30,6 +31,7 @@ class ViewRun(TrainingRun):
     """
 
     config: ViewRunConfig
+    on_black: ClassVar[bool] = False
 
     def __init__(self, config: ViewRunConfig, data: Path, out: Path, resume: bool) -> None:
         self.data = data
@@ -39,8 +41,8 @@ class ViewRun(TrainingRun):
             self.paths = [data / name for name in self.restore()["shards"]]
         if not self.paths:
             raise FileError(ErrorCode.INPUT_MISSING, f"{data} holds no pictures; make some with --generate")
-        self.views = ViewSet(self.paths)
-        self.held_out = ViewSet(view_shards(data / HELD_OUT), config.measure_samples)
+        self.views = ViewSet(self.paths, on_black=self.on_black)
+        self.held_out = ViewSet(view_shards(data / HELD_OUT), config.measure_samples, self.on_black)
         self.prepare()
 
     def prepare(self) -> None:

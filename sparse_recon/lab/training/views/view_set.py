@@ -20,12 +20,14 @@ class ViewSet:
 
     Attributes
     ----------
-    rgb : (N, V, 3, P, P) uint8, on white.
-    cameras : (N, V, 3) float32, polar angle and azimuth in radians, distance in longest sides.
+    rgb : (N, V, 3, P, P) uint8, on white, or on black if `on_black`.
+    mask : (N, V, 1, P, P) uint8, share of the object in 255ths, if `on_black`: else white tells.
+    cameras : (N, V, 4) float32, polar angle and azimuth in radians, distance in longest sides, focal length in sides of
+        a picture.
     names : of the objects.
     """
 
-    def __init__(self, paths: Sequence[Path], most: int = 0) -> None:
+    def __init__(self, paths: Sequence[Path], most: int = 0, on_black: bool = False) -> None:
         stored = list_views(paths)
         if most:
             stored = stored[:: max(1, len(stored) // most)][:most]
@@ -35,11 +37,15 @@ class ViewSet:
         self.names = [s.name for s in stored]
         count, side = stored[0].count, stored[0].side
         rgb = np.empty((len(stored), count, 3, side, side), np.uint8)
-        cameras = np.empty((len(stored), count, 3), np.float32)
+        mask = np.empty((len(stored) if on_black else 0, count, 1, side, side), np.uint8)
+        cameras = np.empty((len(stored), count, 4), np.float32)
         for k, entry in enumerate(stored):
             seen = read_views(entry)
             rgb[k], cameras[k] = seen.rgb.transpose(0, 3, 1, 2), seen.cameras
-        self.rgb, self.cameras = torch.from_numpy(rgb), torch.from_numpy(cameras)
+            if on_black:
+                mask[k, :, 0] = seen.mask
+                rgb[k] = np.maximum(rgb[k].astype(np.int16) - (255 - mask[k].astype(np.int16)), 0)
+        self.rgb, self.mask, self.cameras = (torch.from_numpy(x) for x in (rgb, mask, cameras))
 
     def __len__(self) -> int:
         return len(self.rgb)

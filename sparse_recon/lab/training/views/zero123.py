@@ -13,6 +13,7 @@ from sparse_recon.complete.latent.attention import attend_in_steps, attend_to_on
 from sparse_recon.complete.latent.clip_pixels import clip_pixels
 from sparse_recon.complete.latent.schedules import TRAIN_STEPS
 from sparse_recon.complete.zero123.weights import Zero123Size
+from sparse_recon.lab.training.views.config import UNetRunConfig
 from sparse_recon.lab.training.views.initial_weights import begin_with_the_input
 from sparse_recon.lab.training.views.latent_run import LatentRun, clip_size, unet_size
 
@@ -24,6 +25,7 @@ class Zero123Run(LatentRun):
     the released sampler makes it, with an empty context and empty latents.
     """
 
+    config: UNetRunConfig
     system = "zero123"
 
     def begin(self) -> nn.Module:

@@ -49,6 +49,21 @@ NETWORK = {
     "clip_side": 32,
     "measure_steps": 2,
 }
+POSED = {
+    "batch_size": 2,
+    "backbone": [8, 8, 8],
+    "features": 16,
+    "points": 6,
+    "layers": 1,
+    "rays": 12,
+    "draws": 2,
+    "width": 16,
+    "multipliers": [1, 2],
+    "heads": 2,
+    "head_width": 8,
+    "kernels": [3, 5],
+    "measure_steps": 2,
+}
 VOLUME = {"views_per_object": 2, "features": 8, "vertices": 8, "planes": 8, "volume_widths": [8, 16], "volume_time": 16}
 
 
@@ -75,8 +90,8 @@ def autoencoder_config(**values):
 
 
 def system_config(system, autoencoder, **values):
-    own = VOLUME if system == "syncdreamer" else {}
-    return config_of(system, {**COMMON, **NETWORK, **own, "autoencoder": str(autoencoder / MODEL_FILE), **values})
+    own = POSED if system == "sparsefusion" else {**NETWORK, **(VOLUME if system == "syncdreamer" else {})}
+    return config_of(system, {**COMMON, **own, "autoencoder": str(autoencoder / MODEL_FILE), **values})
 
 
 def column(path, name):
@@ -108,7 +123,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("system", ["zero123", "syncdreamer"])
+@pytest.mark.parametrize("system", ["zero123", "syncdreamer", "sparsefusion"])
 def test_a_killed_run_goes_on_with_the_same_curve(system, data, autoencoder, tmp_path):
     config = system_config(system, autoencoder)
 
@@ -145,6 +160,29 @@ def test_every_network_learns(system, precision, data, autoencoder, tmp_path):
     assert changed == parts >= {"unet", "image_encoder", "cc_projection"}
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_posed_pictures_teach_is_what_is_learned(precision, data, autoencoder, tmp_path):
+    """First the transformer, then the denoiser that looks at its features, which stay; or both at once."""
+    common = {"steps": 3, "precision": precision}
+    first = system_config("sparsefusion", autoencoder, learns="transformer", **common)
+    run_of("sparsefusion", first, data, tmp_path / "first", False).train()
+    weights = str(tmp_path / "first" / MODEL_FILE)
+    for learns in ("denoiser", "both"):
+        config = system_config("sparsefusion", autoencoder, learns=learns, begin_from=weights, **common)
+        run = run_of("sparsefusion", config, data, tmp_path / learns, False)
+        before = {name: w.clone() for name, w in run.net.state_dict().items()}
+        run.train()
+        after = run.net.state_dict()
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert any(name.startswith("vldm.") for name in changed)
+        # Averages that normalisation keeps are learned where the transformer is, whatever products are made in.
+        for name in ("eft.t1.pre.0.weight", "eft.encoder_model.bn1.running_mean"):
+            assert (name in changed) == (learns == "both")
+    wider = system_config("sparsefusion", autoencoder, begin_from=weights, features=24)
+    with pytest.raises(ConfigError, match="of the same sizes"):
+        run_of("sparsefusion", wider, data, tmp_path / "other", False)
+
+
 def test_syncdreamer_begins_with_zero123_and_keeps_it_where_frozen(data, autoencoder, tmp_path):
     run_of("zero123", system_config("zero123", autoencoder, steps=2), data, tmp_path / "first", False).train()
     first = tmp_path / "first" / MODEL_FILE
@@ -173,9 +211,10 @@ def test_the_command_makes_pictures_trains_and_ships(pack, tmp_path, capsys):
     sets += ["data.side=32", "data.household=0", "data.shapes=[cc0]", "data.shape_draws=4", "data.held_out_every=3"]
     data, out, shipped = (str(tmp_path / name) for name in ("data", "run", "shipped.safetensors"))
     common = ["train", "--model", "autoencoder", "--data", data, "--out", out]
-    assert main([*common, "--generate", "--shapes", str(pack), "--set", *sets]) == 0
+    given = ["--set", *sets[:3], "--set", *sets[3:]]  # more than once: the later ones add
+    assert main([*common, "--generate", "--shapes", str(pack), *given]) == 0
     assert main([*common, "--sheet", str(tmp_path / "sheet.png"), "--count", "2"]) == 0
-    assert main([*common, "--set", *sets]) == 0
+    assert main([*common, *given]) == 0
     assert main([*common, "--set", *sets]) == 1  # a run is there already
     assert main([*common, "--ship", shipped, "--count", "1"]) == 0
 
