@@ -56,7 +56,9 @@ class _Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor, dropout: Generator | None) -> Tensor:
-        q, k, v = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        # Laid out apart: batched products of parts of one tensor copy them again and again.
+        parts = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        q, k, v = (part.contiguous() for part in parts)
         weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(dim=-1)
         return self.out_proj(_dropped(weights, dropout) @ v)
 

@@ -158,6 +158,15 @@ class SparseFusionRunConfig(LatentRunConfig):
     draws: int = field(
         default=12, metadata=doc("Number of noises that a view is denoised from in a step.", low=1, high=256)
     )
+    depth_weight: float = field(
+        default=0.01,
+        metadata=doc(
+            "Loss weight of where on a ray the transformer looks, which is to be where the surface is. 0 is the "
+            "published loss.",
+            low=0.0,
+            high=100.0,
+        ),
+    )
     scale: float = field(
         default=0.2,
         metadata=doc("How much objects are larger or smaller than told, as on a robot; a share.", low=0.0, high=0.9),

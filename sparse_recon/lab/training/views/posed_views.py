@@ -33,6 +33,7 @@ class Scene:
     query : the one that took `asked`.
     asked : (3, P, P) float32 in [0, 1], on black.
     inside : (1, P, P) bool, where it shows the object.
+    depth : (P, P) float32, along its optical axis, scene units, infinite beside the object.
     """
 
     pictures: Tensor
@@ -40,6 +41,7 @@ class Scene:
     query: NdcCameras
     asked: Tensor
     inside: Tensor
+    depth: Tensor
 
     def context(self, pictures: Tensor, maps: Tensor) -> Context:
         """Return what the transformer is shown: pictures, their maps, and their cameras relative to the asked one."""
@@ -58,6 +60,11 @@ class Scene:
         both = torch.cat([smooth, self.inside.float()])
         at_rays = functional.interpolate(both[None], side, mode="bilinear", align_corners=True)[0].flatten(1).T
         return at_rays[:, :3], at_rays[:, 3] > 0.5
+
+    def ray_depths(self, side: int) -> Tensor:
+        """Return at which depth (side^2,) along the optical axis those rays meet the object; infinite: they do not."""
+        nearest = torch.linspace(0, self.depth.shape[-1] - 1, side).round().long()
+        return self.depth[nearest][:, nearest].flatten()
 
     def nearest(self) -> int:
         """Return which of the shown cameras looks from the direction nearest to that of the asked one."""
@@ -93,6 +100,7 @@ class PosedViews:
         for number, views in zip(objects.tolist(), order.tolist(), strict=True):
             cameras = self._cameras[[number * self.views.count + view for view in views]]
             pictures = self.views.rgb[number, views].float() / 255
+            units = 1.0
             if generator is not None:
                 units = np.exp(float(torch.rand((), generator=generator) * 2 - 1) * np.log1p(scale))
                 quarters = torch.randint(1, 4, (len(views),), generator=generator)
@@ -104,7 +112,8 @@ class PosedViews:
                     [torch.rot90(x, int(q), (-2, -1)) for x, q in zip(pictures, quarters, strict=True)]
                 )
             inside = self.views.mask[number, views[-1]] > 127
-            found.append(Scene(pictures[:-1], cameras[:-1], cameras[len(views) - 1 :], pictures[-1], inside))
+            depth = self.views.depth[number, views[-1]].float() * (OBJECT_UNITS * units)
+            found.append(Scene(pictures[:-1], cameras[:-1], cameras[len(views) - 1 :], pictures[-1], inside, depth))
         return found
 
 

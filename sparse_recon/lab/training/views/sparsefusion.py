@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,15 +27,32 @@ from sparse_recon.lab.training.views.view_set import to_signed
 LAST_TIME = 0.999
 # Width of the Huber distance of colours, and what it counts.
 HUBER = 0.1
+# Weights of points are not told apart below this.
+LEAST_WEIGHT = 1e-4
 # Held-out objects are shown from so many sides.
 _SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class TrueRays:
+    """What R rays meet.
+
+    Attributes
+    ----------
+    rgb : (R, 3) in [0, 1], on black.
+    place : (R,) of the surface among the points of a ray, counted from 0; infinite where there is none.
+    """
+
+    rgb: Tensor
+    place: Tensor
 
 
 class SparseFusionRun(LatentRun):
     """Networks and conditioning of the released model in small.
 
-    What differs: transformer and denoiser are learned one after the other unless `learns` is both; nothing is dropped;
-    many objects are in a step; of the views of an object in a step of the transformer alone, half of the rays meet it.
+    What differs: transformer and denoiser are learned one after the other unless `learns` is both; the true depth of
+    the asked view teaches the transformer at which points of a ray to look; nothing is dropped; many objects are in a
+    step; of the views of an object in a step of the transformer alone, half of the rays meet it.
     """
 
     config: SparseFusionRunConfig
@@ -85,18 +103,22 @@ class SparseFusionRun(LatentRun):
         whole = config.learns != "transformer"
         with torch.set_grad_enabled(learned):
             seen = self._seen(networks["eft"], scenes, None if whole else generator)
-        color = torch.stack([_huber(answer.rgb.float() - truth) for answer, truth in seen])
+        color = torch.stack([_huber(answer.rgb.float() - along.rgb) for answer, along in seen]).mean()
+        surface = torch.stack([_surface_loss(answer.point_weights.float(), along) for answer, along in seen]).mean()
+        of_rays = color + config.depth_weight * surface
         if not whole:
-            return {"loss": color.mean(), "color": color.mean()}
+            return {"loss": of_rays, "color": color, "surface": surface}
         side = self.size.vldm.side
         features = torch.stack([answer.features.T.reshape(-1, side, side) for answer, _ in seen])
         squared, weight = self._denoised(networks["vldm"], features, objects, order[:, count], generator)
         diffusion = (squared * weight).mean()
-        total = diffusion + color.mean() if learned else diffusion
-        return {"loss": total, "color": color.mean().detach(), "squared": squared.mean(), "diffusion": diffusion}
+        total = diffusion + of_rays if learned else diffusion
+        return {"loss": total, "color": color.detach(), "squared": squared.mean(), "diffusion": diffusion}
 
-    def _seen(self, eft: Any, scenes: list[Scene], generator: torch.Generator | None) -> list[tuple[EftAnswer, Tensor]]:
-        """Return what the transformer sees along rays of each scene's view, and their true colours.
+    def _seen(
+        self, eft: Any, scenes: list[Scene], generator: torch.Generator | None
+    ) -> list[tuple[EftAnswer, TrueRays]]:
+        """Return what the transformer sees along rays of each scene's view, and what is there.
 
         Parameters
         ----------
@@ -109,12 +131,14 @@ class SparseFusionRun(LatentRun):
             part = slice(first, first + len(scene.pictures))
             first = part.stop
             rays = scene.rays(size.vldm.side, size.image_side, size.eft.points)
-            truth, inside = scene.ray_colors(size.vldm.side)
+            rgb, inside = scene.ray_colors(size.vldm.side)
+            depths = scene.ray_depths(size.vldm.side)
             if generator is not None:
                 chosen = _some(inside, self.config.rays, generator)
-                rays, truth = rays[chosen], truth[chosen]
+                rays, rgb, depths = rays[chosen], rgb[chosen], depths[chosen]
             answer = eft(scene.context(pictures[part], maps[part]), rays.to(self.device))
-            found.append((answer, truth.to(self.device)))
+            place = (depths - rays.depths[:, 0]) / (rays.depths[:, -1] - rays.depths[:, 0]) * (size.eft.points - 1)
+            found.append((answer, TrueRays(rgb.to(self.device), place.to(self.device))))
         return found
 
     def _denoised(
@@ -206,6 +230,21 @@ def _begin_from(net: nn.Module, path: Path, size: SparseFusionSize) -> None:
 
 def _huber(difference: Tensor) -> Tensor:
     return HUBER * ((1 + (difference / HUBER) ** 2).sqrt() - 1).mean()
+
+
+def _surface_loss(weights: Tensor, along: TrueRays) -> Tensor:
+    """Return the cross entropy of the weights (N, R, D) of points and the two points next to the surface."""
+    last = weights.shape[-1] - 1
+    met = (along.place >= 0) & (along.place < last)
+    if not met.any():
+        return weights.sum() * 0.0
+    place = along.place[met]
+    before = place.long()
+    log_weights = (weights[:, met] + LEAST_WEIGHT).log()
+    index = torch.stack([before, before + 1], dim=-1).expand(len(weights), -1, -1)
+    near, far = log_weights.gather(2, index).unbind(dim=-1)
+    share = place - before
+    return -((1 - share) * near + share * far).mean()
 
 
 def _some(inside: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -22,6 +22,7 @@ class ViewSet:
     ----------
     rgb : (N, V, 3, P, P) uint8, on white, or on black if `on_black`.
     mask : (N, V, 1, P, P) uint8, share of the object in 255ths, if `on_black`: else white tells.
+    depth : (N, V, P, P) float16, along the optical axis, longest sides, infinite beside the object, if `on_black`.
     cameras : (N, V, 4) float32, polar angle and azimuth in radians, distance in longest sides, focal length in sides of
         a picture.
     names : of the objects.
@@ -38,14 +39,16 @@ class ViewSet:
         count, side = stored[0].count, stored[0].side
         rgb = np.empty((len(stored), count, 3, side, side), np.uint8)
         mask = np.empty((len(stored) if on_black else 0, count, 1, side, side), np.uint8)
+        depth = np.empty((len(mask), count, side, side), np.float16)
         cameras = np.empty((len(stored), count, 4), np.float32)
         for k, entry in enumerate(stored):
             seen = read_views(entry)
             rgb[k], cameras[k] = seen.rgb.transpose(0, 3, 1, 2), seen.cameras
             if on_black:
-                mask[k, :, 0] = seen.mask
+                mask[k, :, 0], depth[k] = seen.mask, seen.depth
                 rgb[k] = np.maximum(rgb[k].astype(np.int16) - (255 - mask[k].astype(np.int16)), 0)
-        self.rgb, self.mask, self.cameras = (torch.from_numpy(x) for x in (rgb, mask, cameras))
+        self.rgb, self.cameras = torch.from_numpy(rgb), torch.from_numpy(cameras)
+        self.mask, self.depth = torch.from_numpy(mask), torch.from_numpy(depth)
 
     def __len__(self) -> int:
         return len(self.rgb)

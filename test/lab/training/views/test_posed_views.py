@@ -15,6 +15,7 @@ from sparse_recon.lab.training.views.cameras import POLICIES
 from sparse_recon.lab.training.views.posed_views import PosedViews, Scene, camera_tensors
 from sparse_recon.lab.training.views.raycast import pictures
 from sparse_recon.lab.training.views.shards import view_shards, write_views
+from sparse_recon.lab.training.views.sparsefusion import TrueRays, _surface_loss
 from sparse_recon.lab.training.views.view_set import ViewSet
 
 SIDE = 64
@@ -97,6 +98,38 @@ def test_rays_have_the_colours_that_the_asked_picture_shows(posed: PosedViews) -
     assert inside.any() and not inside.all()
     assert (shown - colors).abs().mean() < 0.03
     assert (shown.flip(0) - colors).abs().mean() > 0.05
+
+
+@pytest.mark.parametrize("generator", [None, torch.Generator().manual_seed(0)], ids=["as taken", "turned, scaled"])
+def test_where_rays_meet_the_object_is_seen_by_other_cameras(
+    posed: PosedViews, generator: torch.Generator | None
+) -> None:
+    scene = posed.scenes(torch.tensor([0]), torch.arange(9)[None], 0.2, generator)[0]
+    rays, depths = scene.rays(16, SIDE, 8), scene.ray_depths(16)
+    met = depths.isfinite()
+    assert (met == scene.ray_colors(16)[1]).float().mean() > 0.9
+    surface = rays.origins[met] + depths[met, None] * rays.directions[met]
+    others = camera_tensors(scene.cameras.relative_to(scene.query))
+    seen = sampled((scene.pictures.amax(dim=1, keepdim=True) > 0).float(), others.projected(surface))
+    assert seen.mean() > 0.97
+    moved = sampled((scene.pictures.amax(dim=1, keepdim=True) > 0).float(), others.projected(1.2 * surface))
+    assert moved.mean() < seen.mean() - 0.1
+
+
+def test_points_next_to_the_surface_are_to_be_looked_at() -> None:
+    place = torch.tensor([2.25, float("inf"), 0.5])
+    best = torch.zeros(1, 3, 6)
+    best[0, 0, 2], best[0, 0, 3] = 0.75, 0.25
+    best[0, 2, 0] = best[0, 2, 1] = 0.5
+    best[0, 1] = 1 / 6
+    along = TrueRays(torch.zeros(3, 3), place)
+    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25) + np.log(0.5)) / 2
+    assert float(_surface_loss(best, along)) == pytest.approx(entropy, abs=1e-3)
+    elsewhere = best.clone()
+    elsewhere[0, 1] = torch.tensor([1.0, 0, 0, 0, 0, 0])  # a ray that meets nothing may look anywhere
+    assert _surface_loss(elsewhere, along) == _surface_loss(best, along)
+    assert _surface_loss(torch.full((1, 3, 6), 1 / 6), along) > 1.3 * entropy
+    assert float(_surface_loss(best[:, 1:2], TrueRays(torch.zeros(1, 3), place[1:2]))) == 0.0
 
 
 def _units(posed: PosedViews, scene: Scene) -> float:
