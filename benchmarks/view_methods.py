@@ -198,7 +198,7 @@ def _posed(args: argparse.Namespace, generator: str) -> Method:
         seeds = [number * 1000 + k for k in range(VIEWS)]
         cameras = ndc([view.camera for view in o.shown])
         drawn = sampler.generate(shown, cameras, ndc(o.cameras), seeds, config, lambda *step: None)
-        return np.stack([on_white(picture)[0] for picture in drawn])
+        return np.stack([on_white(picture, generator == "eft")[0] for picture in drawn])
 
     return draw
 

@@ -13,7 +13,8 @@ from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.volume import UNIT_SIGMA_M
 from sparse_recon.fuse.confidence import CORRECT_WITHIN_M
-from sparse_recon.types import Float32, GeneratedView, ObjectFrame, ObjectView, ObjectViews, SurfaceField
+from sparse_recon.geometry.grids import VoxelGrid
+from sparse_recon.types import Bool, Float32, GeneratedView, ObjectFrame, ObjectView, ObjectViews, SurfaceField
 
 MIN_CONFIDENCE = 0.05
 # Of a side of the cube; 12 voxels of 64 x 64. Less is noise that the border cuts.
@@ -55,6 +56,7 @@ def imagined_field(
     """
     if completion.surface is not None:
         return completion.surface
+    empty = None
     if completion.score is not None or completion.target is not None:
         made, read = _distilled(completion, views, config, on_step, checkpoint, deadline_passed), True
     elif not completion.views:
@@ -67,16 +69,24 @@ def imagined_field(
         without_depth = any(view.frame.depth_m is None for view in completion.views)
         made, read = completion.views, without_depth and config.fit.iterations > 0
         if read:
-            made = _fitted(completion, views, evidence, config, on_step, checkpoint, deadline_passed)
-    return _fused(made, evidence, read, checkpoint)
+            made, empty = _fitted(completion, views, evidence, config, on_step, checkpoint, deadline_passed)
+    return _fused(made, evidence, read, empty, checkpoint)
 
 
 def _fused(
-    views: Sequence[GeneratedView], observed: Evidence, of_one_field: bool, checkpoint: Callable[[], None]
+    views: Sequence[GeneratedView],
+    observed: Evidence,
+    of_one_field: bool,
+    empty: Bool | None,
+    checkpoint: Callable[[], None],
 ) -> SurfaceField:
     """Fuse views on the grid of `observed`.
 
     Views `of_one_field` are wrong together: more of them make nothing surer.
+
+    Parameters
+    ----------
+    empty : (X, Y, Z) where nothing can be, whatever a view sees behind a surface.
     """
     evidence = Evidence.empty(observed.object_frame, observed.grid, observed.config)
     count = np.zeros(evidence.grid.shape, np.float32)
@@ -88,6 +98,8 @@ def _fused(
     bounds = Bounds.of(evidence, checkpoint)
     tsdf = evidence.tsdf_m()
     sdf = np.where(evidence.weight > 0, tsdf, bounds.lower_m).astype(np.float32)
+    if empty is not None:
+        sdf[empty] = np.maximum(sdf[empty], 0.5 * evidence.grid.voxel_m)
     with np.errstate(divide="ignore", invalid="ignore"):
         weight = evidence.weight / count if of_one_field else evidence.weight
         error = np.where(evidence.weight > 0, UNIT_SIGMA_M / np.sqrt(weight), 0.5 * bounds.upper_m)
@@ -102,8 +114,11 @@ def _fitted(
     on_step: OnStep,
     checkpoint: Callable[[], None],
     deadline_passed: Callable[[], bool],
-) -> tuple[GeneratedView, ...]:
-    """Return depth views of a field fitted to pictures without depth, and the views that have depth as they are."""
+) -> tuple[tuple[GeneratedView, ...], Bool]:
+    """Return depth views of a field fitted to pictures without depth, beside the views that have depth as they are.
+
+    Also which voxels of `evidence` (X, Y, Z) the field leaves empty for good.
+    """
     from sparse_recon.fuse.radiance.depth import Placed, depth_views
     from sparse_recon.fuse.radiance.fit import fit
 
@@ -117,7 +132,10 @@ def _fitted(
         completion.views,
         checkpoint,
     )
-    return (*read, *(view for view in completion.views if view.frame.depth_m is not None))
+    assert field.possible is not None
+    at = VoxelGrid.cube(field.grid, views.object_frame.half_side_m).nearest(evidence.grid.centres().reshape(-1, 3))
+    empty = ~field.possible[at].reshape(evidence.grid.shape)
+    return (*read, *(view for view in completion.views if view.frame.depth_m is not None)), empty
 
 
 def _distilled(

@@ -57,18 +57,22 @@ def object_mask(rgb: UInt8, white: int) -> np.ndarray:
     return _solid(rgb.min(axis=-1) < white)
 
 
-def on_white(rgb: UInt8) -> tuple[UInt8, Bool]:
+def on_white(rgb: UInt8, blurred: bool = False) -> tuple[UInt8, Bool]:
     """Return a picture (H, W, 3) on black as one on white, and the object (H, W): what is bright, holes closed.
 
     Dark parts of it count where they are wider than the soft rim of what is bright. The object stays darker than white,
     so that it is found again.
+
+    Parameters
+    ----------
+    blurred : rims are wide, so that dark parts cannot be told from them.
     """
     from scipy.ndimage import binary_opening
 
     level = rgb.mean(axis=-1) / 255
     bright = level > BLACK
     dark = binary_opening((level > DARK) & ~bright, np.ones((RIM + 1, RIM + 1), bool))
-    mask = _solid(bright | dark)
+    mask = _solid(bright if blurred else bright | dark)
     return np.where(mask[..., None], np.minimum(rgb, WHITE - 1), np.uint8(255)).astype(np.uint8), mask
 
 

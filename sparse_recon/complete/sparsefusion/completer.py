@@ -128,7 +128,9 @@ class SparseFusionCompleter(ViewCompleter):
             task.checkpoint,
         )
         task.checkpoint()
-        rgb, masks = (np.stack(x) for x in zip(*(on_white(picture) for picture in drawn), strict=True))
+        rgb, masks = (
+            np.stack(x) for x in zip(*(on_white(picture, own.generator == "eft") for picture in drawn), strict=True)
+        )
         if not masks.any():
             raise ModelError(
                 ErrorCode.MODEL_FAILED,

@@ -27,7 +27,8 @@ def visual_hull(
 ) -> Bool:
     """Return the voxels of `grid`, (X, Y, Z) bool, that most outlines hold and no camera saw to be empty.
 
-    A view has no say on what lies outside its image. `checkpoint` is called before each and may raise to cancel.
+    A view that shows the object whole leaves out what lies outside its image, one that cuts it has no say there.
+    `checkpoint` is called before each and may raise to cancel.
     """
     centres = grid.centres().reshape(-1, 3)
     left_out = np.zeros(len(centres), np.int32)
@@ -53,6 +54,7 @@ def _outside_mask(view: GeneratedView, object_frame: ObjectFrame, points_obj: np
     u, v = np.rint(pixels).astype(np.int64).T
     height, width = grown.shape
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    left_out = np.zeros(len(points_obj), bool)
+    borders = (view.mask[0], view.mask[-1], view.mask[:, 0], view.mask[:, -1])
+    left_out = np.full(len(points_obj), not any(border.any() for border in borders))
     left_out[inside] = ~grown[v[inside], u[inside]]
     return left_out

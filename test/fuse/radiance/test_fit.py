@@ -16,7 +16,7 @@ from sparse_recon.config.model_config import FitConfig
 from sparse_recon.config.session_config import SessionConfig
 from sparse_recon.errors import CancelledError, ConfigError, ErrorCode, ModelError
 from sparse_recon.evidence import Evidence
-from sparse_recon.fuse.imagined import imagined_field, is_cut
+from sparse_recon.fuse.imagined import _fused, imagined_field, is_cut
 from sparse_recon.fuse.mesh import isosurface
 from sparse_recon.fuse.radiance import depth as radiance_depth
 from sparse_recon.fuse.radiance import fit as radiance_fit
@@ -249,3 +249,13 @@ def test_an_empty_field_is_a_failure_of_the_model():
     with pytest.raises(ModelError, match="empty") as failure:
         depth_views(Placed(field, 0.1, np.zeros(3)), studio().object_frame, 4, "oracle", 0)
     assert failure.value.code == ErrorCode.MODEL_FAILED
+
+
+def test_nothing_is_imagined_where_no_outline_allows_it():
+    """Whatever depth images of the field say: they are of few pixels, and haze stops their rays."""
+    fitted, grid = imagination().views, evidence().grid
+    empty = grid.centres()[..., 0] > 0.3 * studio().observed().object_frame.half_side_m * 0.5
+    free, bounded = (_fused(fitted, evidence(), True, where, lambda: None) for where in (None, empty))
+    assert ((free.sdf_m < 0) & empty).any()
+    assert (bounded.sdf_m[empty] > 0).all()
+    np.testing.assert_array_equal(bounded.sdf_m[~empty], free.sdf_m[~empty])
