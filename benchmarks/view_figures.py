@@ -23,13 +23,21 @@ WHITE = 247
 DEPTH_TOLERANCE = 0.03
 
 
+def on_true_objects(images: UInt8, on_black: UInt8 | None, o: Shown) -> UInt8:
+    """Return drawn views whose pixels of true objects are as they were drawn: what is black there is no hole."""
+    if on_black is None:
+        return images
+    masks = np.stack([view.mask for view in o.truth])[..., None]
+    return np.where(masks > 127, np.minimum(on_black.astype(np.int16) + (255 - masks), 255), images).astype(np.uint8)
+
+
 def view_db(images: UInt8, o: Shown) -> tuple[float, float, float]:
     """Return the mean PSNR of the asked views: on pixels of the true object, on those of them that no shown picture
     shows, and on all."""
     found = []
     for k in o.asked:
-        squared = ((images[k].astype(np.float64) - o.truth[k].rgb) / 255) ** 2
         inside = o.truth[k].mask > 127
+        squared = ((images[k].astype(np.float64) - o.truth[k].rgb) / 255) ** 2
         hidden = inside & ~seen_before(o.truth[k], o.shown)
         found.append([squared[m].mean() if m.any() else np.nan for m in (inside, hidden, np.ones_like(inside))])
     return tuple(psnr(column) for column in np.array(found).T)  # type: ignore[return-value]

@@ -63,8 +63,9 @@ class Shown:
 
 
 T = TypeVar("T")
-# Returns 16 pictures on white; the number is a seed.
-Method = Callable[[Shown, int], UInt8]
+# Returns 16 pictures on white; and those on black of which they were made, where black may be the object. The number is
+# a seed.
+Method = Callable[[Shown, int], tuple[UInt8, UInt8 | None]]
 
 
 def shown_object(seen: Pictures, name: str, number: int, most: int) -> Shown:
@@ -86,22 +87,22 @@ def shown_object(seen: Pictures, name: str, number: int, most: int) -> Shown:
 def nearest(args: argparse.Namespace) -> Method:
     """Return the shown picture whose camera looks from the nearest direction, for every view."""
 
-    def draw(o: Shown, number: int) -> UInt8:
+    def draw(o: Shown, number: int) -> tuple[UInt8, UInt8 | None]:
         towards = np.stack([view.camera.centre() / view.camera.radius for view in o.shown])
         best = [int((towards @ camera.centre()).argmax()) for camera in o.cameras]
-        return np.stack([o.shown[k].rgb for k in best])
+        return np.stack([o.shown[k].rgb for k in best]), None
 
     return draw
 
 
 def hull(args: argparse.Namespace) -> Method:
     """Return nothing: what the shown masks allow is measured apart."""
-    return lambda o, number: np.stack([np.full_like(view.rgb, 255) for view in o.truth])
+    return lambda o, number: (np.stack([np.full_like(view.rgb, 255) for view in o.truth]), None)
 
 
 def carve(args: argparse.Namespace) -> Method:
     """Return views of the coloured mesh that carving makes of the shown pictures with their depth."""
-    return carved
+    return lambda o, number: (carved(o, number), None)
 
 
 def carved(o: Shown, number: int) -> UInt8:
@@ -146,9 +147,9 @@ def zero123(args: argparse.Namespace) -> Method:
     config = Zero123Config(steps=args.steps, guidance=args.guidance, sampler="ddim", draws=args.draws, at_once=VIEWS)
     sampler = ViewSampler(Zero123Model(tensors, size, "cpu", torch.float32), config)
 
-    def draw(o: Shown, number: int) -> UInt8:
+    def draw(o: Shown, number: int) -> tuple[UInt8, UInt8 | None]:
         seeds = [number * 1000 + k for k in range(VIEWS)]
-        return sampler.generate(conditioning(o), o.cameras, seeds, config, lambda *step: None)
+        return sampler.generate(conditioning(o), o.cameras, seeds, config, lambda *step: None), None
 
     return draw
 
@@ -163,7 +164,7 @@ def syncdreamer(args: argparse.Namespace) -> Method:
     size, tensors = mini()
     config = SyncDreamerConfig(steps=args.steps, guidance=args.guidance, draws=args.draws, at_once=VIEWS)
     sampler = SetSampler(SyncDreamerModel(tensors, size, "cpu", torch.float32), config)
-    return lambda o, number: sampler.generate(conditioning(o), number, config, lambda *step: None)
+    return lambda o, number: (sampler.generate(conditioning(o), number, config, lambda *step: None), None)
 
 
 def eft(args: argparse.Namespace) -> Method:
@@ -190,7 +191,7 @@ def _posed(args: argparse.Namespace, generator: str) -> Method:
         lenses = [model_intrinsics(size.image_side)] * len(cameras)
         return ndc_cameras([camera.T_obj_cam() for camera in cameras], lenses, 1.0 / OBJECT_UNITS)
 
-    def draw(o: Shown, number: int) -> UInt8:
+    def draw(o: Shown, number: int) -> tuple[UInt8, UInt8 | None]:
         on_black = [
             np.maximum(view.rgb.astype(np.int16) - (255 - view.mask[..., None].astype(np.int16)), 0) for view in o.shown
         ]
@@ -198,7 +199,7 @@ def _posed(args: argparse.Namespace, generator: str) -> Method:
         seeds = [number * 1000 + k for k in range(VIEWS)]
         cameras = ndc([view.camera for view in o.shown])
         drawn = sampler.generate(shown, cameras, ndc(o.cameras), seeds, config, lambda *step: None)
-        return np.stack([on_white(picture, generator == "eft")[0] for picture in drawn])
+        return np.stack([on_white(picture, generator == "eft")[0] for picture in drawn]), drawn
 
     return draw
 

@@ -31,10 +31,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from view_figures import feature_distance, fused, hull_iou, sharpness, shown_hull_iou, view_db
+from view_figures import feature_distance, fused, hull_iou, on_true_objects, sharpness, shown_hull_iou, view_db
 from view_methods import METHODS, Shown, shown_object
 
-from sparse_recon.complete.latent.perceptual import own_distance
+from sparse_recon.complete.latent.perceptual import Perceptual, own_distance
 from sparse_recon.lab.training.generate import HELD_OUT
 from sparse_recon.lab.training.views.shards import list_views, read_views, view_shards
 from sparse_recon.types import UInt8
@@ -83,31 +83,35 @@ def main() -> None:
             figures, drawn = [], []
             for number, o in enumerate(o.of(count) for o in objects):
                 began = time.perf_counter()
-                images = method(o, number)
+                images, on_black = method(o, number)
                 seconds = time.perf_counter() - began
                 drawn.append(images)
-                figures.append([count, *measured(name, images, o, number < args.fitted, number, distance), seconds])
+                found = measured(name, images, on_black, o, number < args.fitted, number, distance)
+                figures.append([count, *found, seconds])
             rows[f"{name}, {count}"] = drawn
-            found = [float(np.nanmean(c)) if np.isfinite(c).any() else np.nan for c in np.array(figures).T]
-            cells = [f"{v:.{digits}f}" if np.isfinite(v) else "" for v, (_, digits) in zip(found, COLUMNS, strict=True)]
+            means = [float(np.nanmean(c)) if np.isfinite(c).any() else np.nan for c in np.array(figures).T]
+            cells = [f"{v:.{digits}f}" if np.isfinite(v) else "" for v, (_, digits) in zip(means, COLUMNS, strict=True)]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
     if args.sheet:
         write_sheet(args.sheet, [o.of(max(args.shown)) for o in objects], rows)
 
 
-def measured(name: str, images: UInt8, o: Shown, fit: bool, number: int, distance: object) -> list[float]:
+def measured(
+    name: str, images: UInt8, on_black: UInt8 | None, o: Shown, fit: bool, number: int, distance: Perceptual
+) -> list[float]:
     """Return the figures of one object, in the order of `COLUMNS` but for the first and last."""
     nan = float("nan")
     if name == "hull":
         return [nan] * 7 + [shown_hull_iou(o)]
-    on_object, hidden, whole = view_db(images, o)
+    drawn = on_true_objects(images, on_black, o)
+    on_object, hidden, _ = view_db(drawn, o)
     agreement, rendered = (nan, None) if name in NO_VIEWS or not fit else fused(images, o.cameras, number)
     return [
         on_object,
         hidden,
-        whole,
-        feature_distance(images, o, distance),  # type: ignore[arg-type]
-        sharpness(images, o),
+        view_db(images, o)[2],
+        feature_distance(images, o, distance),
+        sharpness(drawn, o),
         agreement,
         nan if rendered is None else view_db(rendered, o)[0],
         nan if name in NO_VIEWS else hull_iou(images, o),

@@ -156,13 +156,19 @@ def _scans(args: argparse.Namespace, config: TrainingConfig) -> tuple[Path, ...]
     from sparse_recon.lab.evaluate.objects import is_scored
     from sparse_recon.lab.training.scans import scan_paths
 
-    if not config.data.scans or not args.scans:
-        return ()
     if scored := [name for name in config.data.scans if is_scored(name)]:
         raise ConfigError(
             f"data.scans names {', '.join(scored)}, which are test objects of the evaluation; remove them from "
             "data.scans"
         )
+    if config.data.scan_shards and not (config.data.scans and args.scans):
+        missing = "--scans is not given" if config.data.scans else "data.scans names none"
+        raise ConfigError(
+            f"data.scan_shards is {config.data.scan_shards} and {missing}: name the folder of the scans with --scans "
+            "DIR and their names in data.scans, or set data.scan_shards to 0"
+        )
+    if not config.data.scans or not args.scans:
+        return ()
     return scan_paths(args.scans, config.data.scans)
 
 

@@ -82,6 +82,17 @@ def test_scored_scans_are_refused_whatever_folder_names_them(name, folder, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_samples_of_scans_that_are_not_given_are_refused(folder, tmp_path, capsys):
+    """Not left out without a word: the run would learn from made-up objects alone."""
+    common = ["train", "--generate", "--data", str(tmp_path)]
+    asked = ["--set", "data.scan_shards=2", "data.scans=[can]"]
+    assert main([*common, *asked]) == 2
+    assert "--scans" in capsys.readouterr().err
+    assert main([*common, "--scans", str(folder), "--set", "data.scan_shards=2"]) == 2
+    assert "data.scans names none" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_configurations_that_ship_learn_from_no_scored_scan():
     products = {name.partition("_")[2] for name in SCORED} | set(SCORED)
     for path in (share_folder("config") / "training").glob("*.yaml"):
