@@ -42,7 +42,7 @@ from sparse_recon.lab.evaluate.protocol import Protocol
 from sparse_recon.lab.simulate.render import Renderer
 from sparse_recon.lab.simulate.scene import Scene
 from sparse_recon.lab.simulate.shapes import Shape
-from sparse_recon.lab.training.views.bodies import Body
+from sparse_recon.lab.training.views.bodies import Body, VertexColors
 from sparse_recon.lab.training.views.raycast import pictures
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
@@ -103,15 +103,10 @@ class Oracle:
     def held_out_db(self, result: CompletedObject) -> float:
         """Return the PSNR of pictures of a result's coloured mesh, from eight cameras at 20 degrees."""
         vertices = result.nominal.vertices_world.astype(np.float64)
-        colors = result.colors[cKDTree(result.points_world).query(vertices)[1]].astype(np.float64) / 255
-        faces = result.nominal.faces.astype(np.int32)
-
-        def interpolated(face: np.ndarray, uv: np.ndarray, points: Float64) -> Float64:
-            corner = colors[faces[face]]
-            return corner[:, 0] * (1 - uv.sum(axis=1))[:, None] + corner[:, 1] * uv[:, :1] + corner[:, 2] * uv[:, 1:]
-
+        faces = result.nominal.faces
+        colors = VertexColors(faces, result.colors[cKDTree(result.points_world).query(vertices)[1]])
         cameras = [SphericalCamera(np.deg2rad(70.0), self._azimuth + np.deg2rad(11.25 + 45 * k), 1.5) for k in range(8)]
-        body = Body("result", (vertices - self._middle) / self._unit_m, faces, interpolated)
+        body = Body("result", (vertices - self._middle) / self._unit_m, faces, colors)
         ours = pictures(body, cameras, self._side).rgb.astype(np.float64)
         fine = model_intrinsics(SUPERSAMPLING * self._side)
         theirs = np.stack([self.picture(self._about_middle(camera), fine) for camera in cameras])
@@ -225,6 +220,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the session")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
+    if args.model != "syncdreamer" and (args.jitter, args.scale) != (0.0, 1.0):
+        parser.error("--jitter and --scale are of syncdreamer")
     values: dict[str, Any] = {name: json.loads(value) for name, _, value in (text.partition("=") for text in args.set)}
     found = {}
     for scored in folder_objects(args.objects):

@@ -16,11 +16,12 @@ from sparse_recon.complete.latent.conditioning_image import ConditioningImage
 from sparse_recon.complete.latent.generated_views import on_white
 from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, NdcCameras, ndc_cameras
 from sparse_recon.config.session_config import load_config
-from sparse_recon.lab.training.views.bodies import Body
+from sparse_recon.lab.training.views.bodies import Body, VertexColors
 from sparse_recon.lab.training.views.raycast import Pictures, pictures
+from sparse_recon.lab.training.views.view_set import from_white_to_black
 from sparse_recon.requests import CompletionRequest
 from sparse_recon.session.session import CompletionSession
-from sparse_recon.types import Float64, Frame, UInt8
+from sparse_recon.types import Frame, UInt8
 
 VIEWS = 16
 UNIT_M = 0.2
@@ -121,14 +122,8 @@ def carved(o: Shown, number: int) -> UInt8:
         print(f"carve refuses {o.name}: {error}")
         return np.stack([np.full_like(view.rgb, 255) for view in o.truth])
     vertices = done.nominal.vertices_world.astype(np.float64)
-    colors = done.colors[cKDTree(done.points_world).query(vertices)[1]].astype(np.float64) / 255
-    faces = done.nominal.faces.astype(np.int32)
-
-    def interpolated(face: np.ndarray, uv: np.ndarray, points: Float64) -> Float64:
-        corner = colors[faces[face]]
-        return corner[:, 0] * (1 - uv.sum(axis=1))[:, None] + corner[:, 1] * uv[:, :1] + corner[:, 2] * uv[:, 1:]
-
-    return pictures(Body(o.name, vertices / UNIT_M, faces, interpolated), o.cameras, side).rgb
+    colors = VertexColors(done.nominal.faces, done.colors[cKDTree(done.points_world).query(vertices)[1]])
+    return pictures(Body(o.name, vertices / UNIT_M, done.nominal.faces, colors), o.cameras, side).rgb
 
 
 def finer(image: T) -> T:
@@ -192,10 +187,8 @@ def _posed(args: argparse.Namespace, generator: str) -> Method:
         return ndc_cameras([camera.T_obj_cam() for camera in cameras], lenses, 1.0 / OBJECT_UNITS)
 
     def draw(o: Shown, number: int) -> tuple[UInt8, UInt8 | None]:
-        on_black = [
-            np.maximum(view.rgb.astype(np.int16) - (255 - view.mask[..., None].astype(np.int16)), 0) for view in o.shown
-        ]
-        shown = torch.from_numpy(np.stack(on_black)).permute(0, 3, 1, 2).float() / 255
+        dark = [from_white_to_black(view.rgb, view.mask[..., None]) for view in o.shown]
+        shown = torch.from_numpy(np.stack(dark)).permute(0, 3, 1, 2).float() / 255
         seeds = [number * 1000 + k for k in range(VIEWS)]
         cameras = ndc([view.camera for view in o.shown])
         drawn = sampler.generate(shown, cameras, ndc(o.cameras), seeds, config, lambda *step: None)

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from view_figures import feature_distance, fused, hull_iou, on_true_objects, sharpness, shown_hull_iou, view_db
-from view_methods import METHODS, Shown, shown_object
+from view_methods import METHODS, VIEWS, Shown, shown_object
 
 from sparse_recon.complete.latent.perceptual import Perceptual, own_distance
 from sparse_recon.lab.training.generate import HELD_OUT
@@ -69,13 +69,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch; 0: all cores")
     parser.add_argument("--sheet", type=Path, help="also draw some of the views")
     args = parser.parse_args()
+    if not 1 <= min(args.shown) <= max(args.shown) < VIEWS:
+        parser.error(f"--shown takes numbers from 1 to {VIEWS - 1}: else nothing would be asked for")
     if args.threads:
         torch.set_num_threads(args.threads)
     stored = list_views(view_shards(args.data / HELD_OUT))
     stored = stored[:: max(1, len(stored) // args.objects)][: args.objects]
     objects = [shown_object(read_views(s), s.name, number, max(args.shown)) for number, s in enumerate(stored)]
     distance, rows = own_distance("cpu"), {}
-    print(f"{len(objects)} objects, {args.steps} steps, guidance {args.guidance:g}, draws {args.draws}")
+    steps = f"{args.steps} steps, of sparsefusion {args.posed_steps}"
+    print(f"{len(objects)} objects, {steps}, guidance {args.guidance:g}, draws {args.draws}")
     print(f"| | {' | '.join(name for name, _ in COLUMNS)} |\n" + "| --- " * (len(COLUMNS) + 1) + "|")
     for name in args.methods:
         method = METHODS[name](args)
@@ -104,12 +107,14 @@ def measured(
     if name == "hull":
         return [nan] * 7 + [shown_hull_iou(o)]
     drawn = on_true_objects(images, on_black, o)
-    on_object, hidden, _ = view_db(drawn, o)
+    on_object, hidden, whole = view_db(drawn, o)
+    if on_black is not None:
+        whole = view_db(images, o)[2]
     agreement, rendered = (nan, None) if name in NO_VIEWS or not fit else fused(images, o.cameras, number)
     return [
         on_object,
         hidden,
-        view_db(images, o)[2],
+        whole,
         feature_distance(images, o, distance),
         sharpness(drawn, o),
         agreement,

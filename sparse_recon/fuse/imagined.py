@@ -13,7 +13,6 @@ from sparse_recon.errors import ErrorCode, ModelError
 from sparse_recon.evidence import Bounds, Evidence
 from sparse_recon.evidence.volume import UNIT_SIGMA_M
 from sparse_recon.fuse.confidence import CORRECT_WITHIN_M
-from sparse_recon.geometry.grids import VoxelGrid
 from sparse_recon.types import Bool, Float32, GeneratedView, ObjectFrame, ObjectView, ObjectViews, SurfaceField
 
 MIN_CONFIDENCE = 0.05
@@ -38,8 +37,8 @@ def imagined_field(
 
     Each view carves what it sees through; where several see surface it is their mean, weighted by confidence. What no
     view sees into counts as solid. Views without depth get it from a radiance field that is fitted to them and to the
-    observed `views` (`fit`); with `fit.iterations` 0 they carve with their outlines alone. A score or a target is
-    distilled into such a field first (`distill`).
+    observed `views` (`fit`), and what their outlines do not allow is empty; with `fit.iterations` 0 they carve with
+    their outlines alone. A score or a target is distilled into such a field first (`distill`).
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ def _fused(
 
     Parameters
     ----------
-    empty : (X, Y, Z) where nothing can be, whatever a view sees behind a surface.
+    empty : (X, Y, Z) where nothing can be, also where fused depth has a surface; None: not known.
     """
     evidence = Evidence.empty(observed.object_frame, observed.grid, observed.config)
     count = np.zeros(evidence.grid.shape, np.float32)
@@ -117,10 +116,11 @@ def _fitted(
 ) -> tuple[tuple[GeneratedView, ...], Bool]:
     """Return depth views of a field fitted to pictures without depth, beside the views that have depth as they are.
 
-    Also which voxels of `evidence` (X, Y, Z) the field leaves empty for good.
+    Also which voxels of `evidence` (X, Y, Z) outlines and free space leave empty.
     """
     from sparse_recon.fuse.radiance.depth import Placed, depth_views
     from sparse_recon.fuse.radiance.fit import fit
+    from sparse_recon.fuse.radiance.visual_hull import visual_hull
 
     field = fit(completion.views, views, evidence, config.fit, completion.seed, on_step, checkpoint, deadline_passed)
     read = depth_views(
@@ -132,9 +132,7 @@ def _fitted(
         completion.views,
         checkpoint,
     )
-    assert field.possible is not None
-    at = VoxelGrid.cube(field.grid, views.object_frame.half_side_m).nearest(evidence.grid.centres().reshape(-1, 3))
-    empty = ~field.possible[at].reshape(evidence.grid.shape)
+    empty = ~visual_hull(completion.views, views.object_frame, evidence, evidence.grid, checkpoint)
     return (*read, *(view for view in completion.views if view.frame.depth_m is not None)), empty
 
 

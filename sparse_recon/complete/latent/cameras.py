@@ -13,6 +13,7 @@ from sparse_recon.types import CameraIntrinsics, Float32, Float64
 # Lens of 35 mm on a sensor of 32 mm; pixel centres at integers, so that the middle of 256 pixels is at 127.5.
 IMAGE_SIDE = 256
 FOCAL_PX = IMAGE_SIDE * 35.0 / 32.0
+WIDEST_RAD = np.deg2rad(60.0)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ def square_lens(side: int, focal_px: float) -> CameraIntrinsics:
     """Return the lens of a picture of `side` pixels whose optical axis goes through its middle."""
     middle = 0.5 * side - 0.5
     return CameraIntrinsics(side, side, np.array([[focal_px, 0, middle], [0, focal_px, middle], [0, 0, 1.0]]))
+
+
+def focal_of_sphere(distance: Float64, radius: float, fill: Float64) -> Float64:
+    """Return the focal length (N,), in sides of a picture, by which a sphere at a distance (N,) takes a share of it.
+
+    Wherever the camera stands in or almost in the sphere, half of the lens's angle is `WIDEST_RAD`.
+
+    Parameters
+    ----------
+    radius : of the sphere, in the unit of the distances.
+    fill : (N,) shares of the picture's side.
+    """
+    half_rad = np.arcsin(np.minimum(radius / np.asarray(distance), np.sin(WIDEST_RAD)))
+    return np.asarray(0.5 * fill / np.tan(half_rad), np.float64)
 
 
 def pose_vector(source: SphericalCamera, target: SphericalCamera) -> Float32:

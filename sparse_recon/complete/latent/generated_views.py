@@ -11,7 +11,7 @@ from sparse_recon.types import Bool, CameraIntrinsics, Float32, Float64, Frame, 
 WHITE = 243
 # Of those on black the object is what is brighter than this in the mean, in [0, 1]; as SparseFusion released it.
 BLACK = 0.1
-# What is darker, but brighter than this and no rim of the object, is a dark part of it.
+# What is darker, but by this brighter than the picture's border, and no rim of the object, is a dark part of it.
 DARK = 0.02
 # Pixels that the soft rim of a bright part is wide at most.
 RIM = 2
@@ -60,20 +60,26 @@ def object_mask(rgb: UInt8, white: int) -> np.ndarray:
 def on_white(rgb: UInt8, blurred: bool = False) -> tuple[UInt8, Bool]:
     """Return a picture (H, W, 3) on black as one on white, and the object (H, W): what is bright, holes closed.
 
-    Dark parts of it count where they are wider than the soft rim of what is bright. The object stays darker than white,
-    so that it is found again.
+    Dark parts of it count where they are wider than the soft rim of what is bright, and do not reach the picture's
+    border: that would be haze. The object stays darker than white, so that it is found again.
 
     Parameters
     ----------
     blurred : rims are wide, so that dark parts cannot be told from them.
     """
-    from scipy.ndimage import binary_opening
-
     level = rgb.mean(axis=-1) / 255
     bright = level > BLACK
-    dark = binary_opening((level > DARK) & ~bright, np.ones((RIM + 1, RIM + 1), bool))
-    mask = _solid(bright if blurred else bright | dark)
+    mask = _solid(bright if blurred else bright | _dark_parts(level, bright))
     return np.where(mask[..., None], np.minimum(rgb, WHITE - 1), np.uint8(255)).astype(np.uint8), mask
+
+
+def _dark_parts(level: Float64, bright: Bool) -> Bool:
+    from scipy.ndimage import binary_opening, label
+
+    border = np.concatenate([level[0], level[-1], level[:, 0], level[:, -1]])
+    parts, _ = label(binary_opening((level > np.median(border) + DARK) & ~bright, np.ones((RIM + 1, RIM + 1), bool)))
+    haze = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    return (parts > 0) & ~np.isin(parts, haze)
 
 
 def _solid(shown: Bool) -> np.ndarray:

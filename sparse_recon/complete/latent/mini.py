@@ -104,9 +104,17 @@ def mini_weights(path: Path, sizes: Mapping[str, type], layout_of: Callable[[Map
             "package; install both of one version, or train them again",
         )
     found = MiniFile({**own.tensors, **shared.tensors}, {**own.sizes, **shared.sizes}, own.about)
-    layout = layout_of(found.sizes)
+    try:
+        layout = layout_of(found.sizes)
+        wanted = layout.shapes()
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            ErrorCode.MODEL_WEIGHTS_INVALID,
+            f"the weights at {shown(path)} tell sizes that make no networks ({clipped(str(error))}); install the file "
+            "again",
+        ) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
-    faults = reading(shapes, [Rule(name, name) for name in layout.parts], layout.shapes()).faults
+    faults = reading(shapes, [Rule(name, name) for name in layout.parts], wanted).faults
     if not faults and layout.faults:
         faults += layout.faults(found.tensors)
     faults += [f"not a number: values of {name}" for name, t in found.tensors.items() if not bool(t.isfinite().all())]

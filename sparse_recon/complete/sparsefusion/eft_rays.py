@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sparse_recon.complete.sparsefusion.cameras import NdcCameras
+
 # Points nearer than this to the plane of a camera are taken to be so far from it: far outside its picture.
 MIN_DEPTH = 1e-6
 
@@ -31,6 +33,12 @@ class CameraTensors:
     T: Tensor
     focal: Tensor
     principal: Tensor
+
+    @classmethod
+    def of(cls, cameras: NdcCameras, device: str | torch.device = "cpu") -> CameraTensors:
+        """Return cameras in single precision."""
+        values = (cameras.R, cameras.T, cameras.focal, cameras.principal)
+        return cls(*(torch.from_numpy(value).to(device, torch.float32) for value in values))
 
     def to(self, device: str | torch.device) -> CameraTensors:
         """Return the same on a device."""

@@ -91,8 +91,8 @@ class SparseFusionModel:
         seed : of the dropout of the authors' mode.
         """
         side, eft = self.size.vldm.side, self.eft
-        relative = self._tensors(shown.cameras.relative_to(query))
-        own = self._tensors(query.relative_to(query))
+        relative = CameraTensors.of(shown.cameras.relative_to(query), self.device)
+        own = CameraTensors.of(query.relative_to(query), self.device)
         rays = query_rays(own, side, self.size.image_side, *depths, eft.size.points)
         generator = Generator(self.device).manual_seed(seed % 2**63) if eft.in_authors_mode else None
         found = eft.at_rays(Context(shown.pictures, shown.maps, relative), rays, generator, self.checkpoint)
@@ -123,10 +123,6 @@ class SparseFusionModel:
         """Return images (B, 3, P, P) in [0, 1] of scaled latents (B, 4, S, S)."""
         images = self._images.decode_latents(latents)
         return 1 - images if self.size.negative else images
-
-    def _tensors(self, cameras: NdcCameras) -> CameraTensors:
-        values = (cameras.R, cameras.T, cameras.focal, cameras.principal)
-        return CameraTensors(*(torch.from_numpy(value).to(self.device, torch.float32) for value in values))
 
     def _asked(self, module: Any, inputs: Any) -> None:
         self.checkpoint()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparse_recon.complete.latent.cameras import SphericalCamera, square_lens
+from sparse_recon.complete.latent.cameras import SphericalCamera, focal_of_sphere, square_lens
 from sparse_recon.types import CameraIntrinsics, Float64
 
 # By turns so much lower and higher than the others: what the authors draw heights from.
@@ -12,8 +12,6 @@ LATITUDE_RAD = 0.17
 LOWEST_RAD, HIGHEST_RAD = np.deg2rad(-10.0), np.deg2rad(60.0)
 # Share of a picture's side that the sphere around an object takes at most.
 FILL = 0.95
-# Half of a lens's angle, wherever cameras stand in or almost in that sphere.
-WIDEST_RAD = np.deg2rad(60.0)
 # Views whose directions are farther apart than this hardly show the same surface.
 OVERLAP_RAD = np.deg2rad(100.0)
 
@@ -52,8 +50,7 @@ def ring_lens(distance: float, object_radius: float, side: int) -> CameraIntrins
     distance : of the camera from the sphere's middle, at which it looks.
     object_radius : of the sphere, in the unit of the distance.
     """
-    half_rad = float(np.arcsin(min(object_radius / distance, np.sin(WIDEST_RAD))))
-    return square_lens(side, FILL * 0.5 * side / np.tan(half_rad))
+    return square_lens(side, side * float(focal_of_sphere(np.float64(distance), object_radius, np.float64(FILL))))
 
 
 def least_turn_rad(centres: Float64) -> float:

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparse_recon.types import Bool
-
 # Raw density 0 stands for thin fog, through which every voxel can be seen and learn.
 DENSITY_SHIFT = -1.0
 COLORS = 3  # channels
@@ -30,13 +28,7 @@ class RadianceField(nn.Module):
     grid : N, voxels along an edge.
     generator : draws the first features from the unit normal distribution; None: all are 0, which is grey.
     device : where it lives; the generator is of the CPU.
-
-    Attributes
-    ----------
-    possible : (N, N, N) bool, beyond which there is nothing for good, if whoever made the field knows.
     """
-
-    possible: Bool | None = None
 
     def __init__(
         self, channels: int, grid: int, generator: torch.Generator | None = None, device: str | torch.device = "cpu"

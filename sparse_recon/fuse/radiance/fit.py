@@ -104,9 +104,7 @@ def fit(
         on_step(iteration + 1, config.iterations)
         if iteration + 1 < config.iterations and deadline_passed():
             break
-    field = field if field.grid == config.grid else _refined(field, possible)
-    field.possible = possible
-    return field
+    return field if field.grid == config.grid else _refined(field, possible)
 
 
 def fit_loss(rendered: Rendered, pixels: Pixels, background: Tensor, config: FitConfig) -> Tensor:

@@ -54,7 +54,7 @@ def _outside_mask(view: GeneratedView, object_frame: ObjectFrame, points_obj: np
     u, v = np.rint(pixels).astype(np.int64).T
     height, width = grown.shape
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    borders = (view.mask[0], view.mask[-1], view.mask[:, 0], view.mask[:, -1])
+    borders = (grown[0], grown[-1], grown[:, 0], grown[:, -1])
     left_out = np.full(len(points_obj), not any(border.any() for border in borders))
     left_out[inside] = ~grown[v[inside], u[inside]]
     return left_out

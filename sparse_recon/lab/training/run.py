@@ -174,6 +174,9 @@ class TrainingRun(ABC):
         tensors, about = read_state(self.out / STATE_FILE)
         _check_same(about["config"], asdict(self.config))
         self.net.load_state_dict({self.parameter_name(k): v for k, v in _with_prefix("net.", tensors).items()})
+        if self.bf16:  # its averages of normalisation are copied to `net` after each step
+            for own, twin in zip(self.net.buffers(), self.compute_net.buffers(), strict=True):
+                twin.copy_(own)
         averages = _with_prefix("average.", tensors)
         self.ema_weights = {self.parameter_name(k): v.to(self.device) for k, v in averages.items()}
         for name, parameter in self.net.named_parameters():

@@ -190,6 +190,11 @@ def test_a_picture_on_black_keeps_its_dark_parts_and_not_its_soft_rim():
     bright = soft.mean(axis=-1) > 25.5
     assert (expected & ~found).sum() <= 5 and (found & ~expected & ~bright).sum() <= 5
     assert found[28, 10] and not found[55, 55]
+    # Haze all over the picture is no part of the object, however uneven.
+    haze = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 80, (64, 64)), (0, 0), 5)[..., None]
+    hazy = np.clip(soft + np.clip(haze - 32, 0, 12), 0, 255).astype(np.uint8)
+    assert hazy.mean() > soft.mean() + 3
+    assert (on_white(hazy)[1] != on_white(hazy, blurred=True)[1]).sum() < 0.3 * expected.sum()
     assert (white[~found] == 255).all() and (object_mask(white, 243) == found).mean() > 0.99
 
 

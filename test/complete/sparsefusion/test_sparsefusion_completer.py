@@ -15,13 +15,14 @@ from published_sparsefusion import TINY, tiny_layout, write_files  # noqa: E402
 from scenes import recording  # noqa: E402
 from sessions import digest, session_of  # noqa: E402
 
+from sparse_recon.complete.latent.cameras import WIDEST_RAD  # noqa: E402
 from sparse_recon.complete.latent.weights import find_weights  # noqa: E402
 from sparse_recon.complete.registry import COMPLETERS  # noqa: E402
 from sparse_recon.complete.sparsefusion.cameras import OBJECT_UNITS, ndc_cameras  # noqa: E402
 from sparse_recon.complete.sparsefusion.completer import _warnings  # noqa: E402
 from sparse_recon.complete.sparsefusion.model import SparseFusionModel  # noqa: E402
 from sparse_recon.complete.sparsefusion.parameters import SparseFusionConfig  # noqa: E402
-from sparse_recon.complete.sparsefusion.ring import FILL, WIDEST_RAD, camera_ring, least_turn_rad, ring_lens  # noqa: E402
+from sparse_recon.complete.sparsefusion.ring import FILL, camera_ring, least_turn_rad, ring_lens  # noqa: E402
 from sparse_recon.complete.sparsefusion.sampling import ViewSampler  # noqa: E402
 from sparse_recon.config.session_config import load_config  # noqa: E402
 from sparse_recon.errors import CancelledError, ErrorCode, ModelError  # noqa: E402

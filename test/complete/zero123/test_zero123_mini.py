@@ -53,6 +53,16 @@ def changed(tmp_path, tensors=lambda t: t, about=lambda a: a):
     return path
 
 
+def test_sizes_that_make_no_network_are_refused(tmp_path):
+    def odd(about):
+        about["sizes"]["unet"]["groups"] = 7
+        return about
+
+    with pytest.raises(ModelError, match="no networks") as caught:
+        mini_weights(changed(tmp_path, about=odd), SIZES, layout_of)
+    assert caught.value.code is ErrorCode.MODEL_WEIGHTS_INVALID
+
+
 def test_a_session_completes_with_them_and_says_what_they_are():
     result = session_of(recording().frames, load_config(SMALL)).complete(CompletionRequest())
 

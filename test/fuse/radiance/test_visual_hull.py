@@ -44,6 +44,7 @@ def pixels_of_voxels(view: GeneratedView) -> tuple[np.ndarray, np.ndarray]:
     ("rows", "columns", "whole"),
     [
         (slice(30, 41), slice(40, 61), True),
+        (slice(30, 41), slice(1, 12), False),  # its rim, which is uncertain, reaches the border
         (slice(0, 20), slice(0, 30), False),
         (slice(40, 72), slice(50, 96), False),
     ],

@@ -46,7 +46,7 @@ def painted_body(name: str, vertices: Float64, faces: Int32, rng: np.random.Gene
 
 def colored_body(shape: Shape) -> Body:
     """Take a shape with its own vertex colours."""
-    return Body(shape.name, to_unit(shape.vertices_obj), shape.faces, _Interpolated(shape.faces, shape.colors))
+    return Body(shape.name, to_unit(shape.vertices_obj), shape.faces, VertexColors(shape.faces, shape.colors))
 
 
 def to_unit(vertices: Float64) -> Float64:
@@ -83,8 +83,8 @@ def varied(body: Body, rng: np.random.Generator, sigma: float) -> Body:
     return Body(body.name, (moved - middle) / longest, faces, colors)
 
 
-class _Interpolated:
-    """Colours of vertices, interpolated over faces."""
+class VertexColors:
+    """Colours (V, 3) uint8 of vertices, interpolated over faces (F, 3)."""
 
     def __init__(self, faces: Int32, colors: UInt8) -> None:
         self._faces, self._colors = faces, colors.astype(np.float32) / 255.0

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparse_recon.complete.latent.cameras import FOCAL_PX, IMAGE_SIDE, SphericalCamera
+from sparse_recon.complete.latent.cameras import FOCAL_PX, IMAGE_SIDE, SphericalCamera, focal_of_sphere
 from sparse_recon.types import Float32, Float64
 
 # Lens and distance as published for Zero-1-to-3 and SyncDreamer: longest side of the object 1, distance 1.5 units.
 DISTANCE = 1.5
-# Half of a lens's angle, wherever a camera stands almost in the object.
-_WIDEST_RAD = np.deg2rad(60.0)
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,8 @@ class CameraGroup:
         """
         if self.fill is None:
             return np.full(len(cameras), FOCAL_PX / IMAGE_SIDE, np.float32)
-        share = np.minimum(object_radius / np.array([camera.radius for camera in cameras]), np.sin(_WIDEST_RAD))
-        fill = rng.uniform(*self.fill, len(cameras))
-        return (0.5 * fill / np.tan(np.arcsin(share))).astype(np.float32)
+        distances = np.array([camera.radius for camera in cameras])
+        return focal_of_sphere(distances, object_radius, rng.uniform(*self.fill, len(cameras))).astype(np.float32)
 
     def _distances(self, rng: np.random.Generator) -> Float64:
         if not self.spread:

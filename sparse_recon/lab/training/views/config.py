@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sparse_recon.config.parameters import Checked, doc
+from sparse_recon.errors import ConfigError
 from sparse_recon.lab.training.config import RunConfig
 from sparse_recon.lab.training.views.cameras import POLICIES
+
+# Of the pictures' maps in SparseFusion.
+LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ class SparseFusionRunConfig(LatentRunConfig):
     """A training run of the feature transformer, or of the denoiser that looks at its features."""
 
     learns: str = field(
-        default="denoiser",
+        default="both",
         metadata=doc(
             "What is learned: transformer, which draws blurred colours; denoiser, which looks at the features of a "
             "finished transformer; or both at once, as published.",
@@ -191,6 +195,26 @@ class SparseFusionRunConfig(LatentRunConfig):
     kernels: tuple[int, ...] = field(
         default=(3, 5, 7), metadata=doc("Sides of the denoiser's first convolutions, which look at the input together.")
     )
+
+    def __post_init__(self) -> None:
+        """Check what is of several parameters.
+
+        Raises
+        ------
+        ConfigError
+            If they do not fit together.
+        """
+        super().__post_init__()
+        views = POLICIES[self.data.cameras].count
+        if not self.fewest <= self.most < views:
+            raise ConfigError(
+                f"fewest is {self.fewest} and most {self.most}: of {views} views of {self.data.cameras} one is asked "
+                f"for; accepted are fewest <= most <= {views - 1}"
+            )
+        if len(self.backbone) != LEVELS:
+            raise ConfigError(f"backbone names {len(self.backbone)} levels, accepted are {LEVELS}")
+        if even := [kernel for kernel in self.kernels if kernel < 1 or kernel % 2 == 0]:
+            raise ConfigError(f"kernels holds {even[0]}, accepted are odd numbers from 1 on")
 
 
 @dataclass(frozen=True)

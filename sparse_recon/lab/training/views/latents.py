@@ -68,7 +68,7 @@ def latents_of(
     prepared : bytes (B, 3, P, P) to what the autoencoder takes.
     kept : file that is read if it holds those of the same pictures and autoencoder, else written.
     """
-    about = {"autoencoder": autoencoder.sha256, "objects": len(views), "first": views.names[0], "last": views.names[-1]}
+    about = {"autoencoder": autoencoder.sha256, "pictures": views.digest}
     if kept is not None and kept.exists():
         try:
             tensors, found = read_state(kept)

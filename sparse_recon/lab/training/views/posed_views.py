@@ -45,11 +45,11 @@ class Scene:
 
     def context(self, pictures: Tensor, maps: Tensor) -> Context:
         """Return what the transformer is shown: pictures, their maps, and their cameras relative to the asked one."""
-        return Context(pictures, maps, camera_tensors(self.cameras.relative_to(self.query)).to(pictures.device))
+        return Context(pictures, maps, CameraTensors.of(self.cameras.relative_to(self.query), pictures.device))
 
     def rays(self, side: int, image_side: int, points: int) -> Rays:
         """Return the rays of the asked camera, a map of `side` pixels row by row."""
-        own = camera_tensors(self.query.relative_to(self.query))
+        own = CameraTensors.of(self.query.relative_to(self.query))
         return query_rays(own, side, image_side, *depth_range(self.cameras), points)
 
     def ray_colors(self, side: int) -> tuple[Tensor, Tensor]:
@@ -117,18 +117,12 @@ class PosedViews:
         return found
 
 
-def camera_tensors(cameras: NdcCameras) -> CameraTensors:
-    """Return cameras as the networks take them."""
-    values = (cameras.R, cameras.T, cameras.focal, cameras.principal)
-    return CameraTensors(*(torch.from_numpy(value).float() for value in values))
-
-
 def _turned(cameras: NdcCameras, quarters: Tensor) -> NdcCameras:
     """Return cameras whose square pictures are turned counterclockwise, about the middle, by quarters of a turn."""
     turns: Float64 = np.stack([np.linalg.matrix_power(_QUARTER, int(q)) for q in quarters])
     return NdcCameras(
         cameras.R @ turns,
         np.einsum("nj,njk->nk", cameras.T, turns),
-        cameras.focal,
+        np.where((quarters.numpy() % 2 == 1)[:, None], cameras.focal[:, ::-1], cameras.focal),
         np.einsum("nj,njk->nk", cameras.principal, turns[:, :2, :2]),
     )

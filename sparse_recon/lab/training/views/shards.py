@@ -75,6 +75,8 @@ def list_views(paths: Sequence[Path]) -> list[StoredViews]:
         header, start = read_header(path, _MAGIC, _LAYOUT)
         for entry in header["objects"]:
             size, numbers = int(entry["size"]), int(entry.get("numbers", _WITHOUT_LENS))
+            if numbers not in (_OF_A_CAMERA, _WITHOUT_LENS):
+                raise FileError(ErrorCode.INPUT_MISSING, f"{path} tells {numbers} numbers of a camera; make it again")
             about = (str(entry["name"]), int(entry["count"]), int(entry["side"]), numbers)
             found.append(StoredViews(path, start, size, *about))
             start += size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,16 +17,17 @@ from sparse_recon.complete.sparsefusion.sizes import EftSize, SparseFusionSize, 
 from sparse_recon.complete.sparsefusion.vldm import LATENT_CHANNELS, ViewDenoiser
 from sparse_recon.complete.sparsefusion.vldm_samplers import ancestral
 from sparse_recon.complete.sparsefusion.vldm_schedule import alpha_sigma, log_snr, loss_weight, noised
-from sparse_recon.errors import ConfigError
+from sparse_recon.errors import ConfigError, ErrorCode, ModelError
 from sparse_recon.lab.training.views.config import SparseFusionRunConfig
 from sparse_recon.lab.training.views.initial_weights import answer_the_latents
 from sparse_recon.lab.training.views.latent_run import LatentRun
 from sparse_recon.lab.training.views.posed_views import PosedViews, Scene
 from sparse_recon.lab.training.views.view_set import to_signed
 
+log = logging.getLogger(__name__)
 # Times that are learned from end before 1, where nothing but noise is left.
 LAST_TIME = 0.999
-# Width of the Huber distance of colours, and what it counts.
+# Differences of colour count by their squares below this, and linearly above; the sum is weighted by it as well.
 HUBER = 0.1
 # Weights of points are not told apart below this.
 LEAST_WEIGHT = 1e-4
@@ -50,9 +52,17 @@ class TrueRays:
 class SparseFusionRun(LatentRun):
     """Networks and conditioning of the released model in small.
 
-    What differs: transformer and denoiser are learned one after the other unless `learns` is both; the true depth of
-    the asked view teaches the transformer at which points of a ray to look; nothing is dropped; many objects are in a
-    step; of the views of an object in a step of the transformer alone, half of the rays meet it.
+    What differs:
+
+    - transformer and denoiser are learned one after the other unless `learns` is both;
+    - the true depth of the asked view teaches the transformer at which points of a ray to look (`depth_weight`);
+    - it has no dropout, and many objects are in a step, of which all pictures are normalised together; where it learns
+      alone, half of the rays meet the object;
+    - errors of noise count more where there is most of it (`noisy_weight`), and the denoiser begins with its noisy
+      latents as the answer;
+    - shown cameras are turned about their axes, and objects larger or smaller than told; pictures show them in the
+      middle;
+    - the autoencoder is shown negatives.
     """
 
     config: SparseFusionRunConfig
@@ -67,8 +77,13 @@ class SparseFusionRun(LatentRun):
         ModelError
             If weights of an earlier run cannot be read.
         ConfigError
-            If their sizes differ.
+            If their sizes differ, or a denoiser is to look at a transformer that has learned nothing.
         """
+        if self.config.learns == "denoiser" and not self.config.begin_from:
+            raise ConfigError(
+                "learns is denoiser and begin_from is empty: name the weights of a finished transformer, or set learns "
+                "to transformer or both"
+            )
         self.size = sizes_of(self.config, self.autoencoder.size)
         parts: dict[str, Any] = {"eft": EpipolarFeatureTransformer(self.size.eft), "vldm": ViewDenoiser(self.size.vldm)}
         answer_the_latents(parts["vldm"])
@@ -84,8 +99,9 @@ class SparseFusionRun(LatentRun):
         return net
 
     def prepare(self) -> None:
-        """Encode all pictures, and place their cameras."""
-        super().prepare()
+        """Encode all pictures, where latents are learned from, and place their cameras."""
+        if self.config.learns != "transformer":
+            super().prepare()
         self.posed = PosedViews(self.views)
 
     def for_autoencoder(self, rgb: Tensor) -> Tensor:
@@ -219,13 +235,23 @@ def sizes_of(config: SparseFusionRunConfig, vae: Any) -> SparseFusionSize:
 
 def _begin_from(net: nn.Module, path: Path, size: SparseFusionSize) -> None:
     found = read_mini(path, {"eft": EftSize, "vldm": VldmSize})
-    if found.sizes["eft"] != size.eft:
+    if found.sizes.get("eft") != size.eft:
         raise ConfigError(
-            f"{path} holds a transformer of {found.sizes['eft']}, this run's is {size.eft}: choose weights of the same "
-            "sizes"
+            f"{path} holds a transformer of {found.sizes.get('eft')}, this run's is {size.eft}: choose weights of the "
+            "same sizes"
         )
-    same = found.sizes["vldm"] == size.vldm
-    net.load_state_dict({name: t for name, t in found.tensors.items() if same or name.startswith("eft.")}, strict=False)
+    parts = ["eft", "vldm"] if found.sizes.get("vldm") == size.vldm else ["eft"]
+    if len(parts) == 1:
+        log.info("%s: its denoiser has other sizes and is left out", path)
+    taken = {name: t for name, t in found.tensors.items() if name.partition(".")[0] in parts}
+    lacking = net.load_state_dict(taken, strict=False).missing_keys
+    lacking = [n for n in lacking if n.partition(".")[0] in parts and not n.endswith("num_batches_tracked")]
+    if lacking:
+        raise ModelError(
+            ErrorCode.MODEL_WEIGHTS_INVALID,
+            f"{path} lacks {len(lacking)} tensors of the networks whose sizes it tells, such as {lacking[0]}; train it "
+            "again",
+        )
 
 
 def _huber(difference: Tensor) -> Tensor:

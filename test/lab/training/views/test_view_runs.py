@@ -14,11 +14,12 @@ from sparse_recon.cli.main import main  # noqa: E402
 from sparse_recon.complete.latent.architectures import vae  # noqa: E402
 from sparse_recon.complete.latent.mini import SIZES, read_mini  # noqa: E402
 from sparse_recon.complete.syncdreamer.sizes import VolumeSize  # noqa: E402
+from sparse_recon.config.parameters import nested  # noqa: E402
 from sparse_recon.errors import ConfigError, ModelError  # noqa: E402
-from sparse_recon.lab.training.checkpoints import MODEL_FILE, STATE_FILE, read_state  # noqa: E402
+from sparse_recon.lab.training.checkpoints import MODEL_FILE, STATE_FILE, read_state, write_state  # noqa: E402
 from sparse_recon.lab.training.run import HELD_OUT_FILE, METRICS_FILE  # noqa: E402
 from sparse_recon.lab.training.views.generate import generate_views  # noqa: E402
-from sparse_recon.lab.training.views.latents import Autoencoder  # noqa: E402
+from sparse_recon.lab.training.views.latents import Autoencoder, latents_of  # noqa: E402
 from sparse_recon.lab.training.views.shards import view_shards  # noqa: E402
 from sparse_recon.lab.training.views.systems import config_of, run_of  # noqa: E402
 from sparse_recon.lab.training.views.view_set import ViewSet, to_signed  # noqa: E402
@@ -181,6 +182,59 @@ def test_what_posed_pictures_teach_is_what_is_learned(precision, data, autoencod
     wider = system_config("sparsefusion", autoencoder, begin_from=weights, features=24)
     with pytest.raises(ConfigError, match="of the same sizes"):
         run_of("sparsefusion", wider, data, tmp_path / "other", False)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_normalisation_keeps_goes_on_where_a_run_was_killed(precision, data, autoencoder, tmp_path):
+    config = system_config("sparsefusion", autoencoder, learns="transformer", precision=precision)
+
+    def kill(progress):
+        if progress.step == 2:
+            raise Killed
+
+    run_of("sparsefusion", config, data, tmp_path / "whole", False).train()
+    with pytest.raises(Killed):
+        run_of("sparsefusion", config, data, tmp_path / "half", False).train(kill)
+    run_of("sparsefusion", config, data, tmp_path / "half", True).train()
+    (ours, _), (theirs, _) = (read_state(tmp_path / name / STATE_FILE) for name in ("half", "whole"))
+    kept = [name for name in ours if "running_" in name]
+    assert kept and all(torch.equal(ours[name], theirs[name]) for name in kept)
+
+
+def test_weights_that_do_not_serve_to_begin_with_are_refused(data, autoencoder, tmp_path):
+    config = system_config("sparsefusion", autoencoder, learns="transformer", steps=1)
+    run_of("sparsefusion", config, data, tmp_path / "first", False).train()
+    tensors, about = read_state(tmp_path / "first" / MODEL_FILE)
+    write_state(tmp_path / "part.safetensors", {n: t for n, t in tensors.items() if ".t2." not in n}, about)
+    for path, error, sentence in (
+        (str(tmp_path / "part.safetensors"), ModelError, "lacks"),
+        ("", ConfigError, "begin_from is empty"),
+    ):
+        config = system_config("sparsefusion", autoencoder, learns="denoiser", begin_from=path)
+        with pytest.raises(error, match=sentence):
+            run_of("sparsefusion", config, data, tmp_path / "then", False)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"fewest": 6, "most": 2}, "fewest is 6 and most 2"),
+        ({"most": 8, "data.cameras": "unposed"}, "most 8"),
+        ({"backbone": [8, 8]}, "2 levels"),
+        ({"kernels": [4]}, "odd numbers"),
+    ],
+)
+def test_parameters_that_do_not_fit_together_are_refused(values, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        config_of("sparsefusion", nested(values))
+
+
+def test_latents_are_kept_for_the_pictures_that_they_are_of(data, autoencoder, tmp_path):
+    encoder, kept = Autoencoder(str(autoencoder / MODEL_FILE), "cpu"), tmp_path / "latents.safetensors"
+    white, black = (ViewSet(view_shards(data), on_black=on_black) for on_black in (False, True))
+    first = latents_of(white, encoder, kept=kept)
+    assert torch.equal(latents_of(white, encoder, prepared=torch.zeros_like, kept=kept), first)  # as they were
+    assert not torch.equal(latents_of(black, encoder, kept=kept), first)
 
 
 def test_syncdreamer_begins_with_zero123_and_keeps_it_where_frozen(data, autoencoder, tmp_path):
