@@ -58,7 +58,8 @@ def test_states_go_up_and_down_and_each_says_what_it_is(started, recording):
     assert not inputs_of(robot)
     assert change(robot, Transition.TRANSITION_ACTIVATE)
     robot.wait_for_node()
-    assert inputs_of(robot) == {"/image", "/depth", "/camera_info", "/tf", "/tf_static"}
+    # Other processes find subscriptions one by one.
+    robot.spin_until(lambda: inputs_of(robot) == {"/image", "/depth", "/camera_info", "/tf", "/tf_static"})
     robot.send_until_kept(recording.frames[:1])
     assert change(robot, Transition.TRANSITION_DEACTIVATE)
     assert robot.start().result().code == ErrorCode.NOT_ACTIVE
