@@ -23,9 +23,10 @@ from sparse_recon.types import Provenance  # noqa: E402
 SMALL = {
     "model": "sparsefusion",
     "sparsefusion.weights": "mini",
-    "sparsefusion.views": 6,
-    "sparsefusion.steps": 3,
+    "sparsefusion.views": 10,
+    "sparsefusion.steps": 15,
     "sparsefusion.device": "cpu",
+    "sparsefusion.precision": "fp32",
     "evidence.grid": 40,
     "evidence.fine_voxel_m": 0.0025,
     "fit.iterations": 10,
