@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sparse_recon.complete.sparsefusion.sizes import LEVELS_USED
 from sparse_recon.config.parameters import Checked, doc
 from sparse_recon.errors import ConfigError
 from sparse_recon.lab.training.config import RunConfig
 from sparse_recon.lab.training.views.cameras import POLICIES
-
-# Of the pictures' maps in SparseFusion.
-LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -211,8 +209,8 @@ class SparseFusionRunConfig(LatentRunConfig):
                 f"fewest is {self.fewest} and most {self.most}: of {views} views of {self.data.cameras} one is asked "
                 f"for; accepted are fewest <= most <= {views - 1}"
             )
-        if len(self.backbone) != LEVELS:
-            raise ConfigError(f"backbone names {len(self.backbone)} levels, accepted are {LEVELS}")
+        if len(self.backbone) != LEVELS_USED:
+            raise ConfigError(f"backbone names {len(self.backbone)} levels, accepted are {LEVELS_USED}")
         if even := [kernel for kernel in self.kernels if kernel < 1 or kernel % 2 == 0]:
             raise ConfigError(f"kernels holds {even[0]}, accepted are odd numbers from 1 on")
 

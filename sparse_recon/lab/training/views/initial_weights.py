@@ -72,7 +72,7 @@ def answer_the_latents(denoiser: Any) -> None:
         block.conv2.weight[kept] = 0
         block.conv2.bias[kept] = 0
     # 2. The last block of the way up, to which they are handed, passes them by its shortcut.
-    shortcut, before = last.shortcut, denoiser.up[-1].blocks[-1].norm1.num_channels - denoiser.size.width
+    shortcut, before = last.shortcut, last.norm1.num_channels - denoiser.size.width
     shortcut.weight[kept] = 0
     shortcut.bias[kept] = 0
     shortcut.weight[kept, before + kept, 0, 0] = 2**0.5
